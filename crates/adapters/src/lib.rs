@@ -1,0 +1,1 @@
+//! The frequency adapters FFE and LFS of FE-CLIP on Burn.

@@ -1,0 +1,1 @@
+//! CLIP vision transformers and their text towers on Burn.

@@ -1,0 +1,1 @@
+//! Image reading, preprocessing, data-set layouts and procedural images for anomaly detection.

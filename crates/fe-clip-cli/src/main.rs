@@ -1,0 +1,2 @@
+//! The fe-clip program.
+fn main() {}

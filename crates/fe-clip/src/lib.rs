@@ -1,0 +1,1 @@
+//! FE-CLIP: frequency-enhanced CLIP for zero-shot anomaly detection.

@@ -1,0 +1,1 @@
+//! Exact AUROC, average precision, F1-max and AUPRO for anomaly detection.

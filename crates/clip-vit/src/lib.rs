@@ -1,1 +1,45 @@
 //! CLIP vision transformers and their text towers on Burn.
+//!
+//! The caller drives the image tower's layers, so hidden states need no hooks:
+//! `embed`, then each of `blocks`, then `project`.
+//!
+//! # Conventions
+//! - Tokens are `[batch, tokens, width]`, class token first, patches row by row.
+//! - Linear weights are `[in, out]`; query, key and value are one matrix.
+//! - Embeddings are returned as the towers make them, not normalised.
+
+mod block;
+mod config;
+mod text;
+mod vision;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+pub use block::Block;
+pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
+pub use text::TextTower;
+pub use vision::VisionTower;
+
+/// A CLIP: both towers and the scale of their similarities.
+#[derive(Module, Debug)]
+pub struct Clip {
+    /// The image tower.
+    pub vision: VisionTower,
+    /// The text tower.
+    pub text: TextTower,
+    /// Logarithm of the factor that multiplies cosine similarities, `[1]`.
+    pub logit_scale: Param<Tensor<1>>,
+}
+
+impl Clip {
+    /// A CLIP with randomly initialised weights and a scale of 1 / 0.07.
+    pub fn new(config: &ClipConfig, device: &Device) -> Self {
+        let scale = (1.0f32 / 0.07).ln();
+        Self {
+            vision: VisionTower::new(&config.vision, config.embed_dim, device),
+            text: TextTower::new(&config.text, config.embed_dim, device),
+            logit_scale: Param::from_tensor(Tensor::from_floats([scale], device)),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The image tower.
+
+use burn::module::{Module, Param};
+use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+
+use crate::block::Block;
+use crate::config::VisionConfig;
+
+/// CLIP's vision transformer. The caller drives the layers:
+/// [`embed`](Self::embed), then each of [`blocks`](Self::blocks), then [`project`](Self::project).
+///
+/// Source: openai/CLIP `clip/model.py`, `VisionTransformer`.
+#[derive(Module, Debug)]
+pub struct VisionTower {
+    /// The patch convolution as a matrix `[3 * patch * patch, width]`, rows in the order
+    /// channel, row, column.
+    pub patch_embedding: Linear,
+    /// Class token, `[width]`.
+    pub class_embedding: Param<Tensor<1>>,
+    /// Positions, class token first, then the grid row by row: `[1 + grid * grid, width]`.
+    pub positional_embedding: Param<Tensor<2>>,
+    /// Norm of the embedded tokens.
+    pub ln_pre: LayerNorm,
+    /// The transformer blocks, in order.
+    pub blocks: Vec<Block>,
+    /// Norm before the projection.
+    pub ln_post: LayerNorm,
+    /// Projection into the common embedding, `[width, embed_dim]`, without bias.
+    pub projection: Linear,
+    patch_size: usize,
+}
+
+impl VisionTower {
+    /// A tower with randomly initialised weights, as OpenAI's code draws them.
+    pub fn new(config: &VisionConfig, embed_dim: usize, device: &Device) -> Self {
+        let VisionConfig { width, layers, heads, mlp_width, patch_size, activation, .. } = *config;
+        let scale = (width as f64).powf(-0.5);
+        let normal = Initializer::Normal { mean: 0.0, std: scale };
+        let grid = config.grid();
+        Self {
+            patch_embedding: LinearConfig::new(3 * patch_size * patch_size, width)
+                .with_bias(false)
+                .init(device),
+            class_embedding: normal.init([width], device),
+            positional_embedding: normal.init([1 + grid * grid, width], device),
+            ln_pre: LayerNormConfig::new(width).init(device),
+            blocks: (0..layers)
+                .map(|_| Block::new(width, heads, mlp_width, false, activation, device))
+                .collect(),
+            ln_post: LayerNormConfig::new(width).init(device),
+            projection: LinearConfig::new(width, embed_dim)
+                .with_bias(false)
+                .with_initializer(normal)
+                .init(device),
+            patch_size,
+        }
+    }
+
+    /// Side of a patch in pixels.
+    pub fn patch_size(&self) -> usize {
+        self.patch_size
+    }
+
+    /// Patches, class token and positions, normalised: the input of the first block.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, height, width]`, normalised by CLIP's mean and deviation
+    /// - output: `[batch, 1 + patches, width]`, class token first, patches row by row
+    ///
+    /// # Panics
+    /// If the image is not a multiple of the patch or its grid differs from the positional
+    /// embedding's (resize that first).
+    pub fn embed(&self, images: Tensor<4>) -> Tensor<3> {
+        let [b, c, h, w] = images.dims();
+        let p = self.patch_size;
+        assert!(
+            h.is_multiple_of(p) && w.is_multiple_of(p),
+            "embed: expected sides that are multiples of {p}, got {h}x{w}"
+        );
+        let (gh, gw) = (h / p, w / p);
+        let [positions, width] = self.positional_embedding.dims();
+        assert!(
+            1 + gh * gw == positions,
+            "embed: expected {} patches, got a {gh}x{gw} grid",
+            positions - 1
+        );
+        let patches = images
+            .reshape([b, c, gh, p, gw, p])
+            .permute([0, 2, 4, 1, 3, 5]) // [b, gh, gw, c, p, p]
+            .reshape([b, gh * gw, c * p * p]);
+        let patches = self.patch_embedding.forward(patches); // [b, patches, width]
+        let class = self.class_embedding.val().reshape([1, 1, width]).expand([b, 1, width]);
+        let tokens = Tensor::cat(vec![class, patches], 1);
+        self.ln_pre.forward(tokens + self.positional_embedding.val().unsqueeze())
+    }
+
+    /// Final norm and projection of any tokens into the common embedding; not normalised.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, n, width]`
+    /// - output: `[batch, n, embed_dim]`
+    pub fn project(&self, tokens: Tensor<3>) -> Tensor<3> {
+        self.projection.forward(self.ln_post.forward(tokens))
+    }
+
+    /// CLIP's image embedding; not normalised.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, height, width]`
+    /// - output: `[batch, embed_dim]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let tokens = self.blocks.iter().fold(self.embed(images), |x, block| block.forward(x));
+        self.project(tokens.narrow(1, 0, 1)).squeeze_dim(1)
+    }
+}

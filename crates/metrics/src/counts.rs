@@ -1,0 +1,174 @@
+//! Multisets of scores that answer how many scores lie above a key and how many equal it.
+
+mod paged;
+mod sorted;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use paged::Paged;
+use sorted::Sorted;
+
+/// An order-preserving integer image of a score, with the multiset that suits its width.
+pub trait Key: Copy + Ord + Send + Sync + 'static {
+    type Counts: Counts<Self>;
+}
+
+impl Key for u32 {
+    type Counts = Paged;
+}
+
+impl Key for u64 {
+    type Counts = Sorted<u64>;
+}
+
+/// A multiset of keys that several threads fill, each through a buffer of its own.
+pub trait Counts<K>: Default + Send + Sync {
+    type Buffer: Default + Send;
+    type Cursor: Cursor<K>;
+
+    /// Adds keys; they are counted once the buffer has been flushed.
+    fn extend(&self, buffer: &mut Self::Buffer, keys: impl ExactSizeIterator<Item = K>);
+    fn flush(&self, buffer: &mut Self::Buffer);
+    fn merge(&mut self, other: Self);
+    /// Number of keys flushed so far.
+    fn total(&self) -> u64;
+    fn into_cursor(self) -> Self::Cursor;
+}
+
+/// Walks a multiset from its largest key downwards.
+pub trait Cursor<K> {
+    /// Counts the keys above and equal to `key`, which must be below all keys asked for before.
+    fn seek(&mut self, key: K) -> Rank;
+}
+
+/// A multiset with the buffers of the threads that fill it.
+pub(crate) struct Shared<K: Key> {
+    counts: K::Counts,
+    idle: Mutex<Vec<Buffer<K>>>,
+}
+
+type Buffer<K> = <<K as Key>::Counts as Counts<K>>::Buffer;
+
+impl<K: Key> Default for Shared<K> {
+    fn default() -> Self {
+        Self { counts: K::Counts::default(), idle: Mutex::default() }
+    }
+}
+
+impl<K: Key> Shared<K> {
+    /// Lends a buffer to `fill`, which passes keys to the function it is given.
+    pub(crate) fn fill<R>(&self, fill: impl FnOnce(&mut Filler<'_, K>) -> R) -> R {
+        let buffer = lock(&self.idle).pop().unwrap_or_default();
+        let mut filler = Filler { counts: &self.counts, buffer };
+        let result = fill(&mut filler);
+        lock(&self.idle).push(filler.buffer);
+        result
+    }
+
+    pub(crate) fn into_counts(self) -> K::Counts {
+        for mut buffer in unlock(self.idle) {
+            self.counts.flush(&mut buffer);
+        }
+        self.counts
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.counts.merge(other.into_counts());
+    }
+}
+
+/// One thread's way into a multiset.
+pub(crate) struct Filler<'a, K: Key> {
+    counts: &'a K::Counts,
+    buffer: Buffer<K>,
+}
+
+impl<K: Key> Filler<'_, K> {
+    pub(crate) fn extend(&mut self, keys: impl ExactSizeIterator<Item = K>) {
+        self.counts.extend(&mut self.buffer, keys);
+    }
+}
+
+/// Position of a key in a multiset.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Rank {
+    pub above: u64,
+    pub equal: u64,
+}
+
+/// Locks a counter; integer additions leave it valid even where another thread has panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unlock<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Cursor, Key, Rank};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Asks a multiset, filled in pieces and merged, for all ranks and compares with counting.
+    fn check<K: Key + std::fmt::Debug>(keys: &[K], queries: &mut Vec<K>) {
+        let mut counts = K::Counts::default();
+        for part in keys.chunks(keys.len() / 3 + 1) {
+            let other = K::Counts::default();
+            let mut buffer = Default::default();
+            for piece in part.chunks(1000) {
+                other.extend(&mut buffer, piece.iter().copied());
+            }
+            other.flush(&mut buffer);
+            counts.merge(other);
+        }
+        assert_eq!(counts.total(), keys.len() as u64);
+
+        queries.sort_unstable_by(|a, b| b.cmp(a));
+        queries.dedup();
+        let mut sorted = keys.to_vec();
+        sorted.sort_unstable();
+        let mut cursor = counts.into_cursor();
+        for &query in queries.iter() {
+            let not_above = sorted.partition_point(|&key| key <= query);
+            let below = sorted.partition_point(|&key| key < query);
+            let expected = Rank {
+                above: (sorted.len() - not_above) as u64,
+                equal: (not_above - below) as u64,
+            };
+            assert_eq!(cursor.seek(query), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn ranks_equal_counting() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        // Few distinct values, one page, many pages, everything; from nothing to several carries.
+        for spread in [1u32, 7, 1 << 16, 1 << 22, u32::MAX] {
+            for size in [0, 1, 100, 5_000, 200_000] {
+                let mut draw = || rng.random_range(0..spread).wrapping_add(0x3f00_0000);
+                let keys: Vec<u32> = (0..size).map(|_| draw()).collect();
+                let mut queries: Vec<u32> = (0..300).map(|_| draw()).collect();
+                queries.extend(keys.iter().step_by(17));
+                queries.extend([0, u32::MAX]);
+                check(&keys, &mut queries);
+                let wide: Vec<u64> = keys.iter().map(|&key| u64::from(key) << 20).collect();
+                let mut queries = queries.iter().map(|&key| u64::from(key) << 20).collect();
+                check(&wide, &mut queries);
+            }
+        }
+    }
+
+    #[test]
+    fn one_key_overflows_every_level() {
+        let counts = <u32 as Key>::Counts::default();
+        let mut buffer = Default::default();
+        let times = 256 * 256 * 300 + 77;
+        counts.extend(&mut buffer, std::iter::repeat_n(12345u32, times));
+        counts.flush(&mut buffer);
+        let mut cursor = counts.into_cursor();
+        assert_eq!(cursor.seek(12345), Rank { above: 0, equal: times as u64 });
+        assert_eq!(cursor.seek(12344), Rank { above: times as u64, equal: 0 });
+    }
+}

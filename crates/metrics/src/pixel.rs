@@ -1,0 +1,278 @@
+use ndarray::{ArrayView2, ArrayView3, Axis};
+use rayon::prelude::*;
+
+use crate::counts::{Counts, Shared};
+use crate::overlap::{Overlap, Peer, mean};
+use crate::ranking::{Ranking, same_shape, slice};
+use crate::regions::Regions;
+use crate::score::{Score, first_nan};
+use crate::sweep::Sweep;
+use crate::{Connectivity, F1Max, Undefined};
+
+/// Exact metrics of anomaly maps, fed image by image.
+///
+/// Normal pixels cost at most two bytes each, and less the more there are of them; anomalous pixels cost eight.
+/// `f64` scores cost eight bytes a normal and sixteen an anomalous pixel.
+/// The result does not depend on the order of the images, on how they are spread over accumulators that are merged,
+/// or on the number of threads.
+///
+/// # Example
+/// ```
+/// use metrics::{Connectivity, PixelMetrics};
+/// use ndarray::array;
+///
+/// let mut pixels = PixelMetrics::new(Connectivity::Eight);
+/// pixels.add(array![[0.1f32, 0.2], [0.3, 0.9]].view(), array![[false, false], [false, true]].view())?;
+/// pixels.add(array![[0.4f32, 0.2], [0.1, 0.2]].view(), array![[true, false], [false, false]].view())?;
+/// let report = pixels.finish(&[0.3])?;
+/// assert_eq!(report.auroc, Ok(1.0));
+/// assert_eq!(report.aupro[0], Ok(1.0));
+/// assert_eq!(report.regions.len(), 2);
+/// # Ok::<(), metrics::Undefined>(())
+/// ```
+pub struct PixelMetrics<S: Score> {
+    connectivity: Connectivity,
+    normal: Shared<S::Key>,
+    /// Key and region of every anomalous pixel.
+    anomalous: Vec<(S::Key, u32)>,
+    regions: Vec<Placed>,
+    images: usize,
+    /// Lowest and highest score.
+    range: Option<(S::Key, S::Key)>,
+}
+
+/// A region before it is rated.
+struct Placed {
+    image: usize,
+    /// First pixel in row order.
+    start: (usize, usize),
+    area: u64,
+}
+
+/// All pixel metrics of a set of images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PixelReport {
+    /// Area under the ROC curve, as [`auroc`](crate::auroc) of all pixels.
+    pub auroc: Result<f64, Undefined>,
+    /// Average precision, as [`average_precision`](crate::average_precision) of all pixels.
+    pub average_precision: Result<f64, Undefined>,
+    /// Largest F1, as [`f1_max`](crate::f1_max) of all pixels.
+    pub f1_max: Result<F1Max, Undefined>,
+    /// Area under the per-region overlap curve for each limit, as [`aupro`](crate::aupro).
+    pub aupro: Vec<Result<f64, Undefined>>,
+    /// The peers' variant, as [`aupro_peer`](crate::aupro_peer).
+    pub aupro_peer: Result<f64, Undefined>,
+    /// Every anomalous region, by image and first pixel; empty where AUPRO is undefined.
+    pub regions: Vec<Region>,
+}
+
+/// A connected anomalous region and how well it is found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Region {
+    /// Number of its image, counted from 0 in the order of addition.
+    pub image: usize,
+    /// Row and column of its first pixel in row order.
+    pub start: (usize, usize),
+    /// Number of pixels.
+    pub area: u64,
+    /// For each limit, the area under the region's own overlap curve divided by the limit, in [0, 1].
+    /// Their mean over all regions is AUPRO: 0 marks a defect that is missed entirely.
+    pub aupro: Vec<f64>,
+}
+
+/// What one image adds.
+struct Image<K> {
+    anomalous: Vec<(K, u32)>,
+    regions: Vec<Placed>,
+    range: Option<(K, K)>,
+}
+
+impl<S: Score> PixelMetrics<S> {
+    /// Makes an empty accumulator.
+    pub fn new(connectivity: Connectivity) -> Self {
+        Self {
+            connectivity,
+            normal: Shared::default(),
+            anomalous: Vec::new(),
+            regions: Vec::new(),
+            images: 0,
+            range: None,
+        }
+    }
+
+    /// Adds one image.
+    ///
+    /// # Shapes
+    /// - map, mask: `[height, width]`; `true` marks an anomalous pixel; images may differ in size
+    ///
+    /// # Errors
+    /// [`Undefined`] for NaN or different shapes; the image is then left out as a whole.
+    pub fn add(
+        &mut self,
+        map: ArrayView2<'_, S>,
+        mask: ArrayView2<'_, bool>,
+    ) -> Result<(), Undefined> {
+        self.add_all(map.insert_axis(Axis(0)), mask.insert_axis(Axis(0)))
+    }
+
+    /// Adds several images, in parallel.
+    ///
+    /// # Shapes
+    /// - maps, masks: `[n, height, width]`; `true` marks an anomalous pixel
+    ///
+    /// # Errors
+    /// [`Undefined`] for NaN or different shapes; with a NaN, some of the other images may have been counted.
+    pub fn add_all(
+        &mut self,
+        maps: ArrayView3<'_, S>,
+        masks: ArrayView3<'_, bool>,
+    ) -> Result<(), Undefined> {
+        same_shape(maps.shape(), masks.shape())?;
+        let images: Vec<Image<S::Key>> = (0..maps.len_of(Axis(0)))
+            .into_par_iter()
+            .map(|image| {
+                let (map, mask) =
+                    (maps.index_axis(Axis(0), image), masks.index_axis(Axis(0), image));
+                self.split(self.images + image, map, mask)
+            })
+            .collect::<Result<_, _>>()?;
+        for image in images {
+            self.append(image.anomalous, image.regions, image.range);
+        }
+        self.images += maps.len_of(Axis(0));
+        Ok(())
+    }
+
+    /// Counts the normal pixels of an image and lists the anomalous ones by region.
+    fn split(
+        &self,
+        image: usize,
+        map: ArrayView2<'_, S>,
+        mask: ArrayView2<'_, bool>,
+    ) -> Result<Image<S::Key>, Undefined> {
+        let width = map.ncols();
+        let map = map.as_standard_layout();
+        let scores = slice(&map);
+        if let Some(at) = first_nan(scores) {
+            return Err(Undefined::NotANumber { index: vec![image, at / width, at % width] });
+        }
+        let found = Regions::new(mask, self.connectivity);
+        let mut regions: Vec<Placed> = Vec::with_capacity(found.count);
+        let mut anomalous = Vec::new();
+        self.normal.fill(|normal| {
+            let mut position = 0;
+            for run in &found.runs {
+                let (start, end) = (run.row * width + run.start, run.row * width + run.end);
+                normal.extend(scores[position..start].iter().map(|score| score.key()));
+                position = end;
+                if run.region == regions.len() {
+                    regions.push(Placed { image, start: (run.row, run.start), area: 0 });
+                }
+                regions[run.region].area += (end - start) as u64;
+                let region = run.region as u32;
+                anomalous.extend(scores[start..end].iter().map(|score| (score.key(), region)));
+            }
+            normal.extend(scores[position..].iter().map(|score| score.key()));
+        });
+        Ok(Image { anomalous, regions, range: range(scores) })
+    }
+
+    fn append(
+        &mut self,
+        anomalous: Vec<(S::Key, u32)>,
+        regions: Vec<Placed>,
+        range: Option<(S::Key, S::Key)>,
+    ) {
+        let first = self.regions.len() as u32;
+        self.anomalous.extend(anomalous.into_iter().map(|(key, region)| (key, first + region)));
+        self.regions.extend(regions);
+        self.range = match (self.range, range) {
+            (Some(own), Some(other)) => Some((own.0.min(other.0), own.1.max(other.1))),
+            (own, other) => own.or(other),
+        };
+    }
+
+    /// Adds all images of another accumulator after those of this one.
+    ///
+    /// # Panics
+    /// If the two differ in connectivity.
+    pub fn merge(&mut self, mut other: Self) {
+        assert_eq!(self.connectivity, other.connectivity, "merge: expected the same connectivity");
+        other.regions.iter_mut().for_each(|region| region.image += self.images);
+        self.append(other.anomalous, other.regions, other.range);
+        self.normal.merge(other.normal);
+        self.images += other.images;
+    }
+
+    /// Computes all metrics, AUPRO at each of the limits `max_fprs` on the false-positive rate.
+    ///
+    /// # Errors
+    /// [`Undefined::Limit`] for a limit outside (0, 1].
+    /// Metrics that the images leave undefined are errors inside the report.
+    pub fn finish(self, max_fprs: &[f64]) -> Result<PixelReport, Undefined> {
+        if let Some(&limit) = max_fprs.iter().find(|&&limit| !(limit > 0.0 && limit <= 1.0)) {
+            return Err(Undefined::Limit(limit));
+        }
+        let normal = self.normal.into_counts();
+        let total = normal.total();
+        let ranking = Ranking { normal, anomalous: self.anomalous };
+        let (undefined, undefined_aupro) = match (total, ranking.anomalous.len()) {
+            (0, 0) => (Undefined::Empty, Undefined::Empty),
+            (0, _) => (Undefined::OnlyAnomalous, Undefined::OnlyAnomalous),
+            (_, 0) => (Undefined::OnlyNormal, Undefined::NoRegion),
+            _ => return Ok(Self::rate(ranking, total, self.regions, self.range, max_fprs)),
+        };
+        Ok(PixelReport {
+            auroc: Err(undefined.clone()),
+            average_precision: Err(undefined.clone()),
+            f1_max: Err(undefined),
+            aupro: vec![Err(undefined_aupro.clone()); max_fprs.len()],
+            aupro_peer: Err(undefined_aupro),
+            regions: Vec::new(),
+        })
+    }
+
+    fn rate(
+        ranking: Ranking<S::Key, u32>,
+        normal: u64,
+        regions: Vec<Placed>,
+        range: Option<(S::Key, S::Key)>,
+        max_fprs: &[f64],
+    ) -> PixelReport {
+        let areas: Vec<u64> = regions.iter().map(|region| region.area).collect();
+        let range = range.map_or((0.0, 0.0), |(low, high)| (S::from_key(low), S::from_key(high)));
+        let mut sweep = Sweep::new(normal, ranking.anomalous.len() as u64);
+        let mut peer = Peer::new::<S>(normal, &areas, range);
+        let mut overlap = Overlap::new(normal, areas, max_fprs);
+        ranking.descend(peer.thresholds(), |tie| {
+            sweep.visit(&tie);
+            overlap.visit(&tie);
+            peer.visit(&tie);
+        });
+        let shares = overlap.finish();
+        let rated = |(index, region): (usize, Placed)| Region {
+            image: region.image,
+            start: region.start,
+            area: region.area,
+            aupro: shares.iter().map(|shares| shares[index]).collect(),
+        };
+        PixelReport {
+            auroc: Ok(sweep.auroc()),
+            average_precision: Ok(sweep.average_precision()),
+            f1_max: Ok(sweep.f1_max::<S>()),
+            aupro: shares.iter().map(|shares| Ok(mean(shares))).collect(),
+            aupro_peer: peer.finish(),
+            regions: regions.into_iter().enumerate().map(rated).collect(),
+        }
+    }
+}
+
+fn range<S: Score>(scores: &[S]) -> Option<(S::Key, S::Key)> {
+    let first = scores.first()?.key();
+    Some(
+        scores
+            .iter()
+            .map(|score| score.key())
+            .fold((first, first), |(low, high), key| (low.min(key), high.max(key))),
+    )
+}

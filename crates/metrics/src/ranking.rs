@@ -1,0 +1,107 @@
+use std::cmp::Reverse;
+
+use ndarray::{ArrayView1, CowArray, Dimension};
+use rayon::prelude::*;
+
+use crate::Undefined;
+use crate::counts::{Counts, Cursor, Key, Shared};
+use crate::score::{Score, first_nan};
+
+/// Scores split by label: normal ones counted, anomalous ones listed with a tag each.
+pub(crate) struct Ranking<K: Key, T> {
+    pub(crate) normal: K::Counts,
+    pub(crate) anomalous: Vec<(K, T)>,
+}
+
+/// The anomalous scores that share one value, and where that value lies among the normal scores.
+pub(crate) struct Tie<'a, K, T> {
+    pub(crate) key: K,
+    /// Empty for a key that was merely asked for.
+    pub(crate) anomalous: &'a [(K, T)],
+    /// Normal scores above the value.
+    pub(crate) above: u64,
+    /// Normal scores of this value.
+    pub(crate) equal: u64,
+}
+
+impl<K: Key, T: Copy + Send> Ranking<K, T> {
+    /// Visits the distinct anomalous scores, and the `extra` keys, from the top.
+    ///
+    /// Thresholds in between change neither recall nor overlap: the ROC and PRO curves are horizontal there.
+    pub(crate) fn descend(mut self, mut extra: Vec<K>, mut visit: impl FnMut(Tie<'_, K, T>)) {
+        self.anomalous.par_sort_unstable_by_key(|&(key, _)| Reverse(key));
+        extra.sort_unstable();
+        let mut cursor = self.normal.into_cursor();
+        let mut rest = self.anomalous.as_slice();
+        while let Some(key) = rest.first().map(|&(key, _)| key).max(extra.last().copied()) {
+            while extra.pop_if(|&mut other| other == key).is_some() {}
+            let tied = rest.iter().take_while(|&&(other, _)| other == key).count();
+            let (anomalous, below) = rest.split_at(tied);
+            rest = below;
+            let rank = cursor.seek(key);
+            visit(Tie { key, anomalous, above: rank.above, equal: rank.equal });
+        }
+    }
+}
+
+impl<K: Key> Ranking<K, ()> {
+    /// Splits scores by their labels.
+    pub(crate) fn new<S: Score<Key = K>>(
+        scores: ArrayView1<'_, S>,
+        labels: ArrayView1<'_, bool>,
+    ) -> Result<Self, Undefined> {
+        /// Scores that one task splits, and that it splits at a time.
+        const PART: usize = 1 << 18;
+        const BLOCK: usize = 1 << 12;
+
+        same_shape(scores.shape(), labels.shape())?;
+        let (scores, labels) = (scores.as_standard_layout(), labels.as_standard_layout());
+        let normal = Shared::default();
+        let anomalous: Vec<Vec<(K, ())>> = slice(&scores)
+            .par_chunks(PART)
+            .zip(slice(&labels).par_chunks(PART))
+            .enumerate()
+            .map(|(part, (scores, labels))| {
+                if let Some(offset) = first_nan(scores) {
+                    return Err(Undefined::NotANumber { index: vec![part * PART + offset] });
+                }
+                Ok(normal.fill(|normal| {
+                    let mut anomalous = Vec::new();
+                    let mut keys = Vec::with_capacity(BLOCK.min(scores.len()));
+                    for (scores, labels) in scores.chunks(BLOCK).zip(labels.chunks(BLOCK)) {
+                        keys.clear();
+                        for (score, &label) in scores.iter().zip(labels) {
+                            if label {
+                                anomalous.push((score.key(), ()));
+                            } else {
+                                keys.push(score.key());
+                            }
+                        }
+                        normal.extend(keys.iter().copied());
+                    }
+                    anomalous
+                }))
+            })
+            .collect::<Result<_, _>>()?;
+        let ranking = Self { normal: normal.into_counts(), anomalous: anomalous.concat() };
+        match (ranking.normal.total(), ranking.anomalous.len()) {
+            (0, 0) => Err(Undefined::Empty),
+            (0, _) => Err(Undefined::OnlyAnomalous),
+            (_, 0) => Err(Undefined::OnlyNormal),
+            _ => Ok(ranking),
+        }
+    }
+}
+
+pub(crate) fn same_shape(scores: &[usize], labels: &[usize]) -> Result<(), Undefined> {
+    if scores == labels {
+        Ok(())
+    } else {
+        Err(Undefined::ShapeMismatch { scores: scores.to_vec(), labels: labels.to_vec() })
+    }
+}
+
+/// The elements of an array in standard layout.
+pub(crate) fn slice<'a, T, D: Dimension>(array: &'a CowArray<'_, T, D>) -> &'a [T] {
+    array.as_slice().expect("standard layout is contiguous")
+}

@@ -1,0 +1,183 @@
+use ndarray::ArrayView2;
+
+use crate::ranking::slice;
+
+/// Which neighbours belong to one region.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Connectivity {
+    /// Pixels that share an edge.
+    Four,
+    /// Pixels that share an edge or a corner, as in the evaluation code of MVTec AD; the default.
+    #[default]
+    Eight,
+}
+
+/// Anomalous pixels of one row, `start..end`, that touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) row: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) region: usize,
+}
+
+/// Connected regions of a mask, numbered by their first pixel in row order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Regions {
+    /// In row order.
+    pub(crate) runs: Vec<Run>,
+    pub(crate) count: usize,
+}
+
+impl Regions {
+    /// Finds the regions by a union-find over runs; no label image is made.
+    ///
+    /// # Shapes
+    /// - mask: `[height, width]`
+    pub(crate) fn new(mask: ArrayView2<'_, bool>, connectivity: Connectivity) -> Self {
+        let width = mask.ncols();
+        let mask = mask.as_standard_layout();
+        let reach = match connectivity {
+            Connectivity::Four => 0,
+            Connectivity::Eight => 1,
+        };
+        let mut runs: Vec<Run> = Vec::new();
+        let mut parents: Vec<usize> = Vec::new();
+        let mut previous = 0..0;
+        for (row, pixels) in slice(&mask).chunks_exact(width.max(1)).enumerate() {
+            let first = runs.len();
+            let mut above = previous;
+            for_each_run(pixels, |start, end| {
+                let region = parents.len();
+                parents.push(region);
+                while above.start < above.end && runs[above.start].end + reach <= start {
+                    above.start += 1;
+                }
+                // The last run above may touch the next run too, so it is not passed.
+                for touching in above.clone().take_while(|&run| runs[run].start < end + reach) {
+                    unite(&mut parents, runs[touching].region, region);
+                }
+                runs.push(Run { row, start, end, region });
+            });
+            previous = first..runs.len();
+        }
+        let count = number(&mut runs, &mut parents);
+        Self { runs, count }
+    }
+}
+
+/// Calls `visit(start, end)` for every run of `true`.
+fn for_each_run(pixels: &[bool], mut visit: impl FnMut(usize, usize)) {
+    const BLOCK: usize = 32;
+    let mut position = 0;
+    while position < pixels.len() {
+        // Most of a mask is normal: skip it a block at a time.
+        let block = &pixels[position..(position + BLOCK).min(pixels.len())];
+        if !block.iter().fold(false, |any, &pixel| any | pixel) {
+            position += block.len();
+            continue;
+        }
+        let rest = &pixels[position..];
+        let Some(offset) = rest.iter().position(|&pixel| pixel) else { return };
+        let start = position + offset;
+        let length = pixels[start..].iter().take_while(|&&pixel| pixel).count();
+        position = start + length;
+        visit(start, position);
+    }
+}
+
+/// The older of two joined regions stays the root, so that numbers follow the first pixel.
+fn unite(parents: &mut [usize], left: usize, right: usize) {
+    let (left, right) = (root(parents, left), root(parents, right));
+    parents[left.max(right)] = left.min(right);
+}
+
+fn root(parents: &mut [usize], mut region: usize) -> usize {
+    while parents[region] != region {
+        parents[region] = parents[parents[region]];
+        region = parents[region];
+    }
+    region
+}
+
+/// Replaces the provisional regions of the runs by consecutive numbers and returns how many there are.
+fn number(runs: &mut [Run], parents: &mut [usize]) -> usize {
+    let mut numbers = vec![0; parents.len()];
+    let mut count = 0;
+    for run in runs {
+        let root = root(parents, run.region);
+        if root == run.region {
+            numbers[root] = count;
+            count += 1;
+        }
+        run.region = numbers[root];
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connectivity, Regions};
+    use ndarray::Array2;
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Labels by flood fill from each pixel in row order.
+    fn flood(mask: &Array2<bool>, connectivity: Connectivity) -> (Array2<usize>, usize) {
+        let (height, width) = mask.dim();
+        let mut labels = Array2::from_elem((height, width), usize::MAX);
+        let mut count = 0;
+        for start in mask.indexed_iter().filter(|&(_, &pixel)| pixel).map(|(at, _)| at) {
+            if labels[start] != usize::MAX {
+                continue;
+            }
+            let mut open = vec![start];
+            labels[start] = count;
+            while let Some((row, column)) = open.pop() {
+                for (down, right) in (-1i32..=1).flat_map(|d| (-1i32..=1).map(move |r| (d, r))) {
+                    if connectivity == Connectivity::Four && down != 0 && right != 0 {
+                        continue;
+                    }
+                    let at = (
+                        row.wrapping_add_signed(down as isize),
+                        column.wrapping_add_signed(right as isize),
+                    );
+                    if mask.get(at) == Some(&true) && labels[at] == usize::MAX {
+                        labels[at] = count;
+                        open.push(at);
+                    }
+                }
+            }
+            count += 1;
+        }
+        (labels, count)
+    }
+
+    #[test]
+    fn equals_flood_fill() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        for round in 0..600 {
+            let shape = (rng.random_range(1..20), rng.random_range(1..80));
+            let density = [0.02, 0.3, 0.5, 0.6, 0.97][round % 5];
+            let mask = Array2::from_shape_simple_fn(shape, || rng.random_bool(density));
+            for connectivity in [Connectivity::Four, Connectivity::Eight] {
+                let regions = Regions::new(mask.view(), connectivity);
+                let mut labels = Array2::from_elem(shape, usize::MAX);
+                for run in &regions.runs {
+                    for column in run.start..run.end {
+                        labels[(run.row, column)] = run.region;
+                    }
+                }
+                assert_eq!((labels, regions.count), flood(&mask, connectivity), "{mask:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty_masks_have_no_regions() {
+        for shape in [(0, 0), (0, 5), (5, 0), (3, 40)] {
+            let regions = Regions::new(Array2::default(shape).view(), Connectivity::Eight);
+            assert_eq!(regions, Regions { runs: vec![], count: 0 });
+        }
+    }
+}

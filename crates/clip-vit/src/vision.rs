@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::block::Block;
 use crate::config::VisionConfig;
@@ -72,6 +72,31 @@ impl VisionTower {
     /// If the image is not a multiple of the patch or its grid differs from the positional
     /// embedding's (resize that first).
     pub fn embed(&self, images: Tensor<4>) -> Tensor<3> {
+        let [positions, _] = self.positional_embedding.dims();
+        let patches = self.embed_patches(images);
+        let [_, n, _] = patches.dims();
+        assert!(1 + n == positions, "embed: expected {} patches, got {n}", positions - 1);
+        let tokens = Tensor::cat(vec![self.class_token(&patches), patches], 1);
+        self.ln_pre.forward(tokens + self.positional_embedding.val().unsqueeze())
+    }
+
+    /// As [`embed`](Self::embed), of images whose patches stand on chosen places: windows of a
+    /// larger image, as used in training.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, height, width]`
+    /// - positions: `[batch, patches]`, rows of the positional embedding
+    /// - output: `[batch, 1 + patches, width]`
+    pub fn embed_at(&self, images: Tensor<4>, positions: Tensor<2, Int>) -> Tensor<3> {
+        let patches = self.embed_patches(images);
+        let [b, n, width] = patches.dims();
+        let table = self.positional_embedding.val();
+        let class = self.class_token(&patches) + table.clone().narrow(0, 0, 1).unsqueeze();
+        let places = table.select(0, positions.reshape([b * n])).reshape([b, n, width]);
+        self.ln_pre.forward(Tensor::cat(vec![class, patches + places], 1))
+    }
+
+    fn embed_patches(&self, images: Tensor<4>) -> Tensor<3> {
         let [b, c, h, w] = images.dims();
         let p = self.patch_size;
         assert!(
@@ -79,20 +104,16 @@ impl VisionTower {
             "embed: expected sides that are multiples of {p}, got {h}x{w}"
         );
         let (gh, gw) = (h / p, w / p);
-        let [positions, width] = self.positional_embedding.dims();
-        assert!(
-            1 + gh * gw == positions,
-            "embed: expected {} patches, got a {gh}x{gw} grid",
-            positions - 1
-        );
         let patches = images
             .reshape([b, c, gh, p, gw, p])
             .permute([0, 2, 4, 1, 3, 5]) // [b, gh, gw, c, p, p]
             .reshape([b, gh * gw, c * p * p]);
-        let patches = self.patch_embedding.forward(patches); // [b, patches, width]
-        let class = self.class_embedding.val().reshape([1, 1, width]).expand([b, 1, width]);
-        let tokens = Tensor::cat(vec![class, patches], 1);
-        self.ln_pre.forward(tokens + self.positional_embedding.val().unsqueeze())
+        self.patch_embedding.forward(patches) // [b, patches, width]
+    }
+
+    fn class_token(&self, patches: &Tensor<3>) -> Tensor<3> {
+        let [b, _, width] = patches.dims();
+        self.class_embedding.val().reshape([1, 1, width]).expand([b, 1, width])
     }
 
     /// Final norm and projection of any tokens into the common embedding; not normalised.

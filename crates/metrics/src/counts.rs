@@ -11,14 +11,25 @@ use sorted::Sorted;
 /// An order-preserving integer image of a score, with the multiset that suits its width.
 pub trait Key: Copy + Ord + Send + Sync + 'static {
     type Counts: Counts<Self>;
+
+    /// The key after this one, which must not be the last.
+    fn next(self) -> Self;
 }
 
 impl Key for u32 {
     type Counts = Paged;
+
+    fn next(self) -> Self {
+        self + 1
+    }
 }
 
 impl Key for u64 {
     type Counts = Sorted<u64>;
+
+    fn next(self) -> Self {
+        self + 1
+    }
 }
 
 /// A multiset of keys that several threads fill, each through a buffer of its own.

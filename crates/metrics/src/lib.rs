@@ -1,6 +1,7 @@
 //! Exact AUROC, average precision, F1-max and AUPRO for anomaly detection.
 
 mod counts;
+mod curve;
 mod overlap;
 mod pixel;
 mod pro;
@@ -11,6 +12,7 @@ mod sum;
 mod sweep;
 mod undefined;
 
+pub use curve::{Curve, precision_recall_curve, pro_curve, roc_curve};
 pub use pixel::{PixelMetrics, PixelReport, Region};
 pub use pro::{AuproOptions, aupro, aupro_peer};
 pub use regions::Connectivity;

@@ -2,7 +2,8 @@ use ndarray::{ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 
 use crate::counts::{Counts, Shared};
-use crate::overlap::{Overlap, Peer, mean};
+use crate::curve::Curve;
+use crate::overlap::{MeanOverlap, Overlap, Peer, mean};
 use crate::ranking::{Ranking, same_shape, slice};
 use crate::regions::Regions;
 use crate::score::{Score, first_nan};
@@ -209,36 +210,39 @@ impl<S: Score> PixelMetrics<S> {
     /// # Errors
     /// [`Undefined::Limit`] for a limit outside (0, 1].
     /// Metrics that the images leave undefined are errors inside the report.
-    pub fn finish(self, max_fprs: &[f64]) -> Result<PixelReport, Undefined> {
+    pub fn finish(mut self, max_fprs: &[f64]) -> Result<PixelReport, Undefined> {
         if let Some(&limit) = max_fprs.iter().find(|&&limit| !(limit > 0.0 && limit <= 1.0)) {
             return Err(Undefined::Limit(limit));
         }
-        let normal = self.normal.into_counts();
-        let total = normal.total();
-        let ranking = Ranking { normal, anomalous: self.anomalous };
-        let (undefined, undefined_aupro) = match (total, ranking.anomalous.len()) {
-            (0, 0) => (Undefined::Empty, Undefined::Empty),
-            (0, _) => (Undefined::OnlyAnomalous, Undefined::OnlyAnomalous),
-            (_, 0) => (Undefined::OnlyNormal, Undefined::NoRegion),
-            _ => return Ok(Self::rate(ranking, total, self.regions, self.range, max_fprs)),
-        };
-        Ok(PixelReport {
-            auroc: Err(undefined.clone()),
-            average_precision: Err(undefined.clone()),
-            f1_max: Err(undefined),
-            aupro: vec![Err(undefined_aupro.clone()); max_fprs.len()],
-            aupro_peer: Err(undefined_aupro),
-            regions: Vec::new(),
+        let regions = std::mem::take(&mut self.regions);
+        let range = self.range;
+        Ok(match self.into_ranking() {
+            Ok(ranking) => Self::rate(ranking, regions, range, max_fprs),
+            Err(undefined) => PixelReport::undefined(undefined, max_fprs.len()),
         })
+    }
+
+    fn into_ranking(self) -> Result<Ranking<S::Key, u32>, Undefined> {
+        Ranking { normal: self.normal.into_counts(), anomalous: self.anomalous }.check()
+    }
+
+    pub(crate) fn into_curve(self) -> Result<Curve, Undefined> {
+        let areas: Vec<u64> = self.regions.iter().map(|region| region.area).collect();
+        let mut overlap = MeanOverlap::new(&areas);
+        let ranking = self.into_ranking().map_err(without_region)?;
+        Ok(Curve::over_fpr::<S, u32>(ranking, |tie| {
+            overlap.visit(tie);
+            overlap.value()
+        }))
     }
 
     fn rate(
         ranking: Ranking<S::Key, u32>,
-        normal: u64,
         regions: Vec<Placed>,
         range: Option<(S::Key, S::Key)>,
         max_fprs: &[f64],
     ) -> PixelReport {
+        let normal = ranking.normal.total();
         let areas: Vec<u64> = regions.iter().map(|region| region.area).collect();
         let range = range.map_or((0.0, 0.0), |(low, high)| (S::from_key(low), S::from_key(high)));
         let mut sweep = Sweep::new(normal, ranking.anomalous.len() as u64);
@@ -264,6 +268,28 @@ impl<S: Score> PixelMetrics<S> {
             aupro_peer: peer.finish(),
             regions: regions.into_iter().enumerate().map(rated).collect(),
         }
+    }
+}
+
+impl PixelReport {
+    fn undefined(undefined: Undefined, limits: usize) -> Self {
+        let overlap = without_region(undefined.clone());
+        Self {
+            auroc: Err(undefined.clone()),
+            average_precision: Err(undefined.clone()),
+            f1_max: Err(undefined),
+            aupro: vec![Err(overlap.clone()); limits],
+            aupro_peer: Err(overlap),
+            regions: Vec::new(),
+        }
+    }
+}
+
+/// Says what a metric of regions lacks.
+fn without_region(undefined: Undefined) -> Undefined {
+    match undefined {
+        Undefined::OnlyNormal => Undefined::NoRegion,
+        other => other,
     }
 }
 

@@ -25,6 +25,16 @@ pub(crate) struct Tie<'a, K, T> {
 }
 
 impl<K: Key, T: Copy + Send> Ranking<K, T> {
+    /// Refuses a ranking that lacks a class.
+    pub(crate) fn check(self) -> Result<Self, Undefined> {
+        match (self.normal.total(), self.anomalous.len()) {
+            (0, 0) => Err(Undefined::Empty),
+            (0, _) => Err(Undefined::OnlyAnomalous),
+            (_, 0) => Err(Undefined::OnlyNormal),
+            _ => Ok(self),
+        }
+    }
+
     /// Visits the distinct anomalous scores, and the `extra` keys, from the top.
     ///
     /// Thresholds in between change neither recall nor overlap: the ROC and PRO curves are horizontal there.
@@ -83,13 +93,7 @@ impl<K: Key> Ranking<K, ()> {
                 }))
             })
             .collect::<Result<_, _>>()?;
-        let ranking = Self { normal: normal.into_counts(), anomalous: anomalous.concat() };
-        match (ranking.normal.total(), ranking.anomalous.len()) {
-            (0, 0) => Err(Undefined::Empty),
-            (0, _) => Err(Undefined::OnlyAnomalous),
-            (_, 0) => Err(Undefined::OnlyNormal),
-            _ => Ok(ranking),
-        }
+        Self { normal: normal.into_counts(), anomalous: anomalous.concat() }.check()
     }
 }
 

@@ -1,0 +1,83 @@
+//! What can be wrong with files on disk.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An image, a mask or a data set that could not be read. Every variant names the path.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The first bytes are those of no image format we read.
+    #[error("{}: not an image (read: JPEG, PNG, TIFF, BMP, WebP): {found}", path.display())]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// What the first bytes look like.
+        found: String,
+    },
+    /// A known format, but a variant of it that is not read.
+    #[error("{}: {format} of a kind that is not read: {what}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+        /// The variant.
+        what: String,
+    },
+    /// The file is damaged or cut short.
+    #[error("{}: broken {format} file: {reason}", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// Decoding would exceed [`Limits`](crate::Limits).
+    #[error("{}: {what}, above the limit of {limit}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is too large.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// Float samples that fit none of the ranges in use.
+    #[error(
+        "{}: float samples from {low} to {high}; read are 0 to 1, 0 to 255 and 0 to 65535, all finite",
+        path.display()
+    )]
+    FloatRange {
+        /// The file.
+        path: PathBuf,
+        /// The smallest sample (or NaN).
+        low: f64,
+        /// The largest sample (or NaN).
+        high: f64,
+    },
+}
+
+impl Error {
+    /// The path that the error is about.
+    pub fn path(&self) -> &std::path::Path {
+        match self {
+            Self::Io { path, .. }
+            | Self::NotAnImage { path, .. }
+            | Self::Unsupported { path, .. }
+            | Self::Broken { path, .. }
+            | Self::TooLarge { path, .. }
+            | Self::FloatRange { path, .. } => path,
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Image files to RGB: every format by its content, limits before allocation.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+
+use crate::Error;
+use crate::{jpeg, tiff};
+
+/// Bounds on what one image may take; checked against the header before anything is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most pixels (width x height) of an image.
+    pub max_pixels: u64,
+    /// Most bytes of decoded samples, the decoder's own and the RGB image together, and most bytes of the file.
+    pub max_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 178,956,970 pixels, where Pillow refuses an image as a decompression bomb, and 2 GiB.
+    fn default() -> Self {
+        Self { max_pixels: 178_956_970, max_bytes: 2 << 30 }
+    }
+}
+
+impl Limits {
+    /// Checks an image of which the decoder holds `decoded` bytes besides the RGB image.
+    pub(crate) fn check(
+        &self,
+        path: &Path,
+        width: u32,
+        height: u32,
+        decoded: u64,
+    ) -> Result<(), Error> {
+        let pixels = u64::from(width) * u64::from(height);
+        let too_large =
+            |what, limit| Err(Error::TooLarge { path: path.to_path_buf(), what, limit });
+        if pixels > self.max_pixels {
+            return too_large(format!("{width} x {height} = {pixels} pixels"), self.max_pixels);
+        }
+        let bytes = decoded.saturating_add(pixels.saturating_mul(3));
+        if bytes > self.max_bytes {
+            return too_large(
+                format!("{width} x {height} pixels, {bytes} bytes decoded"),
+                self.max_bytes,
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Reads an image as 8-bit RGB.
+///
+/// The format is found by content, whatever the extension says: JPEG (baseline and progressive; grey, YCbCr, RGB,
+/// CMYK, YCCK), PNG, TIFF (first page), BMP and WebP (first frame).
+/// The EXIF orientation is applied. Grey becomes three equal channels, alpha is dropped (as Pillow's
+/// `convert("RGB")` does), a palette is looked up. Samples of 16 bits are scaled by 255/65535 and rounded.
+/// Float samples of a TIFF are scaled from the narrowest of the ranges 0 to 1, 0 to 255 and 0 to 65535 that holds all
+/// of them, then rounded; samples outside of all three, or not finite, are an error.
+/// A file cut short or with damaged image data is an error, never a picture with a grey rest.
+///
+/// # Errors
+/// Every variant of [`Error`] about one file.
+pub fn read_image(path: &Path, limits: &Limits) -> Result<RgbImage, Error> {
+    decode(&read_file(path, limits)?, path, limits).map(|(image, _)| image.into_rgb8())
+}
+
+/// Decodes an image held in memory as [`read_image`] does; `name` stands for the path in errors.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn decode_image(bytes: &[u8], name: &str, limits: &Limits) -> Result<RgbImage, Error> {
+    decode(bytes, Path::new(name), limits).map(|(image, _)| image.into_rgb8())
+}
+
+/// Reads the size `(width, height)` that [`read_image`] would give, from the header alone.
+///
+/// # Errors
+/// As [`read_image`], but damage behind the header goes unnoticed.
+pub fn image_size(path: &Path, limits: &Limits) -> Result<(u32, u32), Error> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    let mut head = Vec::with_capacity(16);
+    file.by_ref().take(16).read_to_end(&mut head).map_err(io)?;
+    file.seek_relative(-(head.len() as i64)).map_err(io)?;
+    let (size, orientation) = match format(&head, path)? {
+        ImageFormat::Jpeg => jpeg::header(file, path, limits)?,
+        ImageFormat::Tiff => tiff::header(file, path, limits)?,
+        format => {
+            let mut decoder = decoder(file, format, path, limits)?;
+            let orientation = decoder.orientation().map_err(|e| image_error(e, format, path))?;
+            (decoder.dimensions(), orientation)
+        }
+    };
+    Ok(match orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => (size.1, size.0),
+        _ => size,
+    })
+}
+
+/// Decodes with the samples as stored (grey stays grey, 16 bits stay 16 bits), upright.
+pub(crate) fn decode(
+    bytes: &[u8],
+    path: &Path,
+    limits: &Limits,
+) -> Result<(DynamicImage, ImageFormat), Error> {
+    let format = format(bytes, path)?;
+    let (mut image, orientation) = match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, path, limits)?,
+        ImageFormat::Tiff => tiff::decode(bytes, path, limits)?,
+        _ => {
+            let mut decoder = decoder(Cursor::new(bytes), format, path, limits)?;
+            let orientation = decoder.orientation().map_err(|e| image_error(e, format, path))?;
+            let image =
+                DynamicImage::from_decoder(decoder).map_err(|e| image_error(e, format, path))?;
+            (image, orientation)
+        }
+    };
+    image.apply_orientation(orientation);
+    Ok((image, format))
+}
+
+/// Reads a whole file, unless it is larger than the limit.
+pub(crate) fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, Error> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(io)?;
+    let too_large = |bytes: u64| Error::TooLarge {
+        path: path.to_path_buf(),
+        what: format!("a file of {bytes} bytes or more"),
+        limit: limits.max_bytes,
+    };
+    let length = file.metadata().map_err(io)?.len();
+    if length > limits.max_bytes {
+        return Err(too_large(length));
+    }
+    let mut bytes = Vec::with_capacity(length as usize + 1);
+    file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > limits.max_bytes {
+        return Err(too_large(bytes.len() as u64)); // a pipe, or a file that grows
+    }
+    Ok(bytes)
+}
+
+/// The name of a format in messages.
+pub(crate) fn format_name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Png => "PNG",
+        ImageFormat::Tiff => "TIFF",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::WebP => "WebP",
+        _ => "image",
+    }
+}
+
+fn format(bytes: &[u8], path: &Path) -> Result<ImageFormat, Error> {
+    use ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
+    match image::guess_format(bytes) {
+        Ok(format @ (Jpeg | Png | Tiff | Bmp | WebP)) => Ok(format),
+        _ if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") => Ok(Tiff), // BigTIFF
+        guess => {
+            let found = match guess {
+                Ok(other) => format!("it looks like {}", format!("{other:?}").to_uppercase()),
+                Err(_) if bytes.is_empty() => "the file is empty".to_owned(),
+                Err(_) => format!("it starts with {:02x?}", &bytes[..bytes.len().min(8)]),
+            };
+            Err(Error::NotAnImage { path: path.to_path_buf(), found })
+        }
+    }
+}
+
+fn decoder<'a, R: std::io::BufRead + std::io::Seek + 'a>(
+    reader: R,
+    format: ImageFormat,
+    path: &Path,
+    limits: &Limits,
+) -> Result<impl ImageDecoder + use<'a, R>, Error> {
+    let mut reader = ImageReader::with_format(reader, format);
+    let mut decoder_limits = image::Limits::default();
+    decoder_limits.max_alloc = Some(limits.max_bytes);
+    reader.limits(decoder_limits);
+    let decoder = reader.into_decoder().map_err(|e| image_error(e, format, path))?;
+    let (width, height) = decoder.dimensions();
+    limits.check(path, width, height, decoder.total_bytes())?;
+    Ok(decoder)
+}
+
+fn image_error(error: ImageError, format: ImageFormat, path: &Path) -> Error {
+    let (path, format) = (path.to_path_buf(), format_name(format));
+    match error {
+        ImageError::Unsupported(e) => Error::Unsupported { path, format, what: e.to_string() },
+        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Error::Broken { path, format, reason: "the file is cut short".to_owned() }
+        }
+        ImageError::IoError(source) => Error::Io { path, source },
+        other => Error::Broken { path, format, reason: other.to_string() },
+    }
+}

@@ -5,6 +5,7 @@ mod jpeg;
 mod mask;
 mod preprocess;
 mod read;
+mod resample;
 mod tiff;
 
 pub use error::Error;

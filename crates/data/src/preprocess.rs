@@ -1,10 +1,10 @@
-//! CLIP's preprocessing, equal to Pillow's to one grey level.
+//! CLIP's preprocessing with Pillow's resampling.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
+
+use crate::resample::{Filter, Span, resample};
 
 /// How an image of any shape becomes one of the wanted height and width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,8 +119,8 @@ pub fn preprocess(image: &RgbImage, p: &Preprocess) -> Array3<f32> {
 /// If the image or the target has no pixels.
 pub fn resize_rgb(image: &RgbImage, p: &Preprocess) -> RgbImage {
     let padding = p.mean.map(|mean| (mean * 255.0).round() as u8);
-    let size = image.dimensions();
-    let pixels = resize(image.as_raw(), size, PixelType::U8x3, FilterType::CatmullRom, p, &padding);
+    let size = (image.width() as usize, image.height() as usize);
+    let pixels = resize::<3, 4>(image.as_raw(), size, Filter::Bicubic, p, padding);
     RgbImage::from_raw(p.width as u32, p.height as u32, pixels).expect("three bytes a pixel")
 }
 
@@ -135,72 +135,43 @@ pub fn resize_rgb(image: &RgbImage, p: &Preprocess) -> RgbImage {
 pub fn resize_mask(mask: ArrayView2<'_, bool>, p: &Preprocess) -> Array2<bool> {
     let (height, width) = mask.dim();
     let levels: Vec<u8> = mask.iter().map(|&m| if m { 255 } else { 0 }).collect();
-    let size = (width as u32, height as u32);
-    let resized = resize(&levels, size, PixelType::U8, FilterType::Bilinear, p, &[0]);
+    let resized = resize::<1, 1>(&levels, (width, height), Filter::Bilinear, p, [0]);
     let resized = resized.into_iter().map(|v| v > 127).collect();
     Array2::from_shape_vec((p.height, p.width), resized).expect("one value a pixel")
 }
 
-/// Horizontal pass, rounding to 8 bits, vertical pass: Pillow's order, on which the clipped overshoot of the bicubic
-/// filter depends.
-fn resize(
+/// Resamples into the placement of `p` and pads with `padding`, the `C` channels of one pixel.
+fn resize<const C: usize, const LANES: usize>(
     pixels: &[u8],
-    (width, height): (u32, u32),
-    kind: PixelType,
-    filter: FilterType,
+    (width, height): (usize, usize),
+    filter: Filter,
     p: &Preprocess,
-    padding: &[u8],
+    padding: [u8; C],
 ) -> Vec<u8> {
-    let placement = p.placement(width, height);
-    let x = Axis1::new(width, placement.width, placement.left, p.width);
-    let y = Axis1::new(height, placement.height, placement.top, p.height);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    let mut resizer = Resizer::new();
-
-    let source = ImageRef::new(width, height, pixels, kind).expect("as many bytes as pixels");
-    let mut wide = Image::new(x.size, height, kind);
-    let crop = options.crop(x.start, 0.0, x.length, f64::from(height));
-    resizer.resize(&source, &mut wide, &crop).expect("the box lies in the image");
-    let mut inner = Image::new(x.size, y.size, kind);
-    let crop = options.crop(0.0, y.start, f64::from(x.size), y.length);
-    resizer.resize(&wide, &mut inner, &crop).expect("the box lies in the image");
-
-    if (x.size as usize, y.size as usize) == (p.width, p.height) {
-        return inner.into_vec();
+    let placement = p.placement(width as u32, height as u32);
+    let (x, left) = span(width, placement.width, placement.left, p.width);
+    let (y, top) = span(height, placement.height, placement.top, p.height);
+    let inner = resample::<C, LANES>(pixels, (width, height), &x, &y, filter);
+    if (x.size, y.size) == (p.width, p.height) {
+        return inner;
     }
     let mut canvas = padding.repeat(p.width * p.height);
-    let row = x.size as usize * padding.len();
-    for (i, line) in inner.into_vec().chunks_exact(row).enumerate() {
-        let start = ((y.offset + i) * p.width + x.offset) * padding.len();
-        canvas[start..start + row].copy_from_slice(line);
+    for (row, line) in inner.chunks_exact(x.size * C).enumerate() {
+        let start = ((top + row) * p.width + left) * C;
+        canvas[start..start + line.len()].copy_from_slice(line);
     }
     canvas
 }
 
-/// One axis of a resize: which part of the source fills which part of the target.
-struct Axis1 {
-    /// First source coordinate, in source pixels.
-    start: f64,
-    /// Length of the source part, in source pixels.
-    length: f64,
-    /// First target pixel that is filled.
-    offset: usize,
-    /// Number of target pixels that are filled.
-    size: u32,
-}
-
-impl Axis1 {
-    fn new(source: u32, resized: u64, offset: i64, target: usize) -> Self {
-        let source = f64::from(source);
-        if offset < 0 || resized > target as u64 {
-            let scale = source / resized as f64;
-            let start = offset.unsigned_abs() as f64 * scale;
-            let length = (target as f64 * scale).min(source - start);
-            Self { start, length, offset: 0, size: target as u32 }
-        } else {
-            Self { start: 0.0, length: source, offset: offset as usize, size: resized as u32 }
-        }
+/// The part of the source that fills the target along one axis, and the first pixel of the target that it fills.
+fn span(source: usize, resized: u64, offset: i64, target: usize) -> (Span, usize) {
+    if resized <= target as u64 {
+        let whole = Span { start: 0.0, length: source as f64, size: resized as usize };
+        return (whole, offset as usize);
     }
+    let scale = source as f64 / resized as f64;
+    let start = offset.unsigned_abs() as f64 * scale;
+    (Span { start, length: target as f64 * scale, size: target }, 0)
 }
 
 fn round_half_even(numerator: u64, denominator: u64) -> u64 {

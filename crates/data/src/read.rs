@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
@@ -195,10 +195,18 @@ fn image_error(error: ImageError, format: ImageFormat, path: &Path) -> Error {
     let (path, format) = (path.to_path_buf(), format_name(format));
     match error {
         ImageError::Unsupported(e) => Error::Unsupported { path, format, what: e.to_string() },
-        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Error::Broken { path, format, reason: "the file is cut short".to_owned() }
-        }
-        ImageError::IoError(source) => Error::Io { path, source },
+        ImageError::IoError(e) => io_error(e, path, format),
         other => Error::Broken { path, format, reason: other.to_string() },
+    }
+}
+
+/// An IO error inside a decoder: the system's, or the decoder's own way to say that the data make no sense.
+pub(crate) fn io_error(error: std::io::Error, path: PathBuf, format: &'static str) -> Error {
+    if error.raw_os_error().is_some() {
+        Error::Io { path, source: error }
+    } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
+        Error::Broken { path, format, reason: "the file is cut short".to_owned() }
+    } else {
+        Error::Broken { path, format, reason: error.to_string() }
     }
 }

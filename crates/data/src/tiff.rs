@@ -9,6 +9,7 @@ use ::tiff::{ColorType, TiffError};
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageBuffer, RgbImage};
 
+use crate::read::io_error;
 use crate::{Error, Limits};
 
 /// Size as stored and orientation, from the header alone.
@@ -197,12 +198,7 @@ fn unsupported(what: String, path: &Path) -> Error {
 fn tiff_error(error: TiffError, path: &Path) -> Error {
     match error {
         TiffError::UnsupportedError(what) => unsupported(what.to_string(), path),
-        TiffError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Error::Broken {
-            path: path.to_path_buf(),
-            format: "TIFF",
-            reason: "the file is cut short".to_owned(),
-        },
-        TiffError::IoError(source) => Error::Io { path: path.to_path_buf(), source },
+        TiffError::IoError(e) => io_error(e, path.to_path_buf(), "TIFF"),
         other => {
             Error::Broken { path: path.to_path_buf(), format: "TIFF", reason: other.to_string() }
         }

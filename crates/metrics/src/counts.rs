@@ -3,9 +3,11 @@
 mod paged;
 mod sorted;
 
+use std::cmp::Reverse;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use paged::Paged;
+use rayon::slice::ParallelSliceMut;
 use sorted::Sorted;
 
 /// An order-preserving integer image of a score, with the multiset that suits its width.
@@ -105,6 +107,17 @@ impl<K: Key> Filler<'_, K> {
 pub struct Rank {
     pub above: u64,
     pub equal: u64,
+}
+
+/// Sorts by a key, largest first; equal ones in any order.
+pub(crate) fn sort_descending<T: Send, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K + Sync) {
+    /// Shorter lists are sorted before other threads would wake up.
+    const SHORT: usize = 1 << 14;
+    if list.len() < SHORT {
+        list.sort_unstable_by_key(|item| Reverse(key(item)));
+    } else {
+        list.par_sort_unstable_by_key(|item| Reverse(key(item)));
+    }
 }
 
 /// Locks a counter; integer additions leave it valid even where another thread has panicked.

@@ -6,7 +6,7 @@ use crate::curve::Curve;
 use crate::overlap::{MeanOverlap, Overlap, Peer, mean};
 use crate::ranking::{Ranking, same_shape, slice};
 use crate::regions::Regions;
-use crate::score::{Score, first_nan};
+use crate::score::{Range, Score, range};
 use crate::sweep::Sweep;
 use crate::{Connectivity, F1Max, Undefined};
 
@@ -39,7 +39,7 @@ pub struct PixelMetrics<S: Score> {
     regions: Vec<Placed>,
     images: usize,
     /// Lowest and highest score.
-    range: Option<(S::Key, S::Key)>,
+    range: Range<S::Key>,
 }
 
 /// A region before it is rated.
@@ -85,7 +85,7 @@ pub struct Region {
 struct Image<K> {
     anomalous: Vec<(K, u32)>,
     regions: Vec<Placed>,
-    range: Option<(K, K)>,
+    range: Range<K>,
 }
 
 impl<S: Score> PixelMetrics<S> {
@@ -113,7 +113,11 @@ impl<S: Score> PixelMetrics<S> {
         map: ArrayView2<'_, S>,
         mask: ArrayView2<'_, bool>,
     ) -> Result<(), Undefined> {
-        self.add_all(map.insert_axis(Axis(0)), mask.insert_axis(Axis(0)))
+        same_shape(map.shape(), mask.shape())?;
+        let image = self.split(self.images, map, mask)?;
+        self.append(image.anomalous, image.regions, image.range);
+        self.images += 1;
+        Ok(())
     }
 
     /// Adds several images, in parallel.
@@ -129,6 +133,9 @@ impl<S: Score> PixelMetrics<S> {
         masks: ArrayView3<'_, bool>,
     ) -> Result<(), Undefined> {
         same_shape(maps.shape(), masks.shape())?;
+        if maps.len_of(Axis(0)) == 1 {
+            return self.add(maps.index_axis(Axis(0), 0), masks.index_axis(Axis(0), 0));
+        }
         let images: Vec<Image<S::Key>> = (0..maps.len_of(Axis(0)))
             .into_par_iter()
             .map(|image| {
@@ -154,9 +161,8 @@ impl<S: Score> PixelMetrics<S> {
         let width = map.ncols();
         let map = map.as_standard_layout();
         let scores = slice(&map);
-        if let Some(at) = first_nan(scores) {
-            return Err(Undefined::NotANumber { index: vec![image, at / width, at % width] });
-        }
+        let nan = |at| Undefined::NotANumber { index: vec![image, at / width, at % width] };
+        let range = range(scores).map_err(nan)?;
         let found = Regions::new(mask, self.connectivity);
         let mut regions: Vec<Placed> = Vec::with_capacity(found.count);
         let mut anomalous = Vec::new();
@@ -175,14 +181,14 @@ impl<S: Score> PixelMetrics<S> {
             }
             normal.extend(scores[position..].iter().map(|score| score.key()));
         });
-        Ok(Image { anomalous, regions, range: range(scores) })
+        Ok(Image { anomalous, regions, range })
     }
 
     fn append(
         &mut self,
         anomalous: Vec<(S::Key, u32)>,
         regions: Vec<Placed>,
-        range: Option<(S::Key, S::Key)>,
+        range: Range<S::Key>,
     ) {
         let first = self.regions.len() as u32;
         self.anomalous.extend(anomalous.into_iter().map(|(key, region)| (key, first + region)));
@@ -239,7 +245,7 @@ impl<S: Score> PixelMetrics<S> {
     fn rate(
         ranking: Ranking<S::Key, u32>,
         regions: Vec<Placed>,
-        range: Option<(S::Key, S::Key)>,
+        range: Range<S::Key>,
         max_fprs: &[f64],
     ) -> PixelReport {
         let normal = ranking.normal.total();
@@ -291,14 +297,4 @@ fn without_region(undefined: Undefined) -> Undefined {
         Undefined::OnlyNormal => Undefined::NoRegion,
         other => other,
     }
-}
-
-fn range<S: Score>(scores: &[S]) -> Option<(S::Key, S::Key)> {
-    let first = scores.first()?.key();
-    Some(
-        scores
-            .iter()
-            .map(|score| score.key())
-            .fold((first, first), |(low, high), key| (low.min(key), high.max(key))),
-    )
 }

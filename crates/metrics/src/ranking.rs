@@ -1,11 +1,9 @@
-use std::cmp::Reverse;
-
 use ndarray::{ArrayView1, CowArray, Dimension};
 use rayon::prelude::*;
 
 use crate::Undefined;
-use crate::counts::{Counts, Cursor, Key, Shared};
-use crate::score::{Score, first_nan};
+use crate::counts::{Counts, Cursor, Key, Shared, sort_descending};
+use crate::score::{Score, range};
 
 /// Scores split by label: normal ones counted, anomalous ones listed with a tag each.
 pub(crate) struct Ranking<K: Key, T> {
@@ -39,7 +37,7 @@ impl<K: Key, T: Copy + Send> Ranking<K, T> {
     ///
     /// Thresholds in between change neither recall nor overlap: the ROC and PRO curves are horizontal there.
     pub(crate) fn descend(mut self, mut extra: Vec<K>, mut visit: impl FnMut(Tie<'_, K, T>)) {
-        self.anomalous.par_sort_unstable_by_key(|&(key, _)| Reverse(key));
+        sort_descending(&mut self.anomalous, |&(key, _)| key);
         extra.sort_unstable();
         let mut cursor = self.normal.into_cursor();
         let mut rest = self.anomalous.as_slice();
@@ -67,33 +65,34 @@ impl<K: Key> Ranking<K, ()> {
         same_shape(scores.shape(), labels.shape())?;
         let (scores, labels) = (scores.as_standard_layout(), labels.as_standard_layout());
         let normal = Shared::default();
-        let anomalous: Vec<Vec<(K, ())>> = slice(&scores)
-            .par_chunks(PART)
-            .zip(slice(&labels).par_chunks(PART))
-            .enumerate()
-            .map(|(part, (scores, labels))| {
-                if let Some(offset) = first_nan(scores) {
-                    return Err(Undefined::NotANumber { index: vec![part * PART + offset] });
-                }
-                Ok(normal.fill(|normal| {
-                    let mut anomalous = Vec::new();
-                    let mut keys = Vec::with_capacity(BLOCK.min(scores.len()));
-                    for (scores, labels) in scores.chunks(BLOCK).zip(labels.chunks(BLOCK)) {
-                        keys.clear();
-                        for (score, &label) in scores.iter().zip(labels) {
-                            if label {
-                                anomalous.push((score.key(), ()));
-                            } else {
-                                keys.push(score.key());
-                            }
+        let (scores, labels) = (slice(&scores), slice(&labels));
+        let split = |(part, (scores, labels)): (usize, (&[S], &[bool]))| {
+            let nan = |at| Undefined::NotANumber { index: vec![part * PART + at] };
+            range(scores).map_err(nan)?;
+            Ok(normal.fill(|normal| {
+                let mut anomalous = Vec::new();
+                let mut keys = Vec::with_capacity(BLOCK.min(scores.len()));
+                for (scores, labels) in scores.chunks(BLOCK).zip(labels.chunks(BLOCK)) {
+                    keys.clear();
+                    for (score, &label) in scores.iter().zip(labels) {
+                        if label {
+                            anomalous.push((score.key(), ()));
+                        } else {
+                            keys.push(score.key());
                         }
-                        normal.extend(keys.iter().copied());
                     }
-                    anomalous
-                }))
-            })
-            .collect::<Result<_, _>>()?;
-        Self { normal: normal.into_counts(), anomalous: anomalous.concat() }.check()
+                    normal.extend(keys.iter().copied());
+                }
+                anomalous
+            }))
+        };
+        let anomalous = if scores.len() <= PART {
+            split((0, (scores, labels)))?
+        } else {
+            let parts = scores.par_chunks(PART).zip(labels.par_chunks(PART)).enumerate();
+            parts.map(split).collect::<Result<Vec<_>, _>>()?.concat()
+        };
+        Self { normal: normal.into_counts(), anomalous }.check()
     }
 }
 

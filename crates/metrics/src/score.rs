@@ -18,6 +18,8 @@ pub(crate) mod sealed {
         fn is_nan(self) -> bool;
         fn key(self) -> Self::Key;
         fn from_key(key: Self::Key) -> f64;
+        /// Keys of the infinities.
+        fn infinities() -> (Self::Key, Self::Key);
         /// Key of the largest score that is not above `threshold`, which must not lie below all scores.
         fn floor_key(threshold: f64) -> Self::Key;
     }
@@ -34,6 +36,10 @@ pub(crate) mod sealed {
         fn key(self) -> u32 {
             let bits = (self + 0.0).to_bits(); // -0 + 0 = +0
             bits ^ (((bits as i32) >> 31) as u32 | 1 << 31)
+        }
+
+        fn infinities() -> (u32, u32) {
+            (f32::NEG_INFINITY.key(), f32::INFINITY.key())
         }
 
         fn from_key(key: u32) -> f64 {
@@ -60,6 +66,10 @@ pub(crate) mod sealed {
             bits ^ (((bits as i64) >> 63) as u64 | 1 << 63)
         }
 
+        fn infinities() -> (u64, u64) {
+            (f64::NEG_INFINITY.key(), f64::INFINITY.key())
+        }
+
         fn from_key(key: u64) -> f64 {
             f64::from_bits(if key >> 63 == 1 { key ^ 1 << 63 } else { !key })
         }
@@ -70,19 +80,28 @@ pub(crate) mod sealed {
     }
 }
 
-/// The first NaN of `scores`, in iteration order.
-pub(crate) fn first_nan<S: Score>(scores: &[S]) -> Option<usize> {
-    // Whole blocks first: a reduction without an early exit is vectorised.
-    let block = scores
-        .chunks(256)
-        .position(|chunk| chunk.iter().fold(false, |any, score| any | score.is_nan()))?;
-    let start = block * 256;
-    scores[start..].iter().position(|score| score.is_nan()).map(|offset| start + offset)
+/// The least and the greatest key of some scores; none of no scores.
+pub(crate) type Range<K> = Option<(K, K)>;
+
+/// The range of `scores`, or else the place of the first NaN.
+pub(crate) fn range<S: Score>(scores: &[S]) -> Result<Range<S::Key>, usize> {
+    let Some(first) = scores.first() else { return Ok(None) };
+    // NaN lies beyond the infinities, so that one pass without a branch finds it too.
+    let start = (first.key(), first.key());
+    let (least, greatest) = scores.iter().fold(start, |(least, greatest), score| {
+        let key = score.key();
+        (least.min(key), greatest.max(key))
+    });
+    let (lowest, highest) = S::infinities();
+    if least < lowest || greatest > highest {
+        return Err(scores.iter().take_while(|score| !score.is_nan()).count());
+    }
+    Ok(Some((least, greatest)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{first_nan, sealed::Ordered};
+    use super::{range, sealed::Ordered};
 
     #[test]
     fn keys_preserve_order_and_round_trip() {
@@ -128,11 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_first_nan() {
-        let mut scores = vec![0.0f32; 700];
-        assert_eq!(first_nan(&scores), None);
+    fn range_finds_the_ends_and_the_first_nan() {
+        let mut scores = vec![0.5f32; 700];
+        scores[300] = f32::NEG_INFINITY;
+        scores[301] = f32::INFINITY;
+        assert_eq!(range(&scores), Ok(Some((f32::NEG_INFINITY.key(), f32::INFINITY.key()))));
         scores[699] = f32::NAN;
         scores[513] = -f32::NAN;
-        assert_eq!(first_nan(&scores), Some(513));
+        assert_eq!(range(&scores), Err(513));
+        assert_eq!(range::<f64>(&[]), Ok(None));
     }
 }

@@ -9,23 +9,28 @@ use super::{Counts, Cursor, Rank, lock, unlock};
 const PAGE: usize = 1 << 16;
 /// A page is a list of lower halves until the list is as large as a table of counters.
 const LIST: usize = PAGE / mem::size_of::<u16>();
+/// Keys that a page with a table lists before counting them: enough to use each cache line of the table several times.
+const BATCH: usize = 1 << 12;
 /// Below this length sorting a list is cheaper than filling a table.
 const SHORT: usize = 1 << 10;
-/// Keys gathered for one page before its counters are touched.
-const GATHER: usize = 1 << 9;
+/// Keys that a thread gathers for one page; those of all pages in use fit into the second-level cache.
+const GATHER: usize = 1 << 8;
+/// Fewer keys than this stay in a plain list: the smallest inputs need no pages.
+const LOOSE: usize = 1 << 14;
 
 /// Exact counts of 32-bit keys: 65536 pages of 65536 counters, each made when first needed.
 ///
-/// A key costs at most two bytes, and a page at most 64 KiB however many keys fall into it, up to one byte in 128
-/// keys for the carries of its 8-bit counters.
+/// A key costs at most two bytes, and a page about 72 KiB however many keys fall into it, but for the carries of its
+/// 8-bit counters, one byte in 128 keys.
 /// The cost of a key does not depend on the range of the scores: nothing is scaled.
 pub struct Paged {
+    loose: Mutex<Vec<u32>>,
     groups: [OnceLock<Box<[Mutex<Page>; 256]>>; 256],
 }
 
 impl Default for Paged {
     fn default() -> Self {
-        Self { groups: array::from_fn(|_| OnceLock::new()) }
+        Self { loose: Mutex::default(), groups: array::from_fn(|_| OnceLock::new()) }
     }
 }
 
@@ -36,53 +41,14 @@ impl Paged {
             .get_or_init(|| Box::new(array::from_fn(|_| Mutex::new(Page::default()))));
         &group[member]
     }
-}
 
-impl Counts<u32> for Paged {
-    type Buffer = Gather;
-    type Cursor = PagedCursor;
-
-    fn extend(&self, buffer: &mut Gather, keys: impl ExactSizeIterator<Item = u32>) {
-        for key in keys {
-            let (upper, lower) = ((key >> 16) as u16, key as u16);
-            let slot = buffer.slot(upper);
-            slot.lower[usize::from(slot.len) % GATHER] = lower;
-            slot.len += 1;
-            if usize::from(slot.len) == GATHER {
-                slot.len = 0;
-                lock(self.page(upper)).extend(&slot.lower);
-            }
-        }
+    /// Moves keys that have become too many for a plain list into the pages.
+    fn scatter(&self, loose: &mut Vec<u32>) {
+        let mut gather = Gather::default();
+        gather.extend(self, loose.drain(..));
+        gather.flush(self);
     }
 
-    fn flush(&self, buffer: &mut Gather) {
-        for slot in &mut buffer.slots {
-            let gathered = usize::from(mem::take(&mut slot.len));
-            if gathered > 0 {
-                lock(self.page(slot.upper)).extend(&slot.lower[..gathered]);
-            }
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        for (upper, page) in other.into_pages() {
-            lock(self.page(upper)).merge(page);
-        }
-    }
-
-    fn total(&self) -> u64 {
-        let groups = self.groups.iter().filter_map(OnceLock::get);
-        groups.flat_map(|group| group.iter()).map(|page| lock(page).total).sum()
-    }
-
-    fn into_cursor(self) -> PagedCursor {
-        let mut pages: Vec<(u16, Page)> = self.into_pages().collect();
-        let current = pages.pop().map(|(upper, page)| (upper, PageCursor::new(page)));
-        PagedCursor { pages, above: 0, current }
-    }
-}
-
-impl Paged {
     /// The pages in use, in ascending order.
     fn into_pages(self) -> impl Iterator<Item = (u16, Page)> {
         let groups = self.groups.into_iter().enumerate();
@@ -96,42 +62,120 @@ impl Paged {
     }
 }
 
-/// Lower halves of the keys of one thread, gathered by page so that its counters stay in the cache while they are
-/// touched.
-pub struct Gather {
-    /// One more than the slot of each upper half, 0 where there is none yet.
-    index: Vec<u32>,
-    slots: Vec<Slot>,
+impl Counts<u32> for Paged {
+    type Buffer = PagedBuffer;
+    type Cursor = PagedCursor;
+
+    fn extend(&self, buffer: &mut PagedBuffer, keys: impl ExactSizeIterator<Item = u32>) {
+        if let Some(gather) = &mut buffer.gather {
+            gather.extend(self, keys);
+        } else if buffer.loose.len() + keys.len() <= LOOSE {
+            buffer.loose.extend(keys);
+        } else {
+            let gather = buffer.gather.insert(Gather::default());
+            gather.extend(self, buffer.loose.drain(..));
+            gather.extend(self, keys);
+        }
+    }
+
+    fn flush(&self, buffer: &mut PagedBuffer) {
+        if let Some(gather) = &mut buffer.gather {
+            gather.flush(self);
+        }
+        let mut loose = lock(&self.loose);
+        loose.append(&mut buffer.loose);
+        if loose.len() > LOOSE {
+            self.scatter(&mut loose);
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.flush(&mut PagedBuffer { loose: mem::take(&mut lock(&other.loose)), gather: None });
+        for (upper, page) in other.into_pages() {
+            lock(self.page(upper)).merge(page);
+        }
+    }
+
+    fn total(&self) -> u64 {
+        let groups = self.groups.iter().filter_map(OnceLock::get);
+        let paged: u64 = groups.flat_map(|group| group.iter()).map(|page| lock(page).total).sum();
+        paged + lock(&self.loose).len() as u64
+    }
+
+    fn into_cursor(self) -> PagedCursor {
+        let mut loose = mem::take(&mut *lock(&self.loose));
+        if self.groups.iter().all(|group| group.get().is_none()) {
+            return PagedCursor::Loose(SortedCursor::new(loose));
+        }
+        self.scatter(&mut loose);
+        let mut pages: Vec<(u16, Page)> = self.into_pages().collect();
+        let current = pages.pop().map(|(upper, page)| (upper, PageCursor::new(page)));
+        PagedCursor::Pages { pages, above: 0, current }
+    }
 }
 
-struct Slot {
-    upper: u16,
-    len: u16,
-    lower: [u16; GATHER],
+/// Keys of one thread on their way into the pages.
+#[derive(Default)]
+pub struct PagedBuffer {
+    loose: Vec<u32>,
+    /// Once there are too many keys for a plain list.
+    gather: Option<Gather>,
+}
+
+/// Lower halves of keys, gathered by page.
+struct Gather {
+    /// For each upper half, where its next key goes in `lower`; 0 before the first.
+    next: Box<[u32]>,
+    /// Blocks of `GATHER` lower halves, the first one unused.
+    lower: Vec<u16>,
+    /// Upper half of each block.
+    upper: Vec<u16>,
 }
 
 impl Default for Gather {
     fn default() -> Self {
-        Self { index: vec![0; PAGE], slots: Vec::new() }
+        let next = vec![0; PAGE].into_boxed_slice();
+        Self { next, lower: vec![0; GATHER], upper: vec![0] }
     }
 }
 
 impl Gather {
-    #[inline]
-    fn slot(&mut self, upper: u16) -> &mut Slot {
-        let index = &mut self.index[usize::from(upper)];
-        if *index == 0 {
-            self.slots.push(Slot { upper, len: 0, lower: [0; GATHER] });
-            *index = self.slots.len() as u32;
+    fn extend(&mut self, pages: &Paged, keys: impl Iterator<Item = u32>) {
+        for key in keys {
+            let upper = (key >> 16) as u16;
+            let next = &mut self.next[usize::from(upper)];
+            if *next == 0 {
+                *next = self.lower.len() as u32;
+                self.lower.resize(self.lower.len() + GATHER, 0);
+                self.upper.push(upper);
+            }
+            let at = *next as usize;
+            self.lower[at] = key as u16;
+            *next += 1;
+            if at % GATHER == GATHER - 1 {
+                let start = at + 1 - GATHER;
+                *next = start as u32;
+                lock(pages.page(upper)).extend(&self.lower[start..=at]);
+            }
         }
-        &mut self.slots[*index as usize - 1]
+    }
+
+    fn flush(&mut self, pages: &Paged) {
+        for (block, &upper) in self.upper.iter().enumerate().skip(1) {
+            let start = block * GATHER;
+            let end = mem::replace(&mut self.next[usize::from(upper)], start as u32) as usize;
+            if end > start {
+                lock(pages.page(upper)).extend(&self.lower[start..end]);
+            }
+        }
     }
 }
 
 /// Counts of up to 65536 keys.
 #[derive(Default)]
-struct Page {
+pub struct Page {
     total: u64,
+    /// Keys not yet in `cells`.
     list: Vec<u16>,
     /// Counts modulo 256, once the list has grown too long.
     cells: Option<Box<[u8]>>,
@@ -142,42 +186,31 @@ struct Page {
 impl Page {
     fn extend(&mut self, keys: &[u16]) {
         self.total += keys.len() as u64;
-        if self.cells.is_some() {
-            self.count(keys);
-            return;
-        }
         self.list.extend_from_slice(keys);
-        if self.list.len() > LIST {
+        if self.list.len() > if self.cells.is_some() { BATCH } else { LIST } {
             self.tabulate();
         }
     }
 
+    /// Counts the listed keys.
     fn tabulate(&mut self) {
-        let list = mem::take(&mut self.list);
-        self.cells = Some(vec![0; PAGE].into_boxed_slice());
-        self.count(&list);
-    }
-
-    fn count(&mut self, keys: &[u16]) {
-        let Some(cells) = self.cells.as_deref_mut().and_then(<[u8]>::first_chunk_mut::<PAGE>)
-        else {
-            return;
-        };
-        for &key in keys {
+        let cells = self.cells.get_or_insert_with(|| vec![0; PAGE].into_boxed_slice());
+        let cells: &mut [u8; PAGE] = cells.as_mut().try_into().expect("a page has this size");
+        for &key in &self.list {
             let cell = &mut cells[usize::from(key)];
             *cell = cell.wrapping_add(1);
             if *cell == 0 {
                 self.carries.get_or_insert_default().extend(&[key]);
             }
         }
+        self.list.clear();
+        self.list.shrink_to(BATCH + GATHER);
     }
 
     fn merge(&mut self, other: Page) {
         if let Some(cells) = other.cells {
-            if self.cells.is_none() {
-                self.tabulate();
-            }
-            let own = self.cells.iter_mut().flat_map(|own| own.iter_mut());
+            self.tabulate();
+            let own = self.cells.iter_mut().flat_map(|cells| cells.iter_mut());
             for (key, (own, other)) in own.zip(cells).enumerate() {
                 let carry;
                 (*own, carry) = own.overflowing_add(other);
@@ -185,10 +218,9 @@ impl Page {
                     self.carries.get_or_insert_default().extend(&[key as u16]);
                 }
             }
-            self.total += other.total;
-        } else {
-            self.extend(&other.list);
+            self.total += other.total - other.list.len() as u64;
         }
+        self.extend(&other.list);
         if let Some(carries) = other.carries {
             self.carries.get_or_insert_default().merge(*carries);
         }
@@ -196,34 +228,41 @@ impl Page {
 }
 
 /// Walks down the pages, dropping each when it has been passed.
-pub struct PagedCursor {
-    /// Pages below the current one, ascending.
-    pages: Vec<(u16, Page)>,
-    /// Keys in the pages above the current one.
-    above: u64,
-    current: Option<(u16, PageCursor)>,
+pub enum PagedCursor {
+    Loose(SortedCursor<u32>),
+    Pages {
+        /// Pages below the current one, ascending.
+        pages: Vec<(u16, Page)>,
+        /// Keys in the pages above the current one.
+        above: u64,
+        current: Option<(u16, PageCursor)>,
+    },
 }
 
 impl Cursor<u32> for PagedCursor {
     fn seek(&mut self, key: u32) -> Rank {
+        let (pages, above, current) = match self {
+            Self::Loose(loose) => return loose.seek(key),
+            Self::Pages { pages, above, current } => (pages, above, current),
+        };
         let upper = (key >> 16) as u16;
-        while let Some((_, page)) = self.current.take_if(|(current, _)| *current > upper) {
-            self.above += page.total;
-            // Pages between are skipped without being prepared.
-            while let Some((_, page)) = self.pages.pop_if(|(next, _)| *next > upper) {
-                self.above += page.total;
+        if let Some((_, passed)) = current.take_if(|(current, _)| *current > upper) {
+            *above += passed.total;
+            // Pages in between are not even prepared.
+            while let Some((_, passed)) = pages.pop_if(|(next, _)| *next > upper) {
+                *above += passed.total;
             }
-            self.current = self.pages.pop().map(|(upper, page)| (upper, PageCursor::new(page)));
+            *current = pages.pop().map(|(upper, page)| (upper, PageCursor::new(page)));
         }
-        let rank = match &mut self.current {
+        let rank = match current {
             Some((current, page)) if *current == upper => page.seek(key as u16),
             _ => Rank::default(),
         };
-        Rank { above: self.above + rank.above, equal: rank.equal }
+        Rank { above: *above + rank.above, equal: rank.equal }
     }
 }
 
-struct PageCursor {
+pub struct PageCursor {
     total: u64,
     form: Form,
     carries: Option<Box<PageCursor>>,
@@ -241,7 +280,7 @@ enum Form {
 
 impl PageCursor {
     fn new(mut page: Page) -> Self {
-        if page.cells.is_none() && page.list.len() > SHORT {
+        if page.cells.is_some() || page.list.len() > SHORT {
             page.tabulate();
         }
         let form = match page.cells {

@@ -1,9 +1,6 @@
-use std::cmp::Reverse;
 use std::sync::Mutex;
 
-use rayon::slice::ParallelSliceMut;
-
-use super::{Counts, Cursor, Rank, lock, unlock};
+use super::{Counts, Cursor, Rank, lock, sort_descending, unlock};
 
 /// Keys in a list that is sorted once, at the end.
 pub struct Sorted<K>(Mutex<Vec<K>>);
@@ -45,7 +42,7 @@ pub struct SortedCursor<K> {
 
 impl<K: Copy + Ord + Send> SortedCursor<K> {
     pub(super) fn new(mut keys: Vec<K>) -> Self {
-        keys.par_sort_unstable_by_key(|&key| Reverse(key));
+        sort_descending(&mut keys, |&key| key);
         Self { descending: keys, above: 0 }
     }
 }

@@ -6,6 +6,7 @@ mod mask;
 mod preprocess;
 mod read;
 mod resample;
+pub mod synthetic;
 mod tiff;
 
 pub use error::Error;

@@ -1,0 +1,150 @@
+//! Noise from tables that are drawn once: smooth, fractal and cellular.
+
+use std::sync::LazyLock;
+
+use super::dice::{fract, lattice, unit};
+
+const SIDE: usize = 512;
+
+/// A periodic table of 512 × 512 samples, read with bilinear interpolation.
+pub(super) struct Tile(Vec<f32>);
+
+impl Tile {
+    /// Value at (x, y) in lattice cells; the period is 64 cells for [`SMOOTH`], 16 for [`FRACTAL`].
+    #[inline]
+    fn sample(&self, x: f32, y: f32) -> f32 {
+        let (fx, fy) = (fract(x), fract(y));
+        let (ix, iy) =
+            ((x - fx) as i32 as usize & (SIDE - 1), (y - fy) as i32 as usize & (SIDE - 1));
+        let (jx, jy) = ((ix + 1) & (SIDE - 1), (iy + 1) & (SIDE - 1));
+        let table = &self.0[..SIDE * SIDE];
+        let (a, b) = (table[iy * SIDE + ix], table[iy * SIDE + jx]);
+        let (c, d) = (table[jy * SIDE + ix], table[jy * SIDE + jx]);
+        let top = a + (b - a) * fx;
+        let bottom = c + (d - c) * fx;
+        top + (bottom - top) * fy
+    }
+}
+
+fn gradient(x: i32, y: i32, period: i32, seed: u32, dx: f32, dy: f32) -> f32 {
+    let hash = lattice(x.rem_euclid(period), y.rem_euclid(period), seed);
+    (unit(hash, 0) * 2.0 - 1.0) * dx + (unit(hash, 16) * 2.0 - 1.0) * dy
+}
+
+/// Gradient noise of unit cells, period `period`, about [-1, 1].
+fn perlin(x: f32, y: f32, period: i32, seed: u32) -> f32 {
+    let (fx, fy) = (fract(x), fract(y));
+    let (ix, iy) = ((x - fx) as i32, (y - fy) as i32);
+    let fade = |t: f32| t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
+    let (u, v) = (fade(fx), fade(fy));
+    let corner =
+        |i: i32, j: i32| gradient(ix + i, iy + j, period, seed, fx - i as f32, fy - j as f32);
+    let top = corner(0, 0) + (corner(1, 0) - corner(0, 0)) * u;
+    let bottom = corner(0, 1) + (corner(1, 1) - corner(0, 1)) * u;
+    (top + (bottom - top) * v) * 1.6
+}
+
+fn table(f: impl Fn(f32, f32) -> f32) -> Tile {
+    let points = 0..SIDE * SIDE;
+    Tile(points.map(|i| f((i % SIDE) as f32, (i / SIDE) as f32)).collect())
+}
+
+static SMOOTH: LazyLock<Tile> = LazyLock::new(|| table(|x, y| perlin(x / 8.0, y / 8.0, 64, 11)));
+
+static FRACTAL: LazyLock<Tile> = LazyLock::new(|| {
+    table(|x, y| {
+        let octave = |k: i32| {
+            let scale = (1 << k) as f32;
+            perlin(x / 32.0 * scale, y / 32.0 * scale, 16 << k, 100 + k as u32)
+                / scale.sqrt()
+                / scale.sqrt()
+        };
+        (0..5).map(octave).sum::<f32>() * 0.75
+    })
+});
+
+static RIDGED: LazyLock<Tile> = LazyLock::new(|| {
+    table(|x, y| {
+        let octave = |k: i32| {
+            let scale = (1 << k) as f32;
+            (1.0 - 2.0 * perlin(x / 32.0 * scale, y / 32.0 * scale, 16 << k, 300 + k as u32).abs())
+                / scale
+        };
+        (0..4).map(octave).sum::<f32>() * 0.55
+    })
+});
+
+/// A place in the noise tables: two fields of different offsets are independent.
+#[derive(Clone, Copy)]
+pub(super) struct Noise {
+    x: f32,
+    y: f32,
+    smooth: &'static Tile,
+    fractal: &'static Tile,
+    ridged: &'static Tile,
+}
+
+impl Noise {
+    pub(super) fn new(seed: u32) -> Self {
+        let hash = lattice(seed as i32, 77, 5);
+        let offset = |shift: u32| ((hash >> shift) & 0x1ff) as f32 + 0.37;
+        Self { x: offset(0), y: offset(12), smooth: &SMOOTH, fractal: &FRACTAL, ridged: &RIDGED }
+    }
+
+    /// One octave, about [-1, 1], features of one unit.
+    #[inline]
+    pub(super) fn smooth(&self, x: f32, y: f32) -> f32 {
+        self.smooth.sample(x * 8.0 + self.x, y * 8.0 + self.y)
+    }
+
+    /// Five octaves, about [-1, 1], largest features of one unit.
+    #[inline]
+    pub(super) fn fractal(&self, x: f32, y: f32) -> f32 {
+        self.fractal.sample(x * 32.0 + self.x, y * 32.0 + self.y)
+    }
+
+    /// Four octaves with sharp crests, about [-1, 1].
+    #[inline]
+    pub(super) fn ridged(&self, x: f32, y: f32) -> f32 {
+        self.ridged.sample(x * 32.0 + self.x, y * 32.0 + self.y)
+    }
+
+    /// One sample a cell without interpolation: white noise in [0, 1).
+    #[inline]
+    pub(super) fn white(&self, x: f32, y: f32) -> f32 {
+        unit(lattice(super::dice::floor(x) as i32, super::dice::floor(y) as i32, self.x as u32), 3)
+    }
+}
+
+/// The nearest and second nearest feature point of a jittered unit lattice.
+#[derive(Clone, Copy)]
+pub(super) struct Cell {
+    /// Distance to the nearest point.
+    pub(super) near: f32,
+    /// Distance to the second nearest point.
+    pub(super) next: f32,
+    /// Hash of the nearest point.
+    pub(super) id: u32,
+}
+
+/// Cellular noise; `jitter` in [0, 1] moves the points from the lattice.
+#[inline]
+pub(super) fn cell(x: f32, y: f32, jitter: f32, seed: u32) -> Cell {
+    let (fx, fy) = (fract(x), fract(y));
+    let (ix, iy) = ((x - fx) as i32, (y - fy) as i32);
+    let (mut near, mut next, mut id) = (9.0f32, 9.0f32, 0);
+    for j in -1..=1 {
+        for i in -1..=1 {
+            let hash = lattice(ix + i, iy + j, seed);
+            let dx = i as f32 + 0.5 + (unit(hash, 0) - 0.5) * jitter - fx;
+            let dy = j as f32 + 0.5 + (unit(hash, 16) - 0.5) * jitter - fy;
+            let d = dx * dx + dy * dy;
+            if d < near {
+                (next, near, id) = (near, d, hash);
+            } else if d < next {
+                next = d;
+            }
+        }
+    }
+    Cell { near: near.sqrt(), next: next.sqrt(), id }
+}

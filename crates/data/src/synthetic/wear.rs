@@ -1,0 +1,35 @@
+//! What is normal though not ideal: dust, faint smudges, uneven tone.
+
+use super::canvas::{Canvas, around};
+use super::dice::{Dice, length, smoothstep, times};
+use super::noise::Noise;
+
+pub(super) fn apply(canvas: &mut Canvas, dice: &mut Dice) {
+    if dice.chance(0.5) {
+        let (noise, amount, scale) =
+            (Noise::new(dice.word()), dice.skewed(0.01, 0.08), dice.range(1.0, 4.0));
+        let (size, pixel) = (canvas.size, canvas.pixel());
+        for y in 0..size {
+            let v = y as f32 * pixel * scale;
+            for x in 0..size {
+                let tone = 1.0 + amount * noise.smooth(x as f32 * pixel * scale, v);
+                canvas.color[y * size + x] = times(canvas.color[y * size + x], tone);
+            }
+        }
+    }
+    let specks = if dice.chance(0.5) { 0 } else { dice.skewed(1.0, 30.0) as usize };
+    for _ in 0..specks {
+        let (x, y, radius) = (dice.unit(), dice.unit(), dice.range(0.0008, 0.002));
+        let tone = 1.0 + dice.range(-0.12, 0.12);
+        let (columns, rows) = canvas.pixels(around(x, y, radius * 2.0));
+        let pixel = canvas.pixel();
+        for py in rows {
+            for px in columns.clone() {
+                let d = length((px as f32 + 0.5) * pixel - x, (py as f32 + 0.5) * pixel - y);
+                let cover = smoothstep(radius + pixel, radius - pixel, d);
+                let i = py * canvas.size + px;
+                canvas.color[i] = times(canvas.color[i], 1.0 + (tone - 1.0) * cover);
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! From the scene to pixels: light, optics, sensor and compression.
 
+use std::ops::Range;
+
 use super::canvas::Canvas;
 use super::dice::{Dice, length, lerp, mix};
 use super::jpeg;
@@ -87,16 +89,26 @@ impl Camera {
         (0.016 + self.noise * 0.5).min(0.03)
     }
 
-    /// Light and optics.
-    pub(super) fn expose(&self, canvas: &Canvas) -> Radiance {
+    /// The rows of the picture that depend on the given rows of the scene.
+    pub(super) fn reach(&self, rows: Range<usize>, size: usize) -> Range<usize> {
+        let margin = self.blur.len() + 1;
+        rows.start.saturating_sub(margin)..(rows.end + margin).min(size)
+    }
+
+    /// Light and optics of the given rows.
+    pub(super) fn expose(&self, canvas: &Canvas, rows: &Range<usize>) -> Radiance {
         let size = canvas.size;
-        let mut out = vec![[0.0f32; 3]; size * size];
+        // Blur draws on rows beyond.
+        let margin = self.blur.len();
+        let top = rows.start.saturating_sub(margin);
+        let drawn = top..(rows.end + margin).min(size);
+        let mut out = vec![[0.0f32; 3]; size * drawn.len()];
         let [lx, ly, lz] = self.light;
         let half = length(length(lx, ly), lz + 1.0);
         let (hx, hy, hz) = (lx / half, ly / half, (lz + 1.0) / half);
         let side = size as f32 * 0.5;
         let pixel = canvas.pixel();
-        for y in 0..size {
+        for y in drawn.clone() {
             let v = (y as f32 + 0.5) * pixel - 0.5;
             let (above, below) = (y.saturating_sub(1) * size, (y + 1).min(size - 1) * size);
             let row = y * size..(y + 1) * size;
@@ -105,7 +117,7 @@ impl Camera {
                 (&canvas.height[above..above + size], &canvas.height[below..below + size]);
             let colors = &canvas.color[row.clone()];
             let gloss = &canvas.gloss[row.clone()];
-            let target = &mut out[row];
+            let target = &mut out[(y - top) * size..(y - top + 1) * size];
             for x in 0..size {
                 let u = (x as f32 + 0.5) * pixel - 0.5;
                 let left = heights[x.saturating_sub(1)];
@@ -143,6 +155,8 @@ impl Camera {
         for &weight in &self.blur {
             smooth(&mut out, size, weight);
         }
+        out.truncate((rows.end - top) * size);
+        out.drain(..(rows.start - top) * size);
         for pixel in out.as_flattened_mut() {
             let c = *pixel;
             let toned = c + self.gamma * c * (1.0 - c.min(1.0));
@@ -150,7 +164,7 @@ impl Camera {
             // A shoulder keeps structure in the lights.
             let over = (contrasted - 0.75).max(0.0);
             let rolled = contrasted - over + over / (1.0 + over * 1.6);
-            *pixel = lerp(rolled, 0.6, self.haze).clamp(0.0, 1.04);
+            *pixel = lerp(rolled, 0.6, self.haze).clamp(0.0, 1.0);
         }
         out
     }
@@ -209,8 +223,9 @@ fn binomial_passes(sigma: f32) -> Vec<f32> {
 /// One pass of the kernel (w, 1 - 2w, w) in both directions, edges repeated.
 pub(super) fn smooth(picture: &mut Radiance, size: usize, weight: f32) {
     let centre = 1.0 - 2.0 * weight;
+    let rows = picture.len() / size;
     let mut row = vec![[0.0f32; 3]; size + 2];
-    for y in 0..size {
+    for y in 0..rows {
         let line = &mut picture[y * size..(y + 1) * size];
         row[1..=size].copy_from_slice(line);
         row[0] = line[0];
@@ -224,11 +239,11 @@ pub(super) fn smooth(picture: &mut Radiance, size: usize, weight: f32) {
     let flat = picture.as_flattened_mut();
     let mut previous = flat[..width].to_vec();
     let mut current = previous.clone();
-    for y in 0..size {
+    for y in 0..rows {
         current.copy_from_slice(&flat[y * width..(y + 1) * width]);
-        let below = (y + 1).min(size - 1) * width;
+        let below = (y + 1).min(rows - 1) * width;
         for x in 0..width {
-            let next = if y + 1 < size { flat[below + x] } else { current[x] };
+            let next = if y + 1 < rows { flat[below + x] } else { current[x] };
             flat[y * width + x] = weight * (previous[x] + next) + centre * current[x];
         }
         std::mem::swap(&mut previous, &mut current);

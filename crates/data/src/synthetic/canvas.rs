@@ -1,5 +1,7 @@
 //! The scene before the camera: colour, relief and gloss of every pixel.
 
+use std::ops::Range;
+
 use super::dice::{blend, cos_turn, floor, lerp, sin_turn, smoothstep};
 
 /// The surface at one point.
@@ -48,16 +50,26 @@ impl Canvas {
         }
     }
 
+    /// The rows from the first to the last that differ.
+    pub(super) fn rows_unlike(&self, other: &Self) -> Range<usize> {
+        let unlike = |y: &usize| {
+            let row = y * self.size..(y + 1) * self.size;
+            self.color[row.clone()] != other.color[row.clone()]
+                || self.height[row.clone()] != other.height[row.clone()]
+                || self.gloss[row.clone()] != other.gloss[row]
+        };
+        let first = (0..self.size).find(unlike).unwrap_or(0);
+        let last = (first..self.size).rev().find(unlike).map_or(first, |y| y + 1);
+        first..last
+    }
+
     /// Side of a pixel.
     pub(super) fn pixel(&self) -> f32 {
         1.0 / self.size as f32
     }
 
     /// Pixels whose centres may lie in the bounds: columns and rows.
-    pub(super) fn pixels(
-        &self,
-        bounds: Bounds,
-    ) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+    pub(super) fn pixels(&self, bounds: Bounds) -> (Range<usize>, Range<usize>) {
         let at = |v: f32, extra: f32| {
             (floor(v * self.size as f32) + extra).clamp(0.0, self.size as f32) as usize
         };

@@ -96,7 +96,7 @@ struct Manifest {
 }
 
 /// Number of the drawing code: raised whenever it draws other pixels for a seed.
-const GENERATOR: u32 = 1;
+const GENERATOR: u32 = 2;
 
 struct Job {
     request: Request,

@@ -130,17 +130,16 @@ pub fn render(request: &Request) -> Scene {
     };
     let camera = Camera::new(&mut Dice::new(mix(seed, 3)), category.grey, size);
     let canvas = draw(Fault::None);
-    let clean = camera.expose(&canvas);
-
-    let mut picture = clean.clone();
+    let mut picture = camera.expose(&canvas, &(0..size));
     let mut mask = Array2::from_elem((size, size), false);
     let defect = request.defect.map(|(kind, defect_seed)| {
         let kind = category.possible(kind);
         let seed = mix(seed, defect_seed);
         for attempt in 0..12u64 {
             let seed = mix(seed, attempt);
-            let force = 1.0 + attempt as f32 * 0.25;
             let fault = match kind {
+                // A part that this scene does not have, or that is out of sight, is not tried for long.
+                _ if attempt > 3 => None,
                 DefectKind::MissingPart
                     if category.parts && (category.texture || seed & 3 != 0) =>
                 {
@@ -149,21 +148,20 @@ pub fn render(request: &Request) -> Scene {
                 DefectKind::MisplacedPart => Some(Fault::Misplaced(seed >> 8)),
                 _ => None,
             };
-            // After many vain tries a plain hole or stain always shows.
-            let kind = if attempt < 8 { kind } else { DefectKind::Stain };
-            let changed = match fault {
-                Some(fault) if attempt < 8 => draw(fault),
-                _ => {
-                    let mut changed = canvas.clone();
-                    defects::apply(kind, &mut changed, &mut Dice::new(mix(seed, 4)), force);
-                    changed
-                }
-            };
-            let exposed = camera.expose(&changed);
-            if let Some(found) = mask::changed(&clean, &exposed, size, camera.visible()) {
-                picture = mask::compose(&clean, exposed, &found, size);
+            let changed = fault.map(draw).unwrap_or_else(|| {
+                let mut changed = canvas.clone();
+                // After many vain tries a plain stain shows on anything.
+                let drawn = if attempt < 9 { kind } else { DefectKind::Stain };
+                let force = 1.0 + attempt as f32 * 0.25;
+                defects::apply(drawn, &mut changed, &mut Dice::new(mix(seed, 4)), force);
+                changed
+            });
+            let rows = camera.reach(canvas.rows_unlike(&changed), size);
+            let exposed = camera.expose(&changed, &rows);
+            if let Some(found) = mask::changed(&picture, &exposed, &rows, size, camera.visible()) {
+                picture = mask::compose(std::mem::take(&mut picture), &exposed, &rows, &found);
                 mask = found;
-                return kind;
+                break;
             }
         }
         kind

@@ -1,8 +1,8 @@
 //! Hole, dent, fold, lump, deformation, a piece broken off.
 
 use super::super::canvas::Canvas;
-use super::super::dice::{Dice, blend, cos_turn, length, lerp, sin_turn, smoothstep, times};
-use super::super::noise::Noise;
+use super::super::dice::{Dice, blend, cos_turn, length, lerp, sin_turn, smoothstep, times, unit};
+use super::super::noise::{Noise, cell};
 use super::Spot;
 use super::layer::{Blob, Layer, off, taper, walk};
 
@@ -90,12 +90,13 @@ pub(super) fn lump(canvas: &mut Canvas, dice: &mut Dice, spot: &Spot) {
     } else {
         times(spot.color, 0.45)
     };
-    let aim = off(dice, aim, 0.15);
+    // Some growths have the colour of what they grow on, and only their form shows.
+    let aim = if dice.chance(0.25) { off(dice, spot.color, 0.1) } else { off(dice, aim, 0.15) };
     let inner = off(dice, aim, 0.5);
     let veined = dice.range(0.0, 0.8);
     let (size, pixel) = (canvas.size, canvas.pixel());
     let strength = (0.2 + 0.65 * spot.amount).min(1.0);
-    let bump = radius * dice.range(0.0, 0.5);
+    let bump = radius * dice.range(0.0, 0.6);
     layer.each(|i, a| {
         let (u, v) = ((i % size) as f32 * pixel, (i / size) as f32 * pixel);
         let n = smoothstep(-0.2, 0.5, noise.fractal(u * scale, v * scale));
@@ -180,13 +181,22 @@ pub(super) fn broken(canvas: &mut Canvas, dice: &mut Dice, spot: &Spot) {
     let inside = times(spot.color, dice.range(0.5, 1.3));
     let raw = off(dice, inside, 0.25);
     let rough = Noise::new(dice.word());
+    // Facets as of broken glass, or rings as of a shell.
+    let facets = if dice.chance(0.5) { dice.range(0.1, 0.8) } else { 0.0 };
+    let (facet_scale, facet_seed) = (dice.range(2.0, 6.0) / radius, dice.word());
+    let rings = if dice.chance(0.3) { dice.range(0.15, 0.6) } else { 0.0 };
+    let ring_count = dice.range(2.0, 6.0);
     let through = !canvas.behind.is_empty() && dice.chance(0.7);
     let wall = dice.range(0.003, 0.02);
     let pixel = canvas.pixel();
     layer.each(|i, a| {
         let (u, v) = ((i % size) as f32 * pixel, (i / size) as f32 * pixel);
         let grain = 1.0 + 0.25 * rough.fractal(u * 25.0, v * 25.0);
-        let broken = times(raw, grain);
+        let facet = length(u - x, v - y) / radius;
+        let id = cell(u * facet_scale, v * facet_scale, 1.0, facet_seed).id;
+        let wave = sin_turn(ring_count * (facet + 0.25 * rough.smooth(u / radius, v / radius)));
+        let shade = grain + facets * (2.6 * unit(id, 3) * unit(id, 9) - 0.4) + rings * wave;
+        let broken = times(raw, shade.max(0.05));
         if through {
             // The wall of the break shows on one side.
             let side = blob.cover(u - x + wall, v - y + wall);
@@ -195,7 +205,6 @@ pub(super) fn broken(canvas: &mut Canvas, dice: &mut Dice, spot: &Spot) {
             canvas.height[i] *= 1.0 - a;
             canvas.gloss[i] *= 1.0 - a;
         } else {
-            let facet = length(u - x, v - y) / radius;
             canvas.color[i] = blend(canvas.color[i], broken, a * 0.85);
             canvas.height[i] +=
                 a * (radius * 0.15 * facet + 0.006 * rough.fractal(u * 25.0, v * 25.0) - 0.02);

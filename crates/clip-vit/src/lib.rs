@@ -11,6 +11,7 @@
 mod block;
 mod config;
 mod text;
+mod tokenizer;
 mod vision;
 
 use burn::module::{Module, Param};
@@ -19,6 +20,7 @@ use burn::tensor::{Device, Tensor};
 pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
 pub use text::TextTower;
+pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
 pub use vision::VisionTower;
 
 /// A CLIP: both towers and the scale of their similarities.

@@ -10,18 +10,22 @@
 
 mod block;
 mod config;
+mod error;
 mod text;
 mod tokenizer;
 mod vision;
+mod weights;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
+pub use error::Error;
 pub use text::TextTower;
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
 pub use vision::VisionTower;
+pub use weights::{Precision, Pretrained, load, load_bytes, save_hf};
 
 /// A CLIP: both towers and the scale of their similarities.
 #[derive(Module, Debug)]

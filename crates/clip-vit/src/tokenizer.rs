@@ -28,7 +28,8 @@ pub const VOCABULARY_SIZE: usize = 49_408;
 
 const VOCABULARY: &[u8] = include_bytes!("../data/bpe_simple_vocab_16e6.txt.gz");
 const MERGES: usize = VOCABULARY_SIZE - 2 * 256 - 2;
-const WORDS: &str = r"(?i)<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
+const WORDS: &str =
+    r"(?i)<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
 
 /// CLIP's tokenizer.
 ///
@@ -92,7 +93,10 @@ impl Tokenizer {
     /// # Panics
     /// If `context_length` is less than 2.
     pub fn tokenize(&self, texts: &[impl AsRef<str>], context_length: usize) -> Vec<Vec<u32>> {
-        assert!(context_length >= 2, "tokenize: expected a context of at least 2, got {context_length}");
+        assert!(
+            context_length >= 2,
+            "tokenize: expected a context of at least 2, got {context_length}"
+        );
         let row = |text: &str| {
             let mut row = vec![START_OF_TEXT];
             row.extend(self.encode(text));
@@ -105,7 +109,8 @@ impl Tokenizer {
     }
 
     fn merge(&self, word: &str) -> Vec<u32> {
-        let mut symbols: Vec<u32> = word.bytes().map(|byte| self.byte_symbols[usize::from(byte)]).collect();
+        let mut symbols: Vec<u32> =
+            word.bytes().map(|byte| self.byte_symbols[usize::from(byte)]).collect();
         if let Some(last) = symbols.last_mut() {
             *last += 256;
         }
@@ -114,7 +119,8 @@ impl Tokenizer {
             let mut kept = 0;
             let mut next = 0;
             while next < symbols.len() {
-                let is_pair = next + 1 < symbols.len() && rank(&symbols[next..next + 2]) == Some(merged);
+                let is_pair =
+                    next + 1 < symbols.len() && rank(&symbols[next..next + 2]) == Some(merged);
                 symbols[kept] = if is_pair { merged } else { symbols[next] };
                 kept += 1;
                 next += if is_pair { 2 } else { 1 };

@@ -1,5 +1,7 @@
 //! The tokenizer against OpenAI's and open_clip's own (`golden/tokenizer.py`).
 
+#![allow(clippy::unwrap_used)]
+
 use clip_vit::Tokenizer;
 use serde::Deserialize;
 
@@ -29,9 +31,22 @@ fn nasty_texts_have_openais_ids() {
     let wrong: Vec<String> = cases
         .iter()
         .filter(|case| tokenizer.encode(&case.text) != case.ids)
-        .map(|case| format!("{:?}: expected {:?}, got {:?}", case.text, case.ids, tokenizer.encode(&case.text)))
+        .map(|case| {
+            format!(
+                "{:?}: expected {:?}, got {:?}",
+                case.text,
+                case.ids,
+                tokenizer.encode(&case.text)
+            )
+        })
         .collect();
-    assert!(wrong.is_empty(), "{} of {} texts differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} texts differ:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]

@@ -55,7 +55,9 @@ fn unescape_unambiguous(text: &str) -> String {
         }
         let lower = entity.to_lowercase();
         match htmlize::unescape(lower.as_str()) {
-            decoded if entity == entity.to_uppercase() && !decoded.contains(';') => decoded.to_uppercase(),
+            decoded if entity == entity.to_uppercase() && !decoded.contains(';') => {
+                decoded.to_uppercase()
+            }
             _ => entity.to_string(),
         }
     };
@@ -67,11 +69,17 @@ fn fix_characters(text: &str) -> String {
     for character in text.chars() {
         match character {
             // C1 controls are meant as Windows-1252, which is also how HTML reads their references.
-            '\u{80}'..='\u{9f}' => fixed += &htmlize::unescape(format!("&#{};", u32::from(character))),
-            '\u{132}'..='\u{133}' | '\u{1c4}'..='\u{1cc}' | '\u{1f1}'..='\u{1f3}' => fixed.extend([character].into_iter().nfkc()),
+            '\u{80}'..='\u{9f}' => {
+                fixed += &htmlize::unescape(format!("&#{};", u32::from(character)))
+            }
+            '\u{132}'..='\u{133}' | '\u{1c4}'..='\u{1cc}' | '\u{1f1}'..='\u{1f3}' => {
+                fixed.extend([character].into_iter().nfkc())
+            }
             'ŉ' => fixed += "ʼn",
             'ﬅ' => fixed += "ſt",
-            'ﬀ'..='ﬆ' | '\u{3000}' | '\u{ff01}'..='\u{ffef}' => fixed.extend([character].into_iter().nfkc()),
+            'ﬀ'..='ﬆ' | '\u{3000}' | '\u{ff01}'..='\u{ffef}' => {
+                fixed.extend([character].into_iter().nfkc())
+            }
             _ => fixed.push(character),
         }
     }

@@ -7,6 +7,7 @@ import json
 import pathlib
 import random
 
+import ftfy
 import open_clip.tokenizer
 
 FOLDER = pathlib.Path(__file__).parent
@@ -47,6 +48,11 @@ TEXTS = [
 MOJIBAKE = ["schÃ¶n", "âœ” No problems", "The Mona Lisa doesnâ€™t have eyebrows."]
 
 
+def is_mojibake(text):
+    """Whether ftfy's repair of wrongly decoded text, which is not reproduced, acts on it."""
+    return ftfy.fix_text(text) != ftfy.fix_text(text, fix_encoding=False)
+
+
 def random_texts(count):
     """Random strings of awkward pieces."""
     rng = random.Random(0)
@@ -60,14 +66,15 @@ def random_texts(count):
 def main():
     openai, open_clip_ = openai_tokenizer(), open_clip.tokenizer.SimpleTokenizer()
     cases = []
-    for text in TEXTS + random_texts(400):
+    texts = TEXTS + random_texts(400)
+    for text in (text for text in texts if not is_mojibake(text)):
         case = {"text": text, "ids": openai.encode(text)}
         if (other := open_clip_.encode(text)) != case["ids"]:
             case["open_clip"] = other
         cases.append(case)
     rows = open_clip_(["a photo of a cat", "the quick brown fox jumps over the lazy dog " * 12, ""]).tolist()
     short = open_clip_(["a photo of a cat"], context_length=5).tolist()
-    mojibake = [{"text": text, "ids": openai.encode(text)} for text in MOJIBAKE]
+    mojibake = [{"text": text, "ids": openai.encode(text)} for text in MOJIBAKE + [text for text in texts if is_mojibake(text)]]
     document = {"cases": cases, "mojibake": mojibake, "rows": rows, "short": short}
     # One case a line: differences stay readable.
     lines = ",\n".join(json.dumps(case) for case in cases)

@@ -1,0 +1,58 @@
+//! What can be wrong with the files.
+
+use std::path::PathBuf;
+
+/// A file that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot access {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// Neither a model directory nor one of the weight files.
+    #[error(
+        "{} is no model: expected a directory with config.json, or a file *.safetensors, *.pt or *.bin",
+        path.display()
+    )]
+    NoModel {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// A description of the architecture that is malformed or that no CLIP has.
+    #[error("{}: {problem}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A malformed safetensors file.
+    #[error("{} is no valid safetensors file", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: safetensors::SafeTensorError,
+    },
+    /// A malformed PyTorch archive, or one that holds more than tensors.
+    #[error("{} is no PyTorch archive of tensors: {problem}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Tensors that are missing, unexpected or of the wrong shape or type.
+    #[error("{} does not hold this CLIP's weights:\n  {}", path.display(), problems.join("\n  "))]
+    Weights {
+        /// The file or directory.
+        path: PathBuf,
+        /// One line a tensor.
+        problems: Vec<String>,
+    },
+}

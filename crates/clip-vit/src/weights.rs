@@ -1,0 +1,236 @@
+//! Weights from files, in every layout in which people have them, and back into one.
+//!
+//! Files are memory maps; each tensor is converted to `f32` on its way to the device.
+//! The stored `[out, in]` order of a linear layer is kept and seen through a transposed view,
+//! so nothing is shuffled.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use crate::config::{Activation, ClipConfig};
+use crate::{Clip, Error};
+
+mod archive;
+mod hf_config;
+mod infer;
+mod layout;
+mod pickle;
+mod save;
+mod tensors;
+
+use layout::Layout;
+pub use save::{Precision, save_hf};
+use tensors::Tensors;
+
+/// A CLIP read from files.
+#[derive(Debug)]
+pub struct Pretrained {
+    /// The model.
+    pub clip: Clip,
+    /// Its architecture.
+    pub config: ClipConfig,
+    /// The files that its weights came from: one, or the shards in order.
+    pub weight_files: Vec<PathBuf>,
+}
+
+impl Pretrained {
+    /// Lower-case hexadecimal sha256 of the weight file (of all shards after one another).
+    /// Reads the whole file: seconds for a large model.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be read.
+    pub fn sha256(&self) -> Result<String, Error> {
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        for path in &self.weight_files {
+            let io = |source| Error::Io { path: path.clone(), source };
+            let mut file = File::open(path).map_err(io)?;
+            loop {
+                match file.read(&mut buffer).map_err(io)? {
+                    0 => break,
+                    n => digest.update(&buffer[..n]),
+                }
+            }
+        }
+        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// Loads a CLIP from a directory in Hugging Face layout (`config.json` with `model.safetensors`, its shards
+/// or `pytorch_model.bin`), or from a single file `*.safetensors`, `*.pt` or `*.bin` with the tensor names of
+/// Hugging Face, open_clip or OpenAI, an OpenAI TorchScript archive among them.
+///
+/// The architecture of a single file is read off its shapes. What shapes do not tell is the number of heads,
+/// `width / 64` except for the widths at which open_clip's H, g and G differ, and the activation:
+/// `activation`, or quick GELU. A directory's `config.json` is obeyed unless `activation` is given.
+///
+/// No pickle is executed: the reader knows tensors and containers, and refuses anything else.
+///
+/// # Errors
+/// Each names the file and the cause; [`Error::Weights`] lists every tensor that is missing, unexpected
+/// or of the wrong shape or type.
+pub fn load(
+    path: &Path,
+    activation: Option<Activation>,
+    device: &Device,
+) -> Result<Pretrained, Error> {
+    let (config, weight_files) = if path.is_dir() {
+        (Some(hf_config::read(&path.join("config.json"))?), files_of_directory(path)?)
+    } else {
+        (None, vec![path.to_path_buf()])
+    };
+    let maps = weight_files.iter().map(|file| map(file)).collect::<Result<Vec<_>, _>>()?;
+    let mut tensors = Tensors::default();
+    for (file, map) in weight_files.iter().zip(&maps) {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => tensors.add_safetensors(file, map)?,
+            Some("pt" | "bin") => archive::add(&mut tensors, file, map)?,
+            _ => return Err(Error::NoModel { path: path.to_path_buf() }),
+        }
+    }
+    let layout = Layout::detect(&tensors, path)?;
+    let mut config = match config {
+        Some(config) => config,
+        None => infer::config(&tensors, layout, path)?,
+    };
+    if let Some(activation) = activation {
+        config.vision.activation = activation;
+        config.text.activation = activation;
+    }
+    let clip = assemble(&config, &tensors, layout, path, device)?;
+    Ok(Pretrained { clip, config, weight_files })
+}
+
+/// Loads a CLIP from the contents of a `config.json` and of a safetensors file, both in Hugging Face layout.
+///
+/// # Errors
+/// As [`load`]; `name` stands for the path.
+pub fn load_bytes(
+    name: &str,
+    config_json: &[u8],
+    weights: &[u8],
+    device: &Device,
+) -> Result<(Clip, ClipConfig), Error> {
+    let path = Path::new(name);
+    let config = hf_config::parse(config_json, path)?;
+    let mut tensors = Tensors::default();
+    tensors.add_safetensors(path, weights)?;
+    let layout = Layout::detect(&tensors, path)?;
+    let clip = assemble(&config, &tensors, layout, path, device)?;
+    Ok((clip, config))
+}
+
+fn map(path: &Path) -> Result<Mmap, Error> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(io)?;
+    // SAFETY: the map is read-only and private to the loading of one file. As with every memory map, another
+    // process that truncates the file meanwhile ends this one.
+    #[allow(unsafe_code)]
+    unsafe { Mmap::map(&file) }.map_err(io)
+}
+
+fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let single = directory.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let index = directory.join("model.safetensors.index.json");
+    if index.is_file() {
+        return hf_config::shards(&index);
+    }
+    let pickled = directory.join("pytorch_model.bin");
+    if pickled.is_file() {
+        return Ok(vec![pickled]);
+    }
+    let problem =
+        "no model.safetensors, model.safetensors.index.json or pytorch_model.bin in it".into();
+    Err(Error::Config { path: directory.to_path_buf(), problem })
+}
+
+fn assemble(
+    config: &ClipConfig,
+    tensors: &Tensors<'_>,
+    layout: Layout,
+    path: &Path,
+    device: &Device,
+) -> Result<Clip, Error> {
+    // A block has a dozen tensors: more layers than tensors is a lie that would only cost memory.
+    let layers = config.vision.layers.max(config.text.layers);
+    if layers > tensors.len() {
+        let problem = format!("{layers} layers, but only {} tensors in the weights", tensors.len());
+        return Err(Error::Config { path: path.to_path_buf(), problem });
+    }
+    // Burn initialises a parameter when it is first looked at: these never are.
+    let clip = Clip::new(config, device);
+    let problems = layout.compare(&parameters(&clip), tensors);
+    if !problems.is_empty() {
+        return Err(Error::Weights { path: path.to_path_buf(), problems });
+    }
+    Ok(clip.map(&mut Filler { tensors, layout, device, path: Vec::new() }))
+}
+
+/// Path and shape of every parameter of the module.
+fn parameters(clip: &Clip) -> Vec<(String, Vec<usize>)> {
+    let mut lister = Lister::default();
+    clip.visit(&mut lister);
+    lister.parameters
+}
+
+#[derive(Default)]
+struct Lister {
+    path: Vec<String>,
+    parameters: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.parameters.push((self.path.join("."), param.lazy_shape().to_vec()));
+    }
+}
+
+struct Filler<'a> {
+    tensors: &'a Tensors<'a>,
+    layout: Layout,
+    device: &'a Device,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Filler<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let shape = param.lazy_shape();
+        let stored = self.layout.stored(&self.path.join("."), &shape);
+        let mut values = Vec::with_capacity(shape.num_elements());
+        for name in &stored.names {
+            self.tensors.read(name, &mut values);
+        }
+        let value = if stored.transposed {
+            let shape: Vec<usize> = shape.iter().rev().copied().collect();
+            Tensor::<D>::from_data(TensorData::new(values, shape), self.device).transpose()
+        } else {
+            Tensor::<D>::from_data(TensorData::new(values, shape), self.device)
+        };
+        Param::from_tensor(value)
+    }
+}

@@ -1,0 +1,188 @@
+//! Towers and loaders against transformers and open_clip (`golden/models.py`).
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use clip_vit::{Activation, Precision, Pretrained, load, load_bytes, save_hf};
+use safetensors::SafeTensors;
+
+/// Single precision through a few layers of values of order 1.
+const TOLERANCE: f32 = 2e-5;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// What the reference computed.
+struct Expected {
+    bytes: Vec<u8>,
+}
+
+impl Expected {
+    fn of(folder: &str) -> Self {
+        Self { bytes: std::fs::read(golden(folder).join("expected.safetensors")).unwrap() }
+    }
+
+    fn data(&self, name: &str) -> TensorData {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        let values: Vec<f32> = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|word| f32::from_le_bytes(word.try_into().unwrap()))
+            .collect();
+        TensorData::new(values, tensor.shape())
+    }
+
+    fn ids(&self) -> Vec<Vec<u32>> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = file.tensor("ids").unwrap();
+        let ids: Vec<u32> = tensor
+            .data()
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+            .collect();
+        ids.chunks_exact(tensor.shape()[1]).map(<[u32]>::to_vec).collect()
+    }
+}
+
+#[track_caller]
+fn assert_close<const D: usize>(actual: Tensor<D>, expected: TensorData, what: &str) {
+    let actual = actual.into_data();
+    assert_eq!(actual.shape(), expected.shape(), "{what}");
+    let (actual, expected) =
+        (actual.try_to_vec::<f32>().unwrap(), expected.try_to_vec::<f32>().unwrap());
+    let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+    let worst = actual.iter().zip(&expected).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+    assert!(worst <= TOLERANCE * scale, "{what}: off by {worst} at a scale of {scale}");
+}
+
+#[track_caller]
+fn check(model: &Pretrained, expected: &Expected, what: &str) {
+    let device = Device::flex();
+    let images = || Tensor::<4>::from_data(expected.data("images"), &device);
+    let clip = &model.clip;
+    assert_close(
+        clip.vision.forward(images()),
+        expected.data("image_features"),
+        &format!("{what}: images"),
+    );
+    let text = clip.text.forward(&expected.ids(), &device);
+    assert_close(text, expected.data("text_features"), &format!("{what}: texts"));
+}
+
+#[test]
+fn quick_gelu_model_is_transformers() {
+    let model = load(&golden("hf_quick_gelu"), None, &Device::flex()).unwrap();
+    check(&model, &Expected::of("hf_quick_gelu"), "quick_gelu");
+}
+
+#[test]
+fn gelu_model_is_transformers() {
+    let model = load(&golden("hf_gelu"), None, &Device::flex()).unwrap();
+    assert_eq!(model.config.vision.activation, Activation::Gelu);
+    check(&model, &Expected::of("hf_gelu"), "gelu");
+}
+
+#[test]
+fn hidden_states_are_transformers() {
+    for folder in ["hf_quick_gelu", "hf_gelu"] {
+        let device = Device::flex();
+        let expected = Expected::of(folder);
+        let vision = load(&golden(folder), None, &device).unwrap().clip.vision;
+        let mut tokens = vision.embed(Tensor::from_data(expected.data("images"), &device));
+        assert_close(tokens.clone(), expected.data("hidden.0"), folder);
+        for (layer, block) in vision.blocks.iter().enumerate() {
+            tokens = block.forward(tokens);
+            let name = format!("hidden.{}", layer + 1);
+            assert_close(tokens.clone(), expected.data(&name), &format!("{folder}: {name}"));
+        }
+    }
+}
+
+#[test]
+fn shards_and_bfloat16_hold_the_same_model() {
+    let model = load(&golden("hf_sharded"), None, &Device::flex()).unwrap();
+    assert!(model.weight_files.len() > 1);
+    check(&model, &Expected::of("hf_quick_gelu"), "shards");
+}
+
+#[test]
+fn pickled_parameters_hold_the_same_model() {
+    let model = load(&golden("hf_pickled"), None, &Device::flex()).unwrap();
+    check(&model, &Expected::of("hf_quick_gelu"), "pytorch_model.bin");
+}
+
+#[test]
+fn single_files_tell_their_architecture() {
+    for file in ["half.safetensors", "checkpoint.pt", "openai.pt"] {
+        let model = load(&golden("open_clip").join(file), None, &Device::flex()).unwrap();
+        let config = &model.config;
+        assert_eq!(
+            (config.vision.width, config.vision.heads, config.vision.image_size),
+            (64, 1, 8),
+            "{file}"
+        );
+        check(&model, &Expected::of("open_clip"), file);
+    }
+}
+
+#[test]
+fn activation_can_be_chosen() {
+    let path = golden("open_clip/half.safetensors");
+    let model = load(&path, Some(Activation::Gelu), &Device::flex()).unwrap();
+    assert_eq!(model.config.text.activation, Activation::Gelu);
+    let expected = Expected::of("open_clip");
+    let images = Tensor::<4>::from_data(expected.data("images"), &Device::flex());
+    let features = model.clip.vision.forward(images).into_data();
+    assert_ne!(features, expected.data("image_features"));
+}
+
+#[test]
+fn saved_models_load_from_disk_and_from_memory() {
+    let device = Device::flex();
+    let expected = Expected::of("hf_quick_gelu");
+    let model = load(&golden("hf_quick_gelu"), None, &device).unwrap();
+    for precision in [Precision::F32, Precision::F16] {
+        let folder = tempfile::tempdir().unwrap();
+        save_hf(&model.clip, &model.config, folder.path(), precision).unwrap();
+        let again = load(folder.path(), None, &device).unwrap();
+        assert_eq!(again.config, model.config);
+        // The weights are numbers that half precision holds.
+        check(&again, &expected, &format!("{precision:?}"));
+
+        let config = std::fs::read(folder.path().join("config.json")).unwrap();
+        let weights = std::fs::read(folder.path().join("model.safetensors")).unwrap();
+        let (clip, config) = load_bytes("memory", &config, &weights, &device).unwrap();
+        assert_eq!(config, model.config);
+        let images = Tensor::<4>::from_data(expected.data("images"), &device);
+        assert_close(clip.vision.forward(images), expected.data("image_features"), "memory");
+    }
+}
+
+/// transformers' own file, byte for byte: names, shapes and values.
+#[test]
+fn saved_weights_are_transformers() {
+    let model = load(&golden("hf_quick_gelu"), None, &Device::flex()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    save_hf(&model.clip, &model.config, folder.path(), Precision::F32).unwrap();
+    let saved = std::fs::read(folder.path().join("model.safetensors")).unwrap();
+    let saved = SafeTensors::deserialize(&saved).unwrap();
+    let theirs = std::fs::read(golden("hf_quick_gelu/model.safetensors")).unwrap();
+    let theirs = SafeTensors::deserialize(&theirs).unwrap();
+    assert_eq!(saved.len(), theirs.len());
+    for (name, tensor) in theirs.iter() {
+        assert_eq!(saved.tensor(name).unwrap(), tensor, "{name}");
+    }
+}
+
+#[test]
+fn sha256_is_that_of_the_file() {
+    let model = load(&golden("open_clip/half.safetensors"), None, &Device::flex()).unwrap();
+    let output =
+        std::process::Command::new("sha256sum").arg(&model.weight_files[0]).output().unwrap();
+    let expected = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(model.sha256().unwrap(), expected.split(' ').next().unwrap());
+}

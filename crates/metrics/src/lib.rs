@@ -2,6 +2,7 @@
 
 mod counts;
 mod curve;
+mod histogram;
 mod overlap;
 mod pixel;
 mod pro;
@@ -13,6 +14,7 @@ mod sweep;
 mod undefined;
 
 pub use curve::{Curve, precision_recall_curve, pro_curve, roc_curve};
+pub use histogram::{Bounded, HistogramReport, PixelHistogram};
 pub use pixel::{PixelMetrics, PixelReport, Region};
 pub use pro::{AuproOptions, aupro, aupro_peer};
 pub use regions::Connectivity;

@@ -278,7 +278,8 @@ impl<S: Score> PixelMetrics<S> {
 }
 
 impl PixelReport {
-    fn undefined(undefined: Undefined, limits: usize) -> Self {
+    /// A report without a number, for `limits` limits of AUPRO.
+    pub fn undefined(undefined: Undefined, limits: usize) -> Self {
         let overlap = without_region(undefined.clone());
         Self {
             auroc: Err(undefined.clone()),
@@ -292,7 +293,7 @@ impl PixelReport {
 }
 
 /// Says what a metric of regions lacks.
-fn without_region(undefined: Undefined) -> Undefined {
+pub(crate) fn without_region(undefined: Undefined) -> Undefined {
     match undefined {
         Undefined::OnlyNormal => Undefined::NoRegion,
         other => other,

@@ -17,6 +17,7 @@ pub(crate) mod sealed {
         type Key: Key;
         fn is_nan(self) -> bool;
         fn key(self) -> Self::Key;
+        fn to_f64(self) -> f64;
         fn from_key(key: Self::Key) -> f64;
         /// Keys of the infinities.
         fn infinities() -> (Self::Key, Self::Key);
@@ -36,6 +37,11 @@ pub(crate) mod sealed {
         fn key(self) -> u32 {
             let bits = (self + 0.0).to_bits(); // -0 + 0 = +0
             bits ^ (((bits as i32) >> 31) as u32 | 1 << 31)
+        }
+
+        #[inline]
+        fn to_f64(self) -> f64 {
+            f64::from(self)
         }
 
         fn infinities() -> (u32, u32) {
@@ -64,6 +70,11 @@ pub(crate) mod sealed {
         fn key(self) -> u64 {
             let bits = (self + 0.0).to_bits(); // -0 + 0 = +0
             bits ^ (((bits as i64) >> 63) as u64 | 1 << 63)
+        }
+
+        #[inline]
+        fn to_f64(self) -> f64 {
+            self
         }
 
         fn infinities() -> (u64, u64) {

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use metrics::{
-    AuproOptions, Connectivity, PixelMetrics, PixelReport, Score, Undefined, aupro, aupro_peer,
-    auroc, average_precision, f1_max, pro_curve, roc_curve,
+    AuproOptions, Bounded, Connectivity, PixelHistogram, PixelMetrics, PixelReport, Score,
+    Undefined, aupro, aupro_peer, auroc, average_precision, f1_max, pro_curve, roc_curve,
 };
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView3, Axis, array, concatenate, s};
 use proptest::prelude::*;
@@ -105,6 +105,65 @@ fn neither_order_nor_shards_nor_threads_change_a_bit() {
     for threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         assert_eq!(pool.install(|| report(maps.view(), masks.view())), whole);
+    }
+}
+
+#[test]
+fn histograms_keep_their_promise() {
+    let (maps, masks) = large(4);
+    let exact = report(maps.view(), masks.view());
+    let exact = [exact.auroc, exact.average_precision, exact.f1_max.map(|best| best.value)]
+        .into_iter()
+        .chain(exact.aupro)
+        .map(Result::unwrap);
+    let exact: Vec<f64> = exact.collect();
+    // From one bin for all scores to a good fit.
+    let mut errors = Vec::new();
+    for (lowest, highest) in [(2.0, 3.0), (-1e9, 1e9), (-100.0, 100.0), (0.4, 0.6), (0.0, 1.0)] {
+        let empty = PixelHistogram::new(Connectivity::Eight, lowest, highest);
+        let (mut first, mut second) = (empty.clone(), empty.clone());
+        let mut whole = empty;
+        for (image, (map, mask)) in maps.outer_iter().zip(masks.outer_iter()).enumerate() {
+            whole.add(map, mask).unwrap();
+            if image % 2 == 0 { &mut second } else { &mut first }.add(map, mask).unwrap();
+        }
+        first.merge(&second);
+        let report = whole.finish(&LIMITS).unwrap();
+        assert_eq!(first.finish(&LIMITS).unwrap(), report);
+        let bounded = [report.auroc, report.average_precision, report.f1_max];
+        let bounded: Vec<Bounded> =
+            bounded.into_iter().chain(report.aupro).map(Result::unwrap).collect();
+        for (index, (exact, bounded)) in exact.iter().zip(&bounded).enumerate() {
+            let distance = (exact - bounded.value).abs();
+            assert!(distance <= bounded.error, "{index}: {exact} is {distance} from {bounded:?}");
+        }
+        errors.push(bounded[0].error);
+    }
+    assert!(errors[0] > 0.4 && errors.last().is_some_and(|&error| error < 0.05), "{errors:?}");
+}
+
+#[test]
+fn histograms_are_exact_where_every_bin_holds_one_score() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let masks = Array3::from_shape_simple_fn((2, 40, 50), || rng.random_bool(0.1));
+    let maps = masks.mapv(|mask| rng.random_range(0..200) as f32 + if mask { 56.0 } else { 0.0 });
+    let exact = report(maps.view(), masks.view());
+    let mut histogram = PixelHistogram::new(Connectivity::Eight, 0.0, 256.0);
+    for (map, mask) in maps.outer_iter().zip(masks.outer_iter()) {
+        histogram.add(map, mask).unwrap();
+    }
+    let report = histogram.finish(&LIMITS).unwrap();
+    let close = |bounded: Result<Bounded, Undefined>, exact: f64| {
+        let value = bounded.unwrap().value;
+        assert!((value - exact).abs() < 1e-9, "{value} {exact}");
+    };
+    close(report.auroc, exact.auroc.unwrap());
+    close(report.average_precision, exact.average_precision.unwrap());
+    let best = exact.f1_max.unwrap();
+    close(report.f1_max, best.value);
+    assert_eq!(report.f1_max_threshold, Ok(best.threshold));
+    for (bounded, exact) in report.aupro.into_iter().zip(exact.aupro) {
+        close(bounded, exact.unwrap());
     }
 }
 

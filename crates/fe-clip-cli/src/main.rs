@@ -1,5 +1,7 @@
 //! The `fe-clip` program: flags and glue around the crates; one file a command.
 
+mod metrics;
+
 use clap::{Parser, Subcommand};
 
 /// Zero-shot anomaly detection: one image in, an anomaly score and a heat map out.
@@ -11,12 +13,16 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Metrics(metrics::Args),
+}
 
 /// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done.
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let done: anyhow::Result<bool> = match cli.command {};
+    let done: anyhow::Result<bool> = match cli.command {
+        Command::Metrics(args) => metrics::run(&args),
+    };
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,
         Ok(false) => std::process::ExitCode::from(1),

@@ -35,14 +35,16 @@ pub struct PixelHistogram {
     connectivity: Connectivity,
     lowest: f64,
     bins_per_unit: f64,
-    bins: Vec<Bin>,
+    /// Normal pixels of each bin, apart from the rest since most pixels touch nothing else.
+    normal: Vec<u64>,
+    anomalous: Vec<Anomalous>,
     regions: u64,
 }
 
+/// Anomalous pixels of a bin.
 #[derive(Debug, Clone, Copy, Default)]
-struct Bin {
-    normal: u64,
-    anomalous: u64,
+struct Anomalous {
+    pixels: u64,
     /// Overlap of all regions that the bin adds, in units of `1 / PixelHistogram::ONE`.
     overlap: u64,
 }
@@ -94,7 +96,8 @@ impl PixelHistogram {
             connectivity,
             lowest,
             bins_per_unit: Self::BINS as f64 / width,
-            bins: vec![Bin::default(); Self::BINS],
+            normal: vec![0; Self::BINS],
+            anomalous: vec![Anomalous::default(); Self::BINS],
             regions: 0,
         }
     }
@@ -138,7 +141,7 @@ impl PixelHistogram {
     fn count_normal<S: Score>(&mut self, scores: &[S]) {
         for &score in scores {
             let bin = self.bin(score);
-            self.bins[bin].normal += 1;
+            self.normal[bin] += 1;
         }
     }
 
@@ -148,14 +151,15 @@ impl PixelHistogram {
         let area = bins.len() as u128;
         let overlap = |pixels: usize| (pixels as u128 * u128::from(Self::ONE) / area) as u64;
         for (before, &bin) in bins.iter().enumerate() {
-            self.bins[bin].anomalous += 1;
-            self.bins[bin].overlap += overlap(before + 1) - overlap(before);
+            self.anomalous[bin].pixels += 1;
+            self.anomalous[bin].overlap += overlap(before + 1) - overlap(before);
         }
     }
 
     /// The bin of a score, which never falls where the score rises: the conversion saturates.
     fn bin<S: Score>(&self, score: S) -> usize {
-        (((score.to_f64() - self.lowest) * self.bins_per_unit) as usize).min(Self::BINS - 1)
+        let bin = ((score.to_f64() - self.lowest) * self.bins_per_unit) as u32;
+        (bin as usize).min(Self::BINS - 1)
     }
 
     /// Adds the images of another histogram.
@@ -166,9 +170,11 @@ impl PixelHistogram {
         let settings =
             |histogram: &Self| (histogram.connectivity, histogram.lowest, histogram.bins_per_unit);
         assert_eq!(settings(self), settings(other), "merge: expected the same settings");
-        for (own, other) in self.bins.iter_mut().zip(&other.bins) {
-            own.normal += other.normal;
-            own.anomalous += other.anomalous;
+        for (own, other) in self.normal.iter_mut().zip(&other.normal) {
+            *own += other;
+        }
+        for (own, other) in self.anomalous.iter_mut().zip(&other.anomalous) {
+            own.pixels += other.pixels;
             own.overlap += other.overlap;
         }
         self.regions += other.regions;
@@ -183,8 +189,8 @@ impl PixelHistogram {
         if let Some(&limit) = max_fprs.iter().find(|&&limit| !(limit > 0.0 && limit <= 1.0)) {
             return Err(Undefined::Limit(limit));
         }
-        let normal = self.bins.iter().map(|bin| bin.normal).sum();
-        let anomalous = self.bins.iter().map(|bin| bin.anomalous).sum();
+        let normal = self.normal.iter().sum();
+        let anomalous = self.anomalous.iter().map(|bin| bin.pixels).sum();
         let undefined = match (normal, anomalous) {
             (0, 0) => Undefined::Empty,
             (0, _) => Undefined::OnlyAnomalous,
@@ -211,12 +217,12 @@ impl PixelHistogram {
 
     /// A pair within one bin may count 0 or 1 instead of one half.
     fn auroc(&self, normal: u64, anomalous: u64) -> Bounded {
-        let (mut below, mut pairs, mut tied) = (0, 0u128, 0u128);
-        for bin in &self.bins {
+        let (mut pairs, mut tied) = (0u128, 0u128);
+        self.descend(|above, bin| {
+            let below = normal - above.normal - bin.normal;
             pairs += u128::from(bin.anomalous) * u128::from(2 * below + bin.normal);
             tied += u128::from(bin.anomalous) * u128::from(bin.normal);
-            below += bin.normal;
-        }
+        });
         let all = (2 * u128::from(normal) * u128::from(anomalous)) as f64;
         Bounded { value: pairs as f64 / all, error: tied as f64 / all + Self::ROUNDING }
     }
@@ -279,13 +285,15 @@ impl PixelHistogram {
     }
 
     /// Visits the bins from the top, with the sums over those above.
-    fn descend(&self, mut visit: impl FnMut(&Above, &Bin)) {
-        let mut above = Above::default();
-        for bin in self.bins.iter().rev() {
-            visit(&above, bin);
+    fn descend(&self, mut visit: impl FnMut(&Counts, &Counts)) {
+        let mut above = Counts::default();
+        for (&normal, anomalous) in self.normal.iter().zip(&self.anomalous).rev() {
+            let overlap = u128::from(anomalous.overlap);
+            let bin = Counts { normal, anomalous: anomalous.pixels, overlap };
+            visit(&above, &bin);
             above.normal += bin.normal;
             above.anomalous += bin.anomalous;
-            above.overlap += u128::from(bin.overlap);
+            above.overlap += bin.overlap;
         }
     }
 
@@ -294,9 +302,9 @@ impl PixelHistogram {
     }
 }
 
-/// Sums over the bins above one.
+/// Counts of one bin, or of all above it.
 #[derive(Default)]
-struct Above {
+struct Counts {
     normal: u64,
     anomalous: u64,
     overlap: u128,

@@ -160,7 +160,7 @@ where
     let size = height * width;
     let mut pixels = PixelMetrics::new(Connectivity::Eight);
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
-    // One image for each thread at a time: the memory does not depend on their number.
+    // One image for each thread at a time, so that memory does not grow with the images.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     for first in (0..images).step_by(threads) {
         let count = threads.min(images - first);
@@ -177,15 +177,26 @@ where
             ));
         }
         for (map, mask) in map.chunks(size.max(1)).zip(mask.chunks(size.max(1))) {
-            scores.extend(
-                map.iter().copied().reduce(|max, score| if score > max { score } else { max }),
-            );
+            scores.extend(greatest(map));
             labels.push(mask.contains(&true));
         }
     }
     let image = ImageReport::new(ArrayView1::from(&scores), ArrayView1::from(&labels));
     let report = pixels.finish(&[max_fpr]).context("--max-fpr")?;
     Ok((report, image))
+}
+
+/// The greatest of some scores, in lanes that the processor compares at once.
+fn greatest<S: Copy + PartialOrd>(scores: &[S]) -> Option<S> {
+    let greater = |left: S, right: S| if right > left { right } else { left };
+    let (chunks, rest) = scores.as_chunks::<16>();
+    let mut lanes = [*scores.first()?; 16];
+    for chunk in chunks {
+        for (lane, &score) in lanes.iter_mut().zip(chunk) {
+            *lane = greater(*lane, score);
+        }
+    }
+    lanes.iter().chain(rest).copied().reduce(greater)
 }
 
 fn measure_images(scores: &Npy, labels: &Npy) -> Result<ImageReport> {

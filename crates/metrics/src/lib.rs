@@ -53,7 +53,7 @@
 //! Overlap, recall and precision change only at the scores of anomalous pixels, which are few.
 //! Only they are sorted; of the normal pixels it is enough to count how many have each score, in tables of 8-bit
 //! counters over the bits of the number, made where scores are.
-//! So time is linear in the pixels, whatever the range of the scores, and a normal pixel takes at most two bytes.
+//! So time is linear in the pixels, whatever the range of the scores, and a normal pixel takes about two bytes at most.
 //!
 //! # Leaves out
 //!

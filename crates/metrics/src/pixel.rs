@@ -12,7 +12,7 @@ use crate::{Connectivity, F1Max, Undefined};
 
 /// Exact metrics of anomaly maps, fed image by image.
 ///
-/// Normal pixels cost at most two bytes each, and less the more there are of them; anomalous pixels cost eight.
+/// Normal pixels cost about two bytes each at most, and less the more there are of them; anomalous pixels cost eight.
 /// `f64` scores cost eight bytes a normal and sixteen an anomalous pixel.
 /// The result does not depend on the order of the images, on how they are spread over accumulators that are merged,
 /// or on the number of threads.

@@ -10,7 +10,7 @@ const PAGE: usize = 1 << 16;
 /// A page is a list of lower halves until the list is as large as a table of counters.
 const LIST: usize = PAGE / mem::size_of::<u16>();
 /// Keys that a page with a table lists before counting them: enough to use each cache line of the table several times.
-const BATCH: usize = 1 << 12;
+const BATCH: usize = 1 << 13;
 /// Below this length sorting a list is cheaper than filling a table.
 const SHORT: usize = 1 << 10;
 /// Keys that a thread gathers for one page; those of all pages in use fit into the second-level cache.
@@ -20,7 +20,7 @@ const LOOSE: usize = 1 << 14;
 
 /// Exact counts of 32-bit keys: 65536 pages of 65536 counters, each made when first needed.
 ///
-/// A key costs at most two bytes, and a page about 72 KiB however many keys fall into it, but for the carries of its
+/// A key costs about two bytes at most, and a page about 80 KiB however many keys fall into it, but for the carries of its
 /// 8-bit counters, one byte in 128 keys.
 /// The cost of a key does not depend on the range of the scores: nothing is scaled.
 pub struct Paged {

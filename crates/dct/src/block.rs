@@ -1,6 +1,11 @@
-use ndarray::{Array3, ArrayView3, s};
+use ndarray::{Array, Array4, ArrayBase, ArrayView, ArrayView4, Axis, DataMut};
 
-use crate::{Float, Padding, dct_2d, idct_2d};
+use crate::columns::{Columns, Matrix, UNROLLED, with_columns};
+use crate::padding::fill_row;
+use crate::parallel::each_chunk;
+use crate::plan::{Plan, Scratch};
+use crate::simd::{Vectorize, load, store};
+use crate::{DctType, Float, ImageDim, Normalization, Padding};
 
 /// The array's sides are no multiples of the block's, and no padding was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,74 +18,259 @@ pub struct RaggedBlocks {
     pub window: usize,
 }
 
+impl RaggedBlocks {
+    /// Refuses a `[B, H, W, C]` whose sides are no multiples of `window`.
+    pub(crate) fn check(
+        (_, height, width, _): (usize, usize, usize, usize),
+        window: usize,
+    ) -> Result<(), Self> {
+        if height.is_multiple_of(window) && width.is_multiple_of(window) {
+            Ok(())
+        } else {
+            Err(Self { height, width, window })
+        }
+    }
+}
+
 impl std::fmt::Display for RaggedBlocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { height, width, window } = self;
-        write!(
-            f,
-            "expected sides that are multiples of the block side {window}, got {height} x {width}"
-        )
+        write!(f, "expected sides that are multiples of {window}, got {height} x {width}")
     }
 }
 
 impl std::error::Error for RaggedBlocks {}
 
-/// Orthonormal DCT-II of each `window x window` block, `[H, W, C]` to `[H', W', C]`, with `H'` and
-/// `W'` rounded up to multiples of `window`.
+/// Orthonormal DCT-II of each `window x window` block of each channel.
 ///
+/// `[H, W]`, `[H, W, C]` or `[B, H, W, C]`, with `H` and `W` rounded up to multiples of `window`
+/// in the result.
 /// Coefficient `(u, v)` of block `(i, j)` stands at row `i*window + u`, column `j*window + v`.
+///
+/// ```
+/// use dct::{Padding, block_dct_2d};
+/// let image = ndarray::Array2::from_elem((8, 12), 3.0);
+/// let y = block_dct_2d(image.view(), 8, Padding::Replicate)?;
+/// assert_eq!(y.dim(), (8, 16));
+/// approx::assert_abs_diff_eq!(y[[0, 0]], 24.0, epsilon = 1e-12); // window x mean
+/// approx::assert_abs_diff_eq!(y[[0, 8]], 24.0, epsilon = 1e-12);
+/// approx::assert_abs_diff_eq!(y[[1, 0]], 0.0, epsilon = 1e-12);
+/// # Ok::<(), dct::RaggedBlocks>(())
+/// ```
 ///
 /// # Errors
 /// [`RaggedBlocks`] if a side is no multiple of `window` and `padding` is [`Padding::None`].
 ///
 /// # Panics
-/// If `window == 0`, or if `H` or `W` is zero.
+/// If `window == 0`.
 #[track_caller]
-pub fn block_dct_2d<T: Float>(
-    image: ArrayView3<'_, T>,
+pub fn block_dct_2d<T: Float, D: ImageDim>(
+    image: ArrayView<'_, T, D>,
     window: usize,
     padding: Padding,
-) -> Result<Array3<T>, RaggedBlocks> {
-    let (height, width, channels) = image.dim();
-    if padding == Padding::None && (height % window != 0 || width % window != 0) {
-        return Err(RaggedBlocks { height, width, window });
+) -> Result<Array<T, D>, RaggedBlocks> {
+    let blocks = Blocks::new(window, false);
+    let image = D::into_batch(image);
+    if padding == Padding::None {
+        RaggedBlocks::check(image.dim(), window)?;
     }
-    let (rows, columns) = (height.next_multiple_of(window), width.next_multiple_of(window));
-    let mut out = Array3::from_shape_fn((rows, columns, channels), |(i, j, c)| {
-        let row = padding.source(i as isize, height);
-        let column = padding.source(j as isize, width);
-        row.zip(column).map_or(T::zero(), |(i, j)| image[[i, j, c]])
-    });
-    each_block(&mut out, window, |block| dct_2d(block));
-    Ok(out)
+    Ok(D::from_batch(blocks.transform(image, padding)))
 }
 
-/// Inverse of [`block_dct_2d`], cropped to `shape = (H, W)`.
+/// Inverse of [`block_dct_2d`]: orthonormal DCT-III of each block.
+///
+/// What padding added stays: cut it off with `slice`.
+///
+/// # Errors
+/// [`RaggedBlocks`] if a side is no multiple of `window`.
 ///
 /// # Panics
-/// If `window == 0`, if a side of `coefficients` is no multiple of `window`, or if `shape` is
-/// larger than `coefficients`.
+/// If `window == 0`.
 #[track_caller]
-pub fn block_idct_2d<T: Float>(
-    coefficients: ArrayView3<'_, T>,
+pub fn block_idct_2d<T: Float, D: ImageDim>(
+    coefficients: ArrayView<'_, T, D>,
     window: usize,
-    shape: (usize, usize),
-) -> Array3<T> {
-    let mut out = coefficients.to_owned();
-    each_block(&mut out, window, |block| idct_2d(block));
-    out.slice(s![..shape.0, ..shape.1, ..]).to_owned()
+) -> Result<Array<T, D>, RaggedBlocks> {
+    let blocks = Blocks::new(window, true);
+    let coefficients = D::into_batch(coefficients);
+    RaggedBlocks::check(coefficients.dim(), window)?;
+    Ok(D::from_batch(blocks.transform(coefficients, Padding::None)))
 }
 
-fn each_block<T: Float>(
-    array: &mut Array3<T>,
+/// [`block_dct_2d`] in place.
+///
+/// Contiguous arrays are transformed where they are; others through a copy.
+///
+/// ```
+/// let mut x = ndarray::array![[1.0, 2.0], [3.0, 4.0]];
+/// dct::block_dct_2d_in_place(&mut x, 2)?;
+/// approx::assert_abs_diff_eq!(x, ndarray::array![[5.0, -1.0], [-2.0, 0.0]], epsilon = 1e-14);
+/// # Ok::<(), dct::RaggedBlocks>(())
+/// ```
+///
+/// # Errors
+/// [`RaggedBlocks`] if a side is no multiple of `window`; the array is unchanged.
+///
+/// # Panics
+/// If `window == 0`.
+#[track_caller]
+pub fn block_dct_2d_in_place<T: Float, S: DataMut<Elem = T>, D: ImageDim>(
+    image: &mut ArrayBase<S, D>,
     window: usize,
-    transform: impl Fn(ndarray::ArrayView2<'_, T>) -> ndarray::Array2<T>,
-) {
-    let channels = array.dim().2;
-    for mut block in array.exact_chunks_mut((window, window, channels)) {
-        for mut plane in block.axis_iter_mut(ndarray::Axis(2)) {
-            let transformed = transform(plane.view());
-            plane.assign(&transformed);
+) -> Result<(), RaggedBlocks> {
+    Blocks::new(window, false).transform_in_place(image)
+}
+
+/// [`block_idct_2d`] in place.
+///
+/// # Errors
+/// [`RaggedBlocks`] if a side is no multiple of `window`; the array is unchanged.
+///
+/// # Panics
+/// If `window == 0`.
+#[track_caller]
+pub fn block_idct_2d_in_place<T: Float, S: DataMut<Elem = T>, D: ImageDim>(
+    coefficients: &mut ArrayBase<S, D>,
+    window: usize,
+) -> Result<(), RaggedBlocks> {
+    Blocks::new(window, true).transform_in_place(coefficients)
+}
+
+/// From this number of channels on, vectors run over channels and a block is done in one go.
+const MANY_CHANNELS: usize = 8;
+
+struct Blocks<T: Float> {
+    window: usize,
+    matrix: Matrix<T>,
+    plan: Plan<T>,
+}
+
+struct Buffers<T> {
+    plan: Scratch<T>,
+    /// A row of the image, one plane a channel.
+    planes: Vec<T>,
+}
+
+impl<T: Float> Blocks<T> {
+    #[track_caller]
+    fn new(window: usize, inverse: bool) -> Self {
+        assert!(window > 0, "block transform: expected a window >= 1, got 0");
+        let make = if inverse { Plan::inverse } else { Plan::forward };
+        let plan = make(DctType::II, window, Normalization::Ortho);
+        Self { window, matrix: Matrix::new(window, inverse), plan }
+    }
+
+    fn transform(&self, image: ArrayView4<'_, T>, padding: Padding) -> Array4<T> {
+        let (batch, height, width, channels) = image.dim();
+        let rows = height.next_multiple_of(self.window);
+        let row = width.next_multiple_of(self.window) * channels;
+        let mut out = Array4::zeros((batch, rows, width.next_multiple_of(self.window), channels));
+        let strips = rows / self.window;
+        self.each_strip(&mut out, |index, strip| {
+            let image = image.index_axis(Axis(0), index / strips);
+            let first = index % strips * self.window;
+            for (i, out) in strip.chunks_exact_mut(row).enumerate() {
+                fill_row(out, image, ((first + i) as isize, 0), padding);
+            }
+        });
+        out
+    }
+
+    fn transform_in_place<S: DataMut<Elem = T>, D: ImageDim>(
+        &self,
+        image: &mut ArrayBase<S, D>,
+    ) -> Result<(), RaggedBlocks> {
+        let contiguous = image.is_standard_layout();
+        let mut view = D::into_batch(image.view_mut());
+        RaggedBlocks::check(view.dim(), self.window)?;
+        if contiguous {
+            self.each_strip(&mut view, |_, _| {});
+        } else {
+            let transformed = self.transform(view.view(), Padding::None);
+            view.assign(&transformed);
+        }
+        Ok(())
+    }
+
+    /// Fills each strip of `window` rows of a contiguous `[B, H, W, C]`, then transforms it.
+    fn each_strip<S: DataMut<Elem = T>>(
+        &self,
+        image: &mut ArrayBase<S, ndarray::Ix4>,
+        fill: impl Fn(usize, &mut [T]) + Sync + Send,
+    ) {
+        let (_, _, width, channels) = image.dim();
+        let strip = self.window * width * channels;
+        let Some(samples) = image.as_slice_mut().filter(|_| strip > 0) else { return };
+        let buffers =
+            || Buffers { plan: self.plan.scratch(), planes: vec![T::zero(); width * channels] };
+        each_chunk(samples, strip, buffers, |buffers, index, samples| {
+            fill(index, samples);
+            self.transform_strip(samples, channels, buffers);
+        });
+    }
+
+    fn transform_strip(&self, strip: &mut [T], channels: usize, buffers: &mut Buffers<T>) {
+        if channels >= MANY_CHANNELS && self.window <= UNROLLED {
+            return with_columns!(self.matrix, columns => {
+                Whole { columns, strip, channels }.dispatch()
+            });
+        }
+        let row = strip.len() / self.window;
+        self.plan.process_inner(strip, row, &mut buffers.plan);
+        if channels == 1 || channels >= MANY_CHANNELS {
+            return self.plan.process_inner(strip, channels, &mut buffers.plan);
+        }
+        for row in strip.chunks_exact_mut(row) {
+            let width = row.len() / channels;
+            for (c, plane) in buffers.planes.chunks_exact_mut(width).enumerate() {
+                plane
+                    .iter_mut()
+                    .zip(row[c..].iter().step_by(channels))
+                    .for_each(|(to, x)| *to = *x);
+            }
+            self.plan.process_inner(&mut buffers.planes, 1, &mut buffers.plan);
+            for (c, plane) in buffers.planes.chunks_exact(width).enumerate() {
+                plane
+                    .iter()
+                    .zip(row[c..].iter_mut().step_by(channels))
+                    .for_each(|(x, to)| *to = *x);
+            }
+        }
+    }
+}
+
+/// One strip, each block in one go.
+struct Whole<'a, T, K> {
+    columns: K,
+    strip: &'a mut [T],
+    channels: usize,
+}
+
+impl<T: Float, K: Columns<T>> Vectorize for Whole<'_, T, K> {
+    #[inline(always)]
+    fn run(self) {
+        const L: usize = 8;
+        let Self { columns, strip, channels } = self;
+        let window = columns.len();
+        let row = strip.len() / window;
+        let mut block = [[[T::zero(); L]; UNROLLED]; UNROLLED];
+        for first in (0..row).step_by(window * channels) {
+            for channel in (0..channels).step_by(L) {
+                let count = L.min(channels - channel);
+                let start = first + channel;
+                for u in 0..window {
+                    columns.apply(
+                        |v| load(&strip[u * row + v * channels + start..][..count]),
+                        |v, y| block[u][v] = y,
+                    );
+                }
+                for v in 0..window {
+                    columns.apply(
+                        |u| block[u][v],
+                        |u, y| store(y, &mut strip[u * row + v * channels + start..][..count]),
+                    );
+                }
+            }
         }
     }
 }

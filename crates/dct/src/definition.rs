@@ -161,6 +161,12 @@ pub(crate) fn cos_pi_ratio(numerator: usize, denominator: usize) -> f64 {
     if negative { -value } else { value }
 }
 
+/// `sin(pi numerator / denominator)`, as exact as [`cos_pi_ratio`].
+pub(crate) fn sin_pi_ratio(numerator: usize, denominator: usize) -> f64 {
+    // sin(t) = cos(t + 3 pi/2)
+    cos_pi_ratio(2 * numerator + 3 * denominator, 2 * denominator)
+}
+
 /// Orthonormal DCT-II basis, shape `[n, n]`: row `k` is frequency `k`.
 ///
 /// ```text
@@ -246,6 +252,10 @@ mod tests {
         assert_eq!(cos_pi_ratio(7, 7), -1.0);
         assert_eq!(cos_pi_ratio(7, 14), 0.0);
         assert_eq!(cos_pi_ratio(21, 14), 0.0);
+        assert_eq!(sin_pi_ratio(1, 2), 1.0);
+        assert_eq!(sin_pi_ratio(3, 2), -1.0);
+        assert_eq!(sin_pi_ratio(0, 5), 0.0);
+        assert!((sin_pi_ratio(1, 6) - 0.5).abs() < 2e-16);
         assert!((cos_pi_ratio(1, 3) - 0.5).abs() < 2e-16);
     }
 

@@ -1,12 +1,12 @@
 use std::iter::Sum;
 
 use ndarray::NdFloat;
-use rustfft::FftNum;
+use rustdct::DctNum;
 
 /// The element types of the transforms: `f32` and `f64`.
 ///
 /// Sealed: no other type implements it.
-pub trait Float: NdFloat + FftNum + Sum + private::Sealed {
+pub trait Float: NdFloat + DctNum + Sum + private::Sealed {
     /// Rounds a double-precision value to this type.
     fn of(value: f64) -> Self;
 

@@ -1,3 +1,7 @@
+use ndarray::{ArrayView2, ArrayView3, Axis, s};
+
+use crate::Float;
+
 /// What lies outside an array.
 ///
 /// | | values around `a b c d` |
@@ -33,6 +37,48 @@ impl Padding {
                 let folded = position.rem_euclid(period);
                 Some(folded.min(period - folded) as usize)
             }
+        }
+    }
+}
+
+/// Writes row `row` of an image `[H, W, C]` from column `first` on, as many columns as fit, padded.
+#[inline]
+pub(crate) fn fill_row<T: Float>(
+    out: &mut [T],
+    image: ArrayView3<'_, T>,
+    (row, first): (isize, isize),
+    padding: Padding,
+) {
+    let (height, width, channels) = image.dim();
+    let Some(row) = padding.source(row, height) else { return out.fill(T::zero()) };
+    let row = image.index_axis(Axis(0), row);
+    let columns = out.len() / channels;
+    let inside = (-first).clamp(0, columns as isize) as usize;
+    let outside = (width as isize - first).clamp(inside as isize, columns as isize) as usize;
+    for column in (0..inside).chain(outside..columns) {
+        let to = &mut out[column * channels..][..channels];
+        match padding.source(first + column as isize, width) {
+            Some(from) => copy(to, row.slice(s![from..from + 1, ..])),
+            None => to.fill(T::zero()),
+        }
+    }
+    if inside < outside {
+        let from = (first + inside as isize) as usize;
+        let to = &mut out[inside * channels..outside * channels];
+        copy(to, row.slice(s![from..from + (outside - inside), ..]));
+    }
+}
+
+/// Copies columns `[n, C]`.
+fn copy<T: Float>(to: &mut [T], from: ArrayView2<'_, T>) {
+    if let Some(from) = from.as_slice() {
+        return to.copy_from_slice(from);
+    }
+    let channels = from.dim().1;
+    for (to, from) in to.chunks_exact_mut(channels).zip(from.outer_iter()) {
+        match from.as_slice() {
+            Some(from) => to.copy_from_slice(from),
+            None => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
         }
     }
 }

@@ -1,7 +1,63 @@
 use ndarray::{Array2, Array4, ArrayView3};
 
+use crate::columns::Matrix;
 use crate::definition::{DctType, Definition, Normalization};
-use crate::{Float, Padding, dct_2d};
+use crate::lines::run;
+use crate::parallel::each_band;
+use crate::steps::Keep;
+use crate::{Float, Padding};
+
+/// Where the windows of a sliding transform stand.
+///
+/// With a padding, there is a window for each `stride`-th row and column from the first on,
+/// `ceil(H / stride)` by `ceil(W / stride)` of them; the one of position `(i, j)` covers rows
+/// `i - window/2 ..` and columns `j - window/2 ..`, `window` of each (integer division).
+/// With [`Padding::None`], windows start at each `stride`-th row and column and lie inside:
+/// `(H - window) / stride + 1` by `(W - window) / stride + 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sliding {
+    /// Side of the windows.
+    pub window: usize,
+    /// Rows and columns from one window to the next.
+    pub stride: [usize; 2],
+    /// What lies outside the array.
+    pub padding: Padding,
+}
+
+impl Sliding {
+    /// A window around every position, the nearest sample repeated outside.
+    pub fn new(window: usize) -> Self {
+        Self { window, stride: [1, 1], padding: Padding::Replicate }
+    }
+
+    /// Rows and columns of the result for an array of `height` by `width`.
+    ///
+    /// # Panics
+    /// If the window or a stride is zero, or if a side is zero, or without padding shorter than the
+    /// window.
+    #[track_caller]
+    pub fn output_size(&self, height: usize, width: usize) -> (usize, usize) {
+        assert!(self.window > 0, "sliding transform: expected a window >= 1, got 0");
+        assert!(
+            self.stride.iter().all(|&stride| stride > 0),
+            "sliding transform: expected strides >= 1, got {:?}",
+            self.stride
+        );
+        let shortest = if self.padding == Padding::None { self.window } else { 1 };
+        assert!(
+            height >= shortest && width >= shortest,
+            "sliding transform: expected sides >= {shortest}, got {height} x {width}"
+        );
+        let [rows, columns] = self.stride;
+        ((height - shortest) / rows + 1, (width - shortest) / columns + 1)
+    }
+
+    /// First row, or column, of the window at `output` with this stride.
+    pub(crate) fn start(&self, output: usize, stride: usize) -> isize {
+        let before = if self.padding == Padding::None { 0 } else { self.window / 2 };
+        (output * stride) as isize - before as isize
+    }
+}
 
 /// All orthonormal DCT-II coefficients of the window around every position,
 /// `[H, W, C]` to `[window*window, H, W, C]`.
@@ -9,6 +65,8 @@ use crate::{Float, Padding, dct_2d};
 /// The window of position `(i, j)` starts `window/2` rows above and `window/2` columns left of it;
 /// outside, the nearest sample is repeated.
 /// Frequencies are row-major: plane `u*window + v` holds vertical frequency `u`, horizontal `v`.
+/// For strides and other paddings see [`sliding_coefficients`]; if the coefficients are only summed
+/// up afterwards, [`sliding_reduce`](crate::sliding_reduce) does not store them.
 ///
 /// ```
 /// let x = ndarray::Array3::from_elem((4, 5, 2), 1.0_f64);
@@ -19,27 +77,23 @@ use crate::{Float, Padding, dct_2d};
 /// ```
 ///
 /// # Panics
-/// If `window == 0`, or if a side of the array is zero.
+/// If `window == 0`, or if `H` or `W` is zero.
 #[track_caller]
 pub fn sliding_dct_2d<T: Float>(image: ArrayView3<'_, T>, window: usize) -> Array4<T> {
+    sliding_coefficients(image, &Sliding::new(window))
+}
+
+/// [`sliding_dct_2d`] with any stride and padding, `[H, W, C]` to `[window*window, H', W', C]`.
+///
+/// # Panics
+/// As [`Sliding::output_size`].
+#[track_caller]
+pub fn sliding_coefficients<T: Float>(image: ArrayView3<'_, T>, sliding: &Sliding) -> Array4<T> {
     let (height, width, channels) = image.dim();
-    let mut out = Array4::zeros((window * window, height, width, channels));
-    let source = |at: usize, offset: usize, len: usize| {
-        let position = (at + offset) as isize - (window / 2) as isize;
-        Padding::Replicate.source(position, len).expect("replication always has a source")
-    };
-    for i in 0..height {
-        for j in 0..width {
-            for c in 0..channels {
-                let patch = Array2::from_shape_fn((window, window), |(u, v)| {
-                    image[[source(i, u, height), source(j, v, width), c]]
-                });
-                for (k, value) in dct_2d(patch.view()).into_iter().enumerate() {
-                    out[[k, i, j, c]] = value;
-                }
-            }
-        }
-    }
+    let (rows, columns) = sliding.output_size(height, width);
+    let mut out = Array4::zeros((sliding.window * sliding.window, rows, columns, channels));
+    let keep = Keep(Matrix::new(sliding.window, false));
+    each_band(out.view_mut(), |first, band| run(image, sliding, first, band, &keep));
     out
 }
 
@@ -53,7 +107,7 @@ pub fn sliding_dct_2d<T: Float>(image: ArrayView3<'_, T>, window: usize) -> Arra
 ///
 /// that is, a correlation (no flip) with the rank-one kernel `k k^T`.
 /// `k` is far from symmetric, since all cosines agree near the first sample only: for `q = 3` it is
-/// `(0.5642, -0.0797, 0.0929)`, with 91 % of the energy of `k k^T` on the window's first sample.
+/// `(0.5642, -0.0797, 0.0928)`, with 91 % of the energy of `k k^T` on the window's first sample.
 ///
 /// ```
 /// let k = dct::sliding_mean_kernel::<f64>(2);
@@ -70,7 +124,7 @@ pub fn sliding_mean_kernel<T: Float>(q: usize) -> Array2<T> {
 
 /// Column means of the basis.
 #[track_caller]
-fn mean_weights(q: usize) -> Vec<f64> {
+pub(crate) fn mean_weights(q: usize) -> Vec<f64> {
     let c = Definition::forward(DctType::II, q, Normalization::Ortho).matrix();
     c.columns().into_iter().map(|column| column.sum() / q as f64).collect()
 }

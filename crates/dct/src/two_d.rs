@@ -1,6 +1,6 @@
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 
-use crate::{Float, basis};
+use crate::{DctType, Float, Normalization, dctn, idctn};
 
 /// Orthonormal 2-D DCT-II over the whole array, `[H, W]` to `[H, W]`.
 ///
@@ -21,8 +21,7 @@ use crate::{Float, basis};
 /// If a side is zero.
 #[track_caller]
 pub fn dct_2d<T: Float>(block: ArrayView2<'_, T>) -> Array2<T> {
-    let (height, width) = block.dim();
-    basis::<T>(height).dot(&block).dot(&basis::<T>(width).t())
+    dctn(block, DctType::II, [Axis(0), Axis(1)], Normalization::Ortho)
 }
 
 /// Inverse of [`dct_2d`]: orthonormal 2-D DCT-III over the whole array, `x = C_H^T X C_W`.
@@ -37,6 +36,5 @@ pub fn dct_2d<T: Float>(block: ArrayView2<'_, T>) -> Array2<T> {
 /// If a side is zero.
 #[track_caller]
 pub fn idct_2d<T: Float>(coefficients: ArrayView2<'_, T>) -> Array2<T> {
-    let (height, width) = coefficients.dim();
-    basis::<T>(height).t().dot(&coefficients).dot(&basis::<T>(width))
+    idctn(coefficients, DctType::II, [Axis(0), Axis(1)], Normalization::Ortho)
 }

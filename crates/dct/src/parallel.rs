@@ -1,0 +1,49 @@
+//! The loops that the `rayon` feature shares among threads.
+
+use ndarray::{ArrayViewMut4, Axis};
+
+use crate::Float;
+
+/// Calls `work(state, index, chunk)` for each chunk of `size`, with a state made once a thread.
+pub(crate) fn each_chunk<T: Float, S>(
+    samples: &mut [T],
+    size: usize,
+    state: impl Fn() -> S + Sync + Send,
+    work: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
+) {
+    #[cfg(feature = "rayon")]
+    {
+        use rayon::prelude::*;
+        let chunks = samples.par_chunks_exact_mut(size).enumerate();
+        chunks.for_each_init(state, |state, (index, chunk)| work(state, index, chunk));
+    }
+    #[cfg(not(feature = "rayon"))]
+    {
+        let mut state = state();
+        for (index, chunk) in samples.chunks_exact_mut(size).enumerate() {
+            work(&mut state, index, chunk);
+        }
+    }
+}
+
+/// Calls `work(first_row, band)` for bands of rows of `[planes, rows, columns, channels]`: one band
+/// a thread.
+pub(crate) fn each_band<T: Float>(
+    mut planes: ArrayViewMut4<'_, T>,
+    work: impl Fn(usize, ArrayViewMut4<'_, T>) + Sync + Send,
+) {
+    #[cfg(feature = "rayon")]
+    {
+        use rayon::prelude::*;
+        let rows = planes.dim().1.div_ceil(rayon::current_num_threads()).max(1);
+        let bands = planes.axis_chunks_iter_mut(Axis(1), rows).into_par_iter().enumerate();
+        bands.for_each(|(index, band)| work(index * rows, band));
+    }
+    #[cfg(not(feature = "rayon"))]
+    {
+        let rows = planes.dim().1.max(1);
+        for (index, band) in planes.axis_chunks_iter_mut(Axis(1), rows).enumerate() {
+            work(index * rows, band);
+        }
+    }
+}

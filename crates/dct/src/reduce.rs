@@ -1,0 +1,104 @@
+use ndarray::{Array, Array4, ArrayView, Axis};
+
+use crate::columns::Matrix;
+use crate::lines::{Steps, run};
+use crate::parallel::each_band;
+use crate::sliding::{Sliding, mean_weights};
+use crate::steps::{Filter, Keep, Map, Mean};
+use crate::{Float, ImageDim};
+
+/// What becomes of the `q*q` coefficients `X` of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// `mean X`: a fixed separable filter, see [`sliding_mean_kernel`](crate::sliding_mean_kernel).
+    Mean,
+    /// `mean |X|`.
+    AbsMean,
+    /// `mean X^2`: by Parseval's theorem the mean of the squared samples, a box filter.
+    PowerMean,
+    /// `mean ln(1 + |X|)`.
+    LogMean,
+}
+
+/// Reduces the orthonormal DCT-II coefficients of each window to one value, without storing them.
+///
+/// `[H, W]`, `[H, W, C]` or `[B, H, W, C]`, with `H` and `W` replaced by
+/// [`Sliding::output_size`].
+///
+/// ```
+/// use dct::{Reduction, Sliding, sliding_reduce};
+/// let x = ndarray::Array2::from_elem((5, 5), 2.0);
+/// let y = sliding_reduce(x.view(), &Sliding::new(3), Reduction::PowerMean);
+/// approx::assert_abs_diff_eq!(y, ndarray::Array2::from_elem((5, 5), 4.0), epsilon = 1e-12);
+/// ```
+///
+/// # Panics
+/// As [`Sliding::output_size`].
+#[track_caller]
+pub fn sliding_reduce<T: Float, D: ImageDim>(
+    image: ArrayView<'_, T, D>,
+    sliding: &Sliding,
+    reduction: Reduction,
+) -> Array<T, D> {
+    let q = sliding.window;
+    match reduction {
+        Reduction::Mean => {
+            let weights = mean_weights(q).into_iter().map(T::of).collect();
+            each_image(image, sliding, &Filter { weights, square: false })
+        }
+        Reduction::PowerMean => {
+            let weights = vec![T::of(1.0 / q as f64); q];
+            each_image(image, sliding, &Filter { weights, square: true })
+        }
+        Reduction::AbsMean => {
+            let (matrix, function) = (Matrix::new(q, false), T::magnitude);
+            each_image(image, sliding, &Mean { matrix, function })
+        }
+        Reduction::LogMean => {
+            let (matrix, function) = (Matrix::new(q, false), |x: T| x.magnitude().ln_1p());
+            each_image(image, sliding, &Mean { matrix, function })
+        }
+    }
+}
+
+/// Reduces the orthonormal DCT-II coefficients of each window by a closure, without storing them.
+///
+/// The closure gets the `q*q` coefficients of one window and channel, row-major, `u*q + v`.
+/// Shapes are those of [`sliding_reduce`].
+///
+/// ```
+/// use dct::{Sliding, sliding_map};
+/// let x = ndarray::array![[1.0, 2.0], [3.0, 4.0]];
+/// let window = Sliding { window: 2, stride: [1, 1], padding: dct::Padding::None };
+/// let largest = sliding_map(x.view(), &window, |c: &[f64]| c.iter().fold(0.0_f64, |m, x| m.max(x.abs())));
+/// approx::assert_abs_diff_eq!(largest, ndarray::array![[5.0]], epsilon = 1e-14);
+/// ```
+///
+/// # Panics
+/// As [`Sliding::output_size`].
+#[track_caller]
+pub fn sliding_map<T: Float, D: ImageDim>(
+    image: ArrayView<'_, T, D>,
+    sliding: &Sliding,
+    reduce: impl Fn(&[T]) -> T + Sync + Send,
+) -> Array<T, D> {
+    let keep = Keep(Matrix::new(sliding.window, false));
+    each_image(image, sliding, &Map { keep, function: reduce })
+}
+
+#[track_caller]
+fn each_image<T: Float, D: ImageDim>(
+    images: ArrayView<'_, T, D>,
+    sliding: &Sliding,
+    steps: &(impl Steps<T> + Sync),
+) -> Array<T, D> {
+    let images = D::into_batch(images);
+    let (batch, height, width, channels) = images.dim();
+    let (rows, columns) = sliding.output_size(height, width);
+    let mut out = Array4::zeros((batch, rows, columns, channels));
+    for (image, out) in images.outer_iter().zip(out.outer_iter_mut()) {
+        let out = out.insert_axis(Axis(0)); // [1, rows, columns, channels]
+        each_band(out, |first, band| run(image, sliding, first, band, steps));
+    }
+    D::from_batch(out)
+}

@@ -1,26 +1,102 @@
 //! Times of this crate, and of rustdct, for `peers.py` to set beside those of scipy and torch.
 //!
-//! Prints `case <tab> name <tab> nanoseconds a sample`, the best of several repetitions.
-//! `cargo bench -p dct --bench compare -- lengths [longest]` times the 1-D transforms.
+//! Prints `case <tab> name <tab> nanoseconds a sample`: processor time, the best of several
+//! repetitions.
+//! `cargo bench -p dct --bench compare -- arrays` times blocks and sliding windows,
+//! `-- lengths 8 9` the 1-D transforms of many rows of these lengths, `-- single 8 9` of one row.
 #![allow(clippy::print_stdout)]
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
-use dct::{DctType, Normalization, Plan};
-use rustdct::DctPlanner;
+use dct::{
+    DctType, Normalization, Padding, Plan, Reduction, Sliding, block_dct_2d, block_dct_2d_in_place,
+    sliding_dct_2d, sliding_reduce,
+};
+use ndarray::{Array2, Array4, Axis};
+use rustdct::{DctPlanner, TransformType2And3};
 
 /// Samples in one batch of rows: within the second-level cache.
 const BATCH: usize = 1 << 14;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().filter(|a| a != "--bench").skip(1).collect();
-    let longest = arguments.get(1).map_or(Ok(4096), |n| n.parse()).expect("a length");
+    let lengths = || arguments[1..].iter().map(|n| n.parse().expect("a length"));
     match arguments.first().map(String::as_str) {
-        Some("lengths") => (1..=longest).for_each(|n| length(n, (BATCH / n).max(1))),
-        Some("single") => (1..=longest).for_each(|n| length(n, 1)),
-        other => panic!("expected lengths or single, got {other:?}"),
+        Some("arrays") => arrays(),
+        Some("lengths") => lengths().for_each(|n| length(n, (BATCH / n).max(1))),
+        Some("single") => lengths().for_each(|n| length(n, 1)),
+        other => panic!("expected arrays, lengths or single, got {other:?}"),
     }
+}
+
+/// The tokens of eight images in ViT-L, and a 4K image.
+fn arrays() {
+    let tokens = Array4::from_shape_vec((8, 24, 24, 1024), noise(8 * 24 * 24 * 1024));
+    let tokens = tokens.expect("as many samples");
+    let photo = Array2::from_shape_vec((2160, 3840), noise(2160 * 3840)).expect("as many samples");
+    let report = |case: &str, samples: usize, call: &mut dyn FnMut()| {
+        println!("{case}\tdct\t{:.4}", best(call) / samples as f64);
+    };
+    let mut x = tokens.clone();
+    report("copy of tokens", tokens.len(), &mut || black_box(&mut x).assign(&tokens));
+    report("3x3 blocks of tokens, in place", tokens.len(), &mut || {
+        block_dct_2d_in_place(black_box(&mut x), 3).expect("24 = 8 x 3");
+    });
+    report("3x3 blocks of tokens", tokens.len(), &mut || {
+        black_box(block_dct_2d(tokens.view(), 3, Padding::None)).expect("24 = 8 x 3");
+    });
+    for (name, reduction) in [
+        ("mean", Reduction::Mean),
+        ("absolute mean", Reduction::AbsMean),
+        ("power mean", Reduction::PowerMean),
+        ("log mean", Reduction::LogMean),
+    ] {
+        report(&format!("sliding 3x3, {name}"), tokens.len(), &mut || {
+            black_box(sliding_reduce(tokens.view(), &Sliding::new(3), reduction));
+        });
+    }
+    let image = tokens.index_axis(Axis(0), 0);
+    report("sliding 3x3, all coefficients", image.len(), &mut || {
+        black_box(sliding_dct_2d(image, 3));
+    });
+    let mut y = photo.clone();
+    report("copy of a 4K image", photo.len(), &mut || black_box(&mut y).assign(&photo));
+    report("8x8 blocks of a 4K image, in place", photo.len(), &mut || {
+        block_dct_2d_in_place(black_box(&mut y), 8).expect("2160 = 270 x 8");
+    });
+    let plan = DctPlanner::<f32>::new().plan_dct2(8);
+    let mut columns = vec![0.0_f32; photo.len()];
+    report_peer("8x8 blocks of a 4K image, in place", photo.len(), || {
+        rows_then_columns(&*plan, y.as_slice_mut().expect("contiguous"), &mut columns);
+    });
+}
+
+/// What one does with 1-D transforms only: rows, a transposition, columns, and back.
+fn rows_then_columns(plan: &dyn TransformType2And3<f32>, image: &mut [f32], columns: &mut [f32]) {
+    let (height, width) = (2160, 3840);
+    for row in image.chunks_exact_mut(8) {
+        plan.process_dct2_with_scratch(row, &mut []);
+    }
+    for strip in 0..height / 8 {
+        let from = &mut image[strip * 8 * width..][..8 * width];
+        let to = &mut columns[..8 * width];
+        for (j, column) in to.chunks_exact_mut(8).enumerate() {
+            for (i, y) in column.iter_mut().enumerate() {
+                *y = from[i * width + j];
+            }
+            plan.process_dct2_with_scratch(column, &mut []);
+        }
+        for (j, column) in to.chunks_exact(8).enumerate() {
+            for (i, y) in column.iter().enumerate() {
+                // orthonormal up to the factors of frequency 0
+                from[i * width + j] = y * 0.25;
+            }
+        }
+    }
+}
+
+fn report_peer(case: &str, samples: usize, call: impl FnMut()) {
+    println!("{case}\trustdct\t{:.4}", best(call) / samples as f64);
 }
 
 fn length(n: usize, rows: usize) {
@@ -46,23 +122,30 @@ fn length(n: usize, rows: usize) {
     println!("{n}\trustdct\t{:.3}", theirs * scale);
 }
 
-/// Nanoseconds of the fastest of many calls, of which each batch lasts long enough for the clock.
+/// Processor nanoseconds of the fastest of many calls: time that other processes take away does
+/// not count.
 fn best(mut call: impl FnMut()) -> f64 {
-    let start = Instant::now();
+    let start = now();
     call();
-    let calls = (20_000.0 / start.elapsed().as_nanos().max(1) as f64).ceil() as usize;
+    let calls = (20_000.0 / (now() - start).max(1.0)).ceil() as usize;
     let mut fastest = f64::INFINITY;
-    let end = Instant::now() + Duration::from_millis(4);
+    let end = now() + if calls > 1 { 2e6 } else { 1e8 };
     let mut repetitions = 0;
-    while repetitions < 5 || Instant::now() < end {
-        let start = Instant::now();
+    while repetitions < 5 || now() < end {
+        let start = now();
         for _ in 0..calls {
             call();
         }
-        fastest = fastest.min(start.elapsed().as_nanos() as f64 / calls as f64);
+        fastest = fastest.min((now() - start) / calls as f64);
         repetitions += 1;
     }
     fastest
+}
+
+/// Processor time of this thread, in nanoseconds.
+fn now() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 /// Deterministic samples in (-1, 1).

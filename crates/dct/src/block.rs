@@ -1,6 +1,6 @@
 use ndarray::{Array, Array4, ArrayBase, ArrayView, ArrayView4, Axis, DataMut};
 
-use crate::columns::{Columns, Matrix, UNROLLED, with_columns};
+use crate::columns::{Columns, Matrix, UNROLLED};
 use crate::padding::fill_row;
 use crate::parallel::each_chunk;
 use crate::plan::{Plan, Scratch};
@@ -211,9 +211,7 @@ impl<T: Float> Blocks<T> {
 
     fn transform_strip(&self, strip: &mut [T], channels: usize, buffers: &mut Buffers<T>) {
         if channels >= MANY_CHANNELS && self.window <= UNROLLED {
-            return with_columns!(self.matrix, columns => {
-                Whole { columns, strip, channels }.dispatch()
-            });
+            return T::whole_blocks(&self.matrix, strip, channels);
         }
         let row = strip.len() / self.window;
         self.plan.process_inner(strip, row, &mut buffers.plan);
@@ -240,37 +238,59 @@ impl<T: Float> Blocks<T> {
 }
 
 /// One strip, each block in one go.
-struct Whole<'a, T, K> {
-    columns: K,
-    strip: &'a mut [T],
-    channels: usize,
+pub(crate) struct Whole<'a, T, K> {
+    pub(crate) columns: K,
+    pub(crate) strip: &'a mut [T],
+    pub(crate) channels: usize,
 }
 
 impl<T: Float, K: Columns<T>> Vectorize for Whole<'_, T, K> {
     #[inline(always)]
-    fn run(self) {
-        const L: usize = 8;
+    fn run(mut self) {
+        let row = self.strip.len() / self.columns.len();
+        let whole = self.channels / LANES * LANES;
+        for first in (0..row).step_by(self.columns.len() * self.channels) {
+            for channel in (0..whole).step_by(LANES) {
+                self.block(
+                    first + channel,
+                    |samples| *samples.first_chunk().expect("LANES samples"),
+                    |y, samples| *samples.first_chunk_mut().expect("LANES samples") = y,
+                    LANES,
+                );
+            }
+            if whole < self.channels {
+                self.block(first + whole, load, store, self.channels - whole);
+            }
+        }
+    }
+}
+
+/// Channels transformed together.
+const LANES: usize = 8;
+
+impl<T: Float, K: Columns<T>> Whole<'_, T, K> {
+    /// Transforms `count` channels of the block that begins at `start`.
+    #[inline(always)]
+    fn block(
+        &mut self,
+        start: usize,
+        load: impl Fn(&[T]) -> [T; LANES],
+        store: impl Fn([T; LANES], &mut [T]),
+        count: usize,
+    ) {
         let Self { columns, strip, channels } = self;
         let window = columns.len();
         let row = strip.len() / window;
-        let mut block = [[[T::zero(); L]; UNROLLED]; UNROLLED];
-        for first in (0..row).step_by(window * channels) {
-            for channel in (0..channels).step_by(L) {
-                let count = L.min(channels - channel);
-                let start = first + channel;
-                for u in 0..window {
-                    columns.apply(
-                        |v| load(&strip[u * row + v * channels + start..][..count]),
-                        |v, y| block[u][v] = y,
-                    );
-                }
-                for v in 0..window {
-                    columns.apply(
-                        |u| block[u][v],
-                        |u, y| store(y, &mut strip[u * row + v * channels + start..][..count]),
-                    );
-                }
-            }
+        let at = |u: usize, v: usize| {
+            let start = start + u * row + v * *channels;
+            start..start + count
+        };
+        let mut block = [[[T::zero(); LANES]; UNROLLED]; UNROLLED];
+        for u in 0..window {
+            columns.apply(|v| load(&strip[at(u, v)]), |v, y| block[u][v] = y);
+        }
+        for v in 0..window {
+            columns.apply(|u| block[u][v], |u, y| store(y, &mut strip[at(u, v)]));
         }
     }
 }

@@ -3,8 +3,8 @@
 use crate::Float;
 use crate::definition::{DctType, Definition, Normalization};
 
-/// Windows up to this side are unrolled.
-pub(crate) const UNROLLED: usize = 9;
+/// The longest transform that is unrolled.
+pub(crate) const UNROLLED: usize = 8;
 
 /// A type II or III transform of columns.
 pub(crate) trait Columns<T>: Copy + Send + Sync {
@@ -70,7 +70,7 @@ impl<T: Float> Columns<T> for Looped<'_, T> {
             for i in 0..n {
                 let (factor, x) = (self.0.basis[k * row + i * column], load(i));
                 for l in 0..L {
-                    sum[l] = sum[l] + factor * x[l];
+                    sum[l] += factor * x[l];
                 }
             }
             store(k, sum);
@@ -155,7 +155,7 @@ fn inverse<T: Float, const N: usize, const L: usize>(
         for l in 0..L {
             let mut sum = basis[0][N / 2] * y[0][l];
             for k in (2..N).step_by(2) {
-                sum = sum + basis[k][N / 2] * y[k][l];
+                sum += basis[k][N / 2] * y[k][l];
             }
             x[N / 2][l] = sum;
         }
@@ -167,7 +167,7 @@ fn inverse<T: Float, const N: usize, const L: usize>(
 /// the looped one.
 macro_rules! with_columns {
     ($matrix:expr, $columns:ident => $call:expr) => {
-        with_columns!(@ $matrix, $columns => $call; 1 2 3 4 5 6 7 8 9)
+        with_columns!(@ $matrix, $columns => $call; 2 3 4 5 8)
     };
     (@ $matrix:expr, $columns:ident => $call:expr; $($n:literal)*) => {
         match $matrix.len {

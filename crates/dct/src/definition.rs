@@ -241,37 +241,3 @@ pub fn basis_2d<T: Float>(n: usize) -> Array2<T> {
     let kron = |(row, column)| T::of(c[[row / n, column / n]] * c[[row % n, column % n]]);
     Array2::from_shape_fn((n * n, n * n), kron)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cosines_are_exact_at_multiples_of_a_twelfth() {
-        assert_eq!(cos_pi_ratio(0, 7), 1.0);
-        assert_eq!(cos_pi_ratio(7, 7), -1.0);
-        assert_eq!(cos_pi_ratio(7, 14), 0.0);
-        assert_eq!(cos_pi_ratio(21, 14), 0.0);
-        assert_eq!(sin_pi_ratio(1, 2), 1.0);
-        assert_eq!(sin_pi_ratio(3, 2), -1.0);
-        assert_eq!(sin_pi_ratio(0, 5), 0.0);
-        assert!((sin_pi_ratio(1, 6) - 0.5).abs() < 2e-16);
-        assert!((cos_pi_ratio(1, 3) - 0.5).abs() < 2e-16);
-    }
-
-    #[test]
-    fn inverse_matrices_invert() {
-        use {DctType::*, Normalization::*};
-        for kind in [I, II, III, IV] {
-            for normalization in [Ortho, Backward, Forward] {
-                for n in 2..=16 {
-                    let forward = Definition::forward(kind, n, normalization).matrix();
-                    let inverse = Definition::inverse(kind, n, normalization).matrix();
-                    let error = &inverse.dot(&forward) - &Array2::<f64>::eye(n);
-                    let worst = error.iter().fold(0.0, |m: f64, e| m.max(e.abs()));
-                    assert!(worst < 1e-14, "DCT-{kind:?} {normalization:?} {n}: {worst}");
-                }
-            }
-        }
-    }
-}

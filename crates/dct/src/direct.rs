@@ -90,9 +90,9 @@ impl<T: Float> Direct<T> {
     /// Transforms contiguous rows in place.
     pub(crate) fn process(&self, rows: &mut [T], scratch: &mut [T]) {
         if size_of::<T>() == 4 {
-            Rows::<T, 8> { direct: self, rows, scratch }.dispatch();
+            Rows::<T, 16> { direct: self, rows, scratch }.dispatch();
         } else {
-            Rows::<T, 4> { direct: self, rows, scratch }.dispatch();
+            Rows::<T, 8> { direct: self, rows, scratch }.dispatch();
         }
     }
 
@@ -106,61 +106,68 @@ impl<T: Float> Direct<T> {
     }
 }
 
-struct Rows<'a, T, const R: usize> {
+struct Rows<'a, T, const L: usize> {
     direct: &'a Direct<T>,
     rows: &'a mut [T],
     scratch: &'a mut [T],
 }
 
-impl<T: Float, const R: usize> Vectorize for Rows<'_, T, R> {
+impl<T: Float, const L: usize> Vectorize for Rows<'_, T, L> {
     #[inline(always)]
     fn run(self) {
-        let len = self.direct.len;
-        let (inputs, outputs) = self.scratch.split_at_mut(R * len);
-        let mut groups = self.rows.chunks_exact_mut(R * len);
-        for group in &mut groups {
-            self.direct.process_group::<R>(group, inputs, outputs);
+        let Self { direct, rows, scratch } = self;
+        let len = direct.len;
+        let mut tiles = rows.chunks_exact_mut(L * len);
+        for tile in &mut tiles {
+            let (scratch, _) = scratch.as_chunks_mut::<L>();
+            let (inputs, outputs) = scratch.split_at_mut(len);
+            for (i, x) in inputs.iter_mut().enumerate() {
+                for l in 0..L {
+                    x[l] = tile[l * len + i];
+                }
+            }
+            direct.multiply_lanes(inputs, outputs);
+            direct.merge_lanes(outputs, |index, values| {
+                for l in 0..L {
+                    tile[l * len + index] = values[l];
+                }
+            });
         }
-        for row in groups.into_remainder().chunks_exact_mut(len) {
-            self.direct.process_group::<1>(row, inputs, outputs);
+        let (inputs, outputs) = scratch.split_at_mut(len);
+        for row in tiles.into_remainder().chunks_exact_mut(len) {
+            direct.split_row(row, inputs);
+            direct.multiply_row(inputs, outputs);
+            direct.merge_row(row, outputs);
         }
     }
 }
 
 impl<T: Float> Direct<T> {
+    /// The terms of the first part, then those of the second.
     #[inline(always)]
-    fn process_group<const R: usize>(&self, rows: &mut [T], inputs: &mut [T], outputs: &mut [T]) {
-        self.split_rows::<R>(rows, inputs);
-        self.multiply_rows::<R>(inputs, outputs);
-        self.merge_rows::<R>(rows, outputs);
-    }
-
-    /// Row `r` of part `p` lands at `inputs[p's start + r * terms..]`.
-    #[inline(always)]
-    fn split_rows<const R: usize>(&self, rows: &[T], inputs: &mut [T]) {
-        let (len, long, short) = (self.len, self.len.div_ceil(2), self.len / 2);
-        if self.symmetry == Symmetry::Absent {
-            inputs[..rows.len()].copy_from_slice(rows);
-            return;
-        }
-        let (first, second) = inputs.split_at_mut(R * long);
-        let parts = first.chunks_exact_mut(long).zip(second.chunks_exact_mut(short));
-        for (row, (a, b)) in rows.chunks_exact(len).zip(parts) {
-            if self.symmetry == Symmetry::Input {
-                let (left, right) = (&row[..short], &row[long..]);
-                let mirrored = left.iter().zip(right.iter().rev());
+    fn split_row(&self, row: &[T], inputs: &mut [T]) {
+        let (long, short) = (self.len.div_ceil(2), self.len / 2);
+        let (a, b) = inputs.split_at_mut(long);
+        match self.symmetry {
+            Symmetry::Absent => {
+                a.copy_from_slice(&row[..long]);
+                b.copy_from_slice(&row[long..]);
+            }
+            Symmetry::Input => {
+                let mirrored = row[..short].iter().zip(row[long..].iter().rev());
                 for ((a, b), (&x, &y)) in a.iter_mut().zip(b.iter_mut().rev()).zip(mirrored) {
                     (*a, *b) = (x + y, x - y);
                 }
                 if long > short {
                     a[short] = row[short];
                 }
-            } else {
-                let (pairs, odd) = row.as_chunks::<2>();
+            }
+            Symmetry::Output => {
+                let (pairs, last) = row.as_chunks::<2>();
                 for ((a, b), &[x, y]) in a.iter_mut().zip(b).zip(pairs) {
                     (*a, *b) = (x, y);
                 }
-                if let [last] = odd {
+                if let [last] = last {
                     a[short] = *last;
                 }
             }
@@ -168,47 +175,32 @@ impl<T: Float> Direct<T> {
     }
 
     #[inline(always)]
-    fn multiply_rows<const R: usize>(&self, mut inputs: &[T], mut outputs: &mut [T]) {
+    fn multiply_row(&self, mut inputs: &[T], mut outputs: &mut [T]) {
         for part in &self.parts {
             let input;
-            (input, inputs) = inputs.split_at(R * part.terms);
-            let (output, rest) = outputs.split_at_mut(R * part.padded());
+            (input, inputs) = inputs.split_at(part.terms);
+            let (output, rest) = outputs.split_at_mut(part.padded());
             outputs = rest;
-            let rows: [&[T]; R] = std::array::from_fn(|r| &input[r * part.terms..][..part.terms]);
-            for (group, table) in part.table.chunks_exact(part.terms).enumerate() {
-                let mut sums = [[T::zero(); WIDTH]; R];
-                for (i, factors) in table.iter().enumerate() {
-                    for r in 0..R {
-                        let x = rows[r][i];
-                        for l in 0..WIDTH {
-                            sums[r][l] = sums[r][l] + x * factors[l];
-                        }
+            let (output, _) = output.as_chunks_mut::<WIDTH>();
+            for (output, table) in output.iter_mut().zip(part.table.chunks_exact(part.terms)) {
+                let mut sums = [T::zero(); WIDTH];
+                for (&x, factors) in input.iter().zip(table) {
+                    for k in 0..WIDTH {
+                        sums[k] += x * factors[k];
                     }
                 }
-                for r in 0..R {
-                    let start = r * part.padded() + group * WIDTH;
-                    output[start..start + WIDTH].copy_from_slice(&sums[r]);
-                }
+                *output = sums;
             }
         }
     }
 
     #[inline(always)]
-    fn merge_rows<const R: usize>(&self, rows: &mut [T], outputs: &[T]) {
-        let (len, long, short) = (self.len, self.len.div_ceil(2), self.len / 2);
-        let first = &self.parts[0];
-        let (even, odd) = outputs.split_at(R * first.padded());
-        if self.symmetry == Symmetry::Absent {
-            for (row, y) in rows.chunks_exact_mut(len).zip(even.chunks_exact(first.padded())) {
-                row.copy_from_slice(&y[..len]);
-            }
-            return;
-        }
-        let second = &self.parts[1];
-        let parts = even.chunks_exact(first.padded()).zip(odd.chunks_exact(second.padded()));
-        for (row, (a, b)) in rows.chunks_exact_mut(len).zip(parts) {
-            let (a, b) = (&a[..long], &b[..short]);
-            if self.symmetry == Symmetry::Input {
+    fn merge_row(&self, row: &mut [T], outputs: &[T]) {
+        let (long, short) = (self.len.div_ceil(2), self.len / 2);
+        let (a, b) = outputs.split_at(self.parts[0].padded());
+        match self.symmetry {
+            Symmetry::Absent => row.copy_from_slice(&a[..self.len]),
+            Symmetry::Input => {
                 let (pairs, last) = row.as_chunks_mut::<2>();
                 for (pair, (&a, &b)) in pairs.iter_mut().zip(a.iter().zip(b)) {
                     *pair = [a, b];
@@ -216,7 +208,8 @@ impl<T: Float> Direct<T> {
                 if let [last] = last {
                     *last = a[short];
                 }
-            } else {
+            }
+            Symmetry::Output => {
                 let (left, right) = row.split_at_mut(long);
                 let mirrored = left.iter_mut().zip(right.iter_mut().rev());
                 for ((x, y), (&a, &b)) in mirrored.zip(a.iter().zip(b)) {
@@ -292,7 +285,7 @@ impl<T: Float> Direct<T> {
                         for k in 0..WIDTH / 2 {
                             let factor = factors[half * (WIDTH / 2) + k];
                             for l in 0..L {
-                                sums[k][l] = sums[k][l] + factor * x[l];
+                                sums[k][l] += factor * x[l];
                             }
                         }
                     };

@@ -49,6 +49,9 @@ pub(crate) fn fill_row<T: Float>(
     (row, first): (isize, isize),
     padding: Padding,
 ) {
+    if out.is_empty() {
+        return;
+    }
     let (height, width, channels) = image.dim();
     let Some(row) = padding.source(row, height) else { return out.fill(T::zero()) };
     let row = image.index_axis(Axis(0), row);
@@ -80,20 +83,5 @@ fn copy<T: Float>(to: &mut [T], from: ArrayView2<'_, T>) {
             Some(from) => to.copy_from_slice(from),
             None => to.iter_mut().zip(from).for_each(|(to, from)| *to = *from),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Padding;
-
-    #[test]
-    fn sources_around_three_samples() {
-        let at = |padding: Padding| (-5..8).map(|i| padding.source(i, 3)).collect::<Vec<_>>();
-        let some = |indices: [usize; 13]| indices.map(Some).to_vec();
-        assert_eq!(at(Padding::Replicate), some([0, 0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 2, 2]));
-        assert_eq!(at(Padding::Reflect), some([1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]));
-        assert_eq!(at(Padding::Zero)[4..9], [None, Some(0), Some(1), Some(2), None]);
-        assert_eq!(Padding::Reflect.source(-3, 1), Some(0));
     }
 }

@@ -1,14 +1,11 @@
-use std::sync::Arc;
-
 use ndarray::{ArrayBase, ArrayViewMut1, Axis, DataMut, Dimension};
-use rustdct::{Dct4, DctPlanner};
 use rustfft::FftPlanner;
 use rustfft::num_complex::Complex;
 
 use crate::Float;
 use crate::definition::{DctType, Definition, Normalization};
 use crate::direct::Direct;
-use crate::fft::{Even, First, Fourth, Odd};
+use crate::fft::{Even, First, Fourth, Odd, OddFourth};
 use crate::small::{self, Small};
 
 /// A 1-D transform of one type, length and normalisation, ready to be run many times.
@@ -24,19 +21,19 @@ use crate::small::{self, Small};
 /// plan.process(&mut rows, &mut scratch);
 /// assert_eq!(rows[..3], [8.0, 0.0, 0.0]);
 /// ```
-pub struct Plan<T: Float> {
+pub struct Plan<T> {
     definition: Definition,
     algorithm: Algorithm<T>,
 }
 
-enum Algorithm<T: Float> {
+enum Algorithm<T> {
     Small(Small<T>),
     Direct(Direct<T>),
     Even(Even<T>),
     Odd(Odd<T>),
     First(First<T>),
     Fourth(Fourth<T>),
-    OddFourth(Arc<dyn Dct4<T>>),
+    OddFourth(OddFourth<T>),
 }
 
 /// Working memory of a [`Plan`], owned by the caller.
@@ -58,7 +55,7 @@ impl<T: Float> Plan<T> {
     /// If `len == 0`, or `len == 1` for type I.
     #[track_caller]
     pub fn forward(kind: DctType, len: usize, normalization: Normalization) -> Self {
-        Self::new(Definition::forward(kind, len, normalization))
+        T::plan(Definition::forward(kind, len, normalization))
     }
 
     /// Plans the inverse of [`forward`](Self::forward) with the same arguments.
@@ -67,10 +64,10 @@ impl<T: Float> Plan<T> {
     /// If `len == 0`, or `len == 1` for type I.
     #[track_caller]
     pub fn inverse(kind: DctType, len: usize, normalization: Normalization) -> Self {
-        Self::new(Definition::inverse(kind, len, normalization))
+        T::plan(Definition::inverse(kind, len, normalization))
     }
 
-    fn new(definition: Definition) -> Self {
+    pub(crate) fn new(definition: Definition) -> Self {
         let planner = &mut FftPlanner::new();
         let even = definition.len.is_multiple_of(2);
         let algorithm = if definition.len <= small::LONGEST {
@@ -85,7 +82,7 @@ impl<T: Float> Plan<T> {
                 }
                 DctType::II | DctType::III => Algorithm::Odd(Odd::new(&definition, planner)),
                 DctType::IV if even => Algorithm::Fourth(Fourth::new(&definition, planner)),
-                DctType::IV => Algorithm::OddFourth(DctPlanner::new().plan_dct4(definition.len)),
+                DctType::IV => Algorithm::OddFourth(OddFourth::new(&definition)),
             }
         };
         Self { definition, algorithm }
@@ -116,7 +113,7 @@ impl<T: Float> Plan<T> {
             Algorithm::Odd(odd) => (0, odd.scratch_len()),
             Algorithm::First(first) => (0, first.scratch_len()),
             Algorithm::Fourth(fourth) => (0, fourth.scratch_len()),
-            Algorithm::OddFourth(fourth) => (fourth.get_scratch_len(), 0),
+            Algorithm::OddFourth(fourth) => (fourth.scratch_len(), 0),
         }
     }
 
@@ -134,10 +131,10 @@ impl<T: Float> Plan<T> {
             rows.len()
         );
         scratch.check(self);
-        self.process_rows(rows, &mut scratch.real, &mut scratch.complex);
+        T::rows(self, rows, &mut scratch.real, &mut scratch.complex);
     }
 
-    fn process_rows(&self, rows: &mut [T], real: &mut [T], complex: &mut [Complex<T>]) {
+    pub(crate) fn process_rows(&self, rows: &mut [T], real: &mut [T], complex: &mut [Complex<T>]) {
         match &self.algorithm {
             Algorithm::Small(small) => small.process(rows),
             Algorithm::Direct(direct) => direct.process(rows, real),
@@ -145,13 +142,7 @@ impl<T: Float> Plan<T> {
             Algorithm::Odd(odd) => odd.process(rows, complex),
             Algorithm::First(first) => first.process(rows, complex),
             Algorithm::Fourth(fourth) => fourth.process(rows, complex),
-            Algorithm::OddFourth(fourth) => {
-                let scale = T::of(2.0 * self.definition.scale);
-                for row in rows.chunks_exact_mut(self.len()) {
-                    fourth.process_dct4_with_scratch(row, real);
-                    row.iter_mut().for_each(|y| *y = *y * scale);
-                }
-            }
+            Algorithm::OddFourth(fourth) => fourth.process(rows, real),
         }
     }
 
@@ -201,14 +192,15 @@ impl<T: Float> Plan<T> {
     /// Transforms along the first axis of each contiguous `[len, inner]` array.
     pub(crate) fn process_inner(&self, arrays: &mut [T], inner: usize, scratch: &mut Scratch<T>) {
         if inner == 1 {
-            return self.process_rows(arrays, &mut scratch.real, &mut scratch.complex);
+            return T::rows(self, arrays, &mut scratch.real, &mut scratch.complex);
         }
-        match &self.algorithm {
-            Algorithm::Small(small) => return small.process_lanes(arrays, inner),
-            Algorithm::Direct(direct) => {
-                return direct.process_lanes(arrays, inner, &mut scratch.real);
-            }
-            _ => {}
+        let takes_lanes = match &self.algorithm {
+            Algorithm::Small(small) => small.takes_lanes(),
+            Algorithm::Direct(_) => true,
+            _ => false,
+        };
+        if takes_lanes {
+            return T::lanes(self, arrays, inner, &mut scratch.real);
         }
         let Scratch { gathered, real, complex } = scratch;
         for array in arrays.chunks_exact_mut(self.len() * inner) {
@@ -221,7 +213,7 @@ impl<T: Float> Plan<T> {
                         lanes[lane * self.len() + i] = x;
                     }
                 }
-                self.process_rows(lanes, real, complex);
+                T::rows(self, lanes, real, complex);
                 for (i, row) in array.chunks_exact_mut(inner).enumerate() {
                     for (lane, x) in row[start..start + count].iter_mut().enumerate() {
                         *x = lanes[lane * self.len() + i];
@@ -229,6 +221,15 @@ impl<T: Float> Plan<T> {
                 }
                 start += count;
             }
+        }
+    }
+
+    /// [`process_inner`](Self::process_inner) of the algorithms that can do without gathering.
+    pub(crate) fn process_lanes(&self, arrays: &mut [T], inner: usize, real: &mut [T]) {
+        match &self.algorithm {
+            Algorithm::Small(small) => small.process_lanes(arrays, inner),
+            Algorithm::Direct(direct) => direct.process_lanes(arrays, inner, real),
+            _ => unreachable!("FFTs run over gathered lanes"),
         }
     }
 
@@ -254,7 +255,7 @@ impl<T: Float> Plan<T> {
             for (row, lane) in rows.chunks_exact_mut(self.len()).zip(group.iter().flatten()) {
                 row.iter_mut().zip(lane).for_each(|(to, from)| *to = *from);
             }
-            self.process_rows(rows, real, complex);
+            T::rows(self, rows, real, complex);
             for (row, lane) in rows.chunks_exact(self.len()).zip(group.iter_mut().flatten()) {
                 lane.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
             }
@@ -277,8 +278,21 @@ impl<T: Float> Scratch<T> {
     }
 }
 
-/// The longest length for which the matrix beats an FFT.
+/// The longest length for which the matrix beats an FFT: longer for lengths that FFTs dislike.
 fn longest_direct(definition: &Definition) -> usize {
-    let _ = definition;
-    64
+    let mut cofactor = match definition.kind {
+        DctType::I => definition.len - 1,
+        _ => definition.len,
+    };
+    let even = cofactor.is_multiple_of(2);
+    for prime in [2, 3, 5, 7] {
+        while cofactor.is_multiple_of(prime) {
+            cofactor /= prime;
+        }
+    }
+    match (cofactor, even) {
+        (1, true) => 32,
+        (1, false) => 96,
+        _ => 160,
+    }
 }

@@ -4,7 +4,7 @@ use crate::columns::Matrix;
 use crate::lines::{Steps, run};
 use crate::parallel::each_band;
 use crate::sliding::{Sliding, mean_weights};
-use crate::steps::{Filter, Keep, Map, Mean};
+use crate::steps::{Filter, Keep, Map, Mean, Measure};
 use crate::{Float, ImageDim};
 
 /// What becomes of the `q*q` coefficients `X` of a window.
@@ -51,12 +51,12 @@ pub fn sliding_reduce<T: Float, D: ImageDim>(
             each_image(image, sliding, &Filter { weights, square: true })
         }
         Reduction::AbsMean => {
-            let (matrix, function) = (Matrix::new(q, false), T::magnitude);
-            each_image(image, sliding, &Mean { matrix, function })
+            let matrix = Matrix::new(q, false);
+            each_image(image, sliding, &Mean { matrix, measure: Measure::Magnitude })
         }
         Reduction::LogMean => {
-            let (matrix, function) = (Matrix::new(q, false), |x: T| x.magnitude().ln_1p());
-            each_image(image, sliding, &Mean { matrix, function })
+            let matrix = Matrix::new(q, false);
+            each_image(image, sliding, &Mean { matrix, measure: Measure::LogMagnitude })
         }
     }
 }

@@ -51,11 +51,16 @@ impl<T: Float> Small<T> {
                     $($len => {
                         Lanes::<T, $len, $padded> { table: &self.table, arrays, inner }.dispatch()
                     })*
-                    len => unreachable!("length {len} has no unrolled transform"),
+                    len => unreachable!("length {len} has no unrolled transform of lanes"),
                 }
             };
         }
-        unrolled!(1 1, 2 2, 3 4, 4 4, 5 8, 6 8, 7 8, 8 8, 9 16, 10 16, 11 16, 12 16, 13 16, 14 16, 15 16, 16 16);
+        unrolled!(1 1, 2 2, 3 4, 4 4, 5 8, 6 8, 7 8, 8 8);
+    }
+
+    /// Whether [`process_lanes`](Self::process_lanes) knows the length.
+    pub(crate) fn takes_lanes(&self) -> bool {
+        self.len <= 8
     }
 }
 
@@ -81,7 +86,7 @@ impl<T: Float, const N: usize, const PADDED: usize> Vectorize for Lanes<'_, T, N
                     let mut sum = [T::zero(); L];
                     for i in 0..N {
                         for l in 0..L {
-                            sum[l] = sum[l] + table[i][k] * x[i][l];
+                            sum[l] += table[i][k] * x[i][l];
                         }
                     }
                     store(sum, &mut array[k * inner + start..][..count]);
@@ -122,7 +127,7 @@ fn multiply<T: Float, const N: usize, const PADDED: usize, const R: usize>(
     for i in 0..N {
         for r in 0..R {
             for k in 0..PADDED {
-                sums[r][k] = sums[r][k] + rows[r][i] * table[i][k];
+                sums[r][k] += rows[r][i] * table[i][k];
             }
         }
     }

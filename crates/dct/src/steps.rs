@@ -1,7 +1,9 @@
 //! What sliding transforms do to lines.
 
+use rustfft::num_traits::Float as NumFloat;
+
 use crate::Float;
-use crate::columns::{Columns, Matrix, with_columns};
+use crate::columns::{Columns, Matrix};
 use crate::lines::{L, Ring, Steps};
 use crate::simd::{Vectorize, load};
 
@@ -21,19 +23,19 @@ impl<T: Float> Steps<T> for Filter<T> {
     }
 
     fn horizontal(&self, row: &mut [T], channels: usize, lines: &mut [T]) {
-        FilterRow { filter: self, row, channels, line: lines }.dispatch();
+        T::filter_row(self, row, channels, lines);
     }
 
     fn vertical(&self, ring: Ring<'_, T>, lines: &mut [T]) {
-        FilterColumn { filter: self, ring, line: lines }.dispatch();
+        T::filter_column(self, ring, lines);
     }
 }
 
-struct FilterRow<'a, T> {
-    filter: &'a Filter<T>,
-    row: &'a mut [T],
-    channels: usize,
-    line: &'a mut [T],
+pub(crate) struct FilterRow<'a, T> {
+    pub(crate) filter: &'a Filter<T>,
+    pub(crate) row: &'a mut [T],
+    pub(crate) channels: usize,
+    pub(crate) line: &'a mut [T],
 }
 
 impl<T: Float> Vectorize for FilterRow<'_, T> {
@@ -41,7 +43,7 @@ impl<T: Float> Vectorize for FilterRow<'_, T> {
     fn run(self) {
         let Self { filter, row, channels, line } = self;
         if filter.square {
-            row.iter_mut().for_each(|x| *x = *x * *x);
+            row.iter_mut().for_each(|x| *x *= *x);
         }
         let (vectors, _) = line.as_chunks_mut::<L>();
         for (vector, start) in vectors.iter_mut().zip((0..).step_by(L)) {
@@ -51,10 +53,10 @@ impl<T: Float> Vectorize for FilterRow<'_, T> {
     }
 }
 
-struct FilterColumn<'a, T> {
-    filter: &'a Filter<T>,
-    ring: Ring<'a, T>,
-    line: &'a mut [T],
+pub(crate) struct FilterColumn<'a, T> {
+    pub(crate) filter: &'a Filter<T>,
+    pub(crate) ring: Ring<'a, T>,
+    pub(crate) line: &'a mut [T],
 }
 
 impl<T: Float> Vectorize for FilterColumn<'_, T> {
@@ -75,7 +77,7 @@ fn weigh<T: Float>(weights: &[T], x: impl Fn(usize) -> [T; L]) -> [T; L] {
     for (i, &weight) in weights.iter().enumerate() {
         let x = x(i);
         for l in 0..L {
-            sum[l] = sum[l] + weight * x[l];
+            sum[l] += weight * x[l];
         }
     }
     sum
@@ -94,19 +96,19 @@ impl<T: Float> Steps<T> for Keep<T> {
     }
 
     fn horizontal(&self, row: &mut [T], channels: usize, lines: &mut [T]) {
-        with_columns!(self.0, columns => Row { columns, row, channels, lines }.dispatch());
+        T::row(&self.0, row, channels, lines);
     }
 
     fn vertical(&self, ring: Ring<'_, T>, lines: &mut [T]) {
-        with_columns!(self.0, columns => KeepColumn { columns, ring, lines }.dispatch());
+        T::keep_column(&self.0, ring, lines);
     }
 }
 
-struct Row<'a, T, K> {
-    columns: K,
-    row: &'a [T],
-    channels: usize,
-    lines: &'a mut [T],
+pub(crate) struct Row<'a, T, K> {
+    pub(crate) columns: K,
+    pub(crate) row: &'a [T],
+    pub(crate) channels: usize,
+    pub(crate) lines: &'a mut [T],
 }
 
 impl<T: Float, K: Columns<T>> Vectorize for Row<'_, T, K> {
@@ -123,10 +125,10 @@ impl<T: Float, K: Columns<T>> Vectorize for Row<'_, T, K> {
     }
 }
 
-struct KeepColumn<'a, T, K> {
-    columns: K,
-    ring: Ring<'a, T>,
-    lines: &'a mut [T],
+pub(crate) struct KeepColumn<'a, T, K> {
+    pub(crate) columns: K,
+    pub(crate) ring: Ring<'a, T>,
+    pub(crate) lines: &'a mut [T],
 }
 
 impl<T: Float, K: Columns<T>> Vectorize for KeepColumn<'_, T, K> {
@@ -147,13 +149,22 @@ impl<T: Float, K: Columns<T>> Vectorize for KeepColumn<'_, T, K> {
     }
 }
 
-/// The mean of a function of the coefficients.
-pub(crate) struct Mean<T, F> {
-    pub(crate) matrix: Matrix<T>,
-    pub(crate) function: F,
+/// What [`Mean`] averages.
+#[derive(Clone, Copy)]
+pub enum Measure {
+    /// `|X|`
+    Magnitude,
+    /// `ln(1 + |X|)`
+    LogMagnitude,
 }
 
-impl<T: Float, F: Fn(T) -> T + Copy> Steps<T> for Mean<T, F> {
+/// The mean of a function of the coefficients.
+pub(crate) struct Mean<T> {
+    pub(crate) matrix: Matrix<T>,
+    pub(crate) measure: Measure,
+}
+
+impl<T: Float> Steps<T> for Mean<T> {
     fn planes_in(&self) -> usize {
         self.matrix.len
     }
@@ -163,28 +174,35 @@ impl<T: Float, F: Fn(T) -> T + Copy> Steps<T> for Mean<T, F> {
     }
 
     fn horizontal(&self, row: &mut [T], channels: usize, lines: &mut [T]) {
-        with_columns!(self.matrix, columns => Row { columns, row, channels, lines }.dispatch());
+        T::row(&self.matrix, row, channels, lines);
     }
 
     fn vertical(&self, ring: Ring<'_, T>, line: &mut [T]) {
-        let function = self.function;
-        with_columns!(self.matrix, columns => {
-            MeanColumn { columns, ring, line, function }.dispatch()
-        });
+        T::mean_column(&self.matrix, self.measure, ring, line);
     }
 }
 
-struct MeanColumn<'a, T, K, F> {
-    columns: K,
-    ring: Ring<'a, T>,
-    line: &'a mut [T],
-    function: F,
+pub(crate) struct MeanColumn<'a, T, K> {
+    pub(crate) columns: K,
+    pub(crate) ring: Ring<'a, T>,
+    pub(crate) line: &'a mut [T],
+    pub(crate) measure: Measure,
 }
 
-impl<T: Float, K: Columns<T>, F: Fn(T) -> T> Vectorize for MeanColumn<'_, T, K, F> {
+impl<T: Float, K: Columns<T>> Vectorize for MeanColumn<'_, T, K> {
     #[inline(always)]
     fn run(self) {
-        let Self { columns, ring, line, function } = self;
+        match self.measure {
+            Measure::Magnitude => self.magnitude(),
+            Measure::LogMagnitude => self.log_magnitude(),
+        }
+    }
+}
+
+impl<T: Float, K: Columns<T>> MeanColumn<'_, T, K> {
+    #[inline(always)]
+    fn magnitude(self) {
+        let Self { columns, ring, line, .. } = self;
         let q = columns.len();
         let scale = T::of(1.0 / (q * q) as f64);
         let (vectors, _) = line.as_chunks_mut::<L>();
@@ -195,12 +213,46 @@ impl<T: Float, K: Columns<T>, F: Fn(T) -> T> Vectorize for MeanColumn<'_, T, K, 
                     |i| ring.load(i, v, start),
                     |_, y: [T; L]| {
                         for l in 0..L {
-                            sum[l] = sum[l] + function(y[l]);
+                            sum[l] += NumFloat::abs(y[l]);
                         }
                     },
                 );
             }
             *vector = sum.map(|x| x * scale);
+        }
+    }
+
+    /// The logarithm of products, as long as they stay finite: one logarithm for all coefficients.
+    #[inline(always)]
+    fn log_magnitude(self) {
+        let Self { columns, ring, line, .. } = self;
+        let q = columns.len();
+        let scale = T::of(1.0 / (q * q) as f64);
+        let limit = T::max_value().sqrt();
+        let (vectors, _) = line.as_chunks_mut::<L>();
+        for (vector, start) in vectors.iter_mut().zip((0..).step_by(L)) {
+            let (mut sum, mut product) = ([T::zero(); L], [T::one(); L]);
+            for v in 0..q {
+                columns.apply(
+                    |i| ring.load(i, v, start),
+                    |_, y: [T; L]| {
+                        let factor = y.map(|y| T::one() + NumFloat::abs(y));
+                        if (0..L).any(|l| product[l] > limit || factor[l] > limit) {
+                            for l in 0..L {
+                                sum[l] += product[l].ln();
+                            }
+                            product = factor;
+                        } else {
+                            for l in 0..L {
+                                product[l] *= factor[l];
+                            }
+                        }
+                    },
+                );
+            }
+            for l in 0..L {
+                vector[l] = (sum[l] + product[l].ln()) * scale;
+            }
         }
     }
 }

@@ -9,6 +9,9 @@ use rustfft::{Fft, FftDirection, FftPlanner};
 use crate::padding::fill_row;
 use crate::{Float, ImageDim, Padding, RaggedBlocks, Sliding};
 
+/// Real and imaginary part.
+pub type Parts<T, D> = (Array<T, D>, Array<T, D>);
+
 /// Orthonormal 2-D discrete Fourier transform of each `window x window` block of each channel:
 /// real and imaginary parts, laid out as [`block_dct_2d`](crate::block_dct_2d) does.
 ///
@@ -34,7 +37,7 @@ pub fn block_fft_2d<T: Float, D: ImageDim>(
     image: ArrayView<'_, T, D>,
     window: usize,
     padding: Padding,
-) -> Result<(Array<T, D>, Array<T, D>), RaggedBlocks> {
+) -> Result<Parts<T, D>, RaggedBlocks> {
     let mut fft = WindowFft::new(window, FftDirection::Forward);
     let image = D::into_batch(image);
     let (batch, height, width, channels) = image.dim();

@@ -121,7 +121,7 @@ fn several_axes() {
 }
 
 fn image<T: Clone>(x: ArrayD<T>) -> ndarray::Array3<T> {
-    x.into_dimensionality::<Ix3>().unwrap()
+    x.into_dimensionality::<Ix3>().expect("three axes")
 }
 
 #[test]

@@ -64,3 +64,36 @@ fn check(n: usize, matrix: &Array2<f64>, plan: &Plan<f64>, name: &str) {
         }
     }
 }
+
+#[test]
+fn matrices_are_exact_where_they_can_be() {
+    let m = basis_of::<f64>(DctType::II, 6, Normalization::Backward);
+    assert_eq!(m[[0, 3]], 2.0);
+    assert_eq!(m[[3, 1]], -m[[3, 0]]);
+    assert_eq!(m[[2, 1]], 0.0);
+    for n in 1..=64 {
+        let m = basis_of::<f64>(DctType::II, n, Normalization::Backward);
+        for k in 0..n {
+            for i in 0..n {
+                let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
+                assert_eq!(m[[k, i]], sign * m[[k, n - 1 - i]], "n = {n}, k = {k}, i = {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn inverse_matrices_invert() {
+    use {DctType::*, Normalization::*};
+    for kind in [I, II, III, IV] {
+        for normalization in [Ortho, Backward, Forward] {
+            for n in 2..=16 {
+                let forward = basis_of::<f64>(kind, n, normalization);
+                let inverse = inverse_basis_of::<f64>(kind, n, normalization);
+                let error = &inverse.dot(&forward) - &Array2::<f64>::eye(n);
+                let worst = error.iter().fold(0.0, |m: f64, e| m.max(e.abs()));
+                assert!(worst < 1e-14, "DCT-{kind:?} {normalization:?} {n}: {worst}");
+            }
+        }
+    }
+}

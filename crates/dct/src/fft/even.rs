@@ -6,7 +6,7 @@ use rustfft::{Fft, FftPlanner};
 
 use crate::Float;
 use crate::definition::{DctType, Definition};
-use crate::fft::turned;
+use crate::fft::{Factors, L, group, group_mut, join, mirrored, split, turned};
 use crate::simd::Vectorize;
 
 /// Types II and III of even length `n`: one complex FFT of length `h = n/2`.
@@ -31,7 +31,7 @@ pub(crate) struct Even<T> {
     /// Factor of coefficient `h`.
     middle: T,
     /// `scale w` and `-i scale w t` for `0 < k <= h/2`.
-    factors: Vec<[Complex<T>; 2]>,
+    factors: Factors<T, 2>,
     fft: Arc<dyn Fft<T>>,
 }
 
@@ -44,9 +44,10 @@ impl<T: Float> Even<T> {
         } else {
             (n / 2, 2.0 * definition.output_weight(0))
         };
-        let factors = (1..=half / 2)
-            .map(|k| [turned(scale, k, 2 * n), turned(scale, 5 * k + n, 2 * n)])
-            .collect();
+        let factors = Factors::new(half / 2, |index| {
+            let k = index + 1;
+            [turned(scale, k, 2 * n), turned(scale, 5 * k + n, 2 * n)]
+        });
         let fft =
             if inverse { planner.plan_fft_inverse(half) } else { planner.plan_fft_forward(half) };
         let middle = 2.0 * FRAC_1_SQRT_2 * scale;
@@ -127,23 +128,57 @@ impl<T: Float> Vectorize for Untwist<'_, T> {
     fn run(self) {
         let Self { plan, row, z } = self;
         let h = plan.half;
-        let eighth = T::of(FRAC_1_SQRT_2);
         let (low, high) = row.split_at_mut(h);
         low[0] = (z[0].re + z[0].im) * plan.end;
         high[0] = (z[0].re - z[0].im) * plan.middle;
-        let pairs = h / 2;
         // y[k], y[h-k], y[h+k], y[n-k] for k = 1, 2, ...; the two middle ones meet if h is even
-        for k in 1..=pairs {
-            let [alpha, beta] = plan.factors[k - 1];
-            let (a, b) = (z[k], z[h - k].conj());
-            let (p, q) = (alpha * (a + b), beta * (a - b));
-            let (sum, difference) = (p + q, p - q);
-            low[k] = sum.re;
-            high[h - k] = -sum.im;
-            low[h - k] = (difference.re - difference.im) * eighth;
-            high[k] = (difference.re + difference.im) * eighth;
+        for (index, [alpha, beta]) in plan.factors.whole() {
+            let (k, mirror) = (index + 1, h - index - L);
+            let ([ar, ai], [br, bi]) = (split(group(z, k)), split(&mirrored(group(z, mirror))));
+            let mut y = [[T::zero(); L]; 4];
+            for l in 0..L {
+                let [alpha, beta] = [alpha, beta].map(|[re, im]| Complex::new(re[l], im[l]));
+                let (a, b) = (Complex::new(ar[l], ai[l]), Complex::new(br[l], bi[l]));
+                let quad = untwist(a, b, alpha, beta);
+                for (y, value) in y.iter_mut().zip(quad) {
+                    y[l] = value;
+                }
+            }
+            *group_mut(low, k) = y[0];
+            *group_mut(high, mirror) = mirrored(&y[1]);
+            *group_mut(low, mirror) = mirrored(&y[2]);
+            *group_mut(high, k) = y[3];
+        }
+        for (index, [alpha, beta]) in plan.factors.rest() {
+            let k = index + 1;
+            let y = untwist(z[k], z[h - k], alpha, beta);
+            (low[k], high[h - k], low[h - k], high[k]) = (y[0], y[1], y[2], y[3]);
         }
     }
+}
+
+/// `y[k], y[n-k], y[h-k], y[h+k]` from `Z[k]` and `Z[h-k]`.
+#[inline(always)]
+fn untwist<T: Float>(a: Complex<T>, b: Complex<T>, alpha: Complex<T>, beta: Complex<T>) -> [T; 4] {
+    let eighth = T::of(FRAC_1_SQRT_2);
+    let (p, q) = (alpha * (a + b.conj()), beta * (a - b.conj()));
+    let (sum, difference) = (p + q, p - q);
+    [
+        sum.re,
+        -sum.im,
+        (difference.re - difference.im) * eighth,
+        (difference.re + difference.im) * eighth,
+    ]
+}
+
+/// `Z[k]` and `Z[h-k]` from `y[k], y[n-k], y[h-k], y[h+k]`.
+#[inline(always)]
+fn twist<T: Float>(y: [T; 4], alpha: Complex<T>, beta: Complex<T>) -> [Complex<T>; 2] {
+    let eighth = T::of(FRAC_1_SQRT_2);
+    let f = Complex::new(y[0], -y[1]);
+    let g = Complex::new((y[2] + y[3]) * eighth, (y[3] - y[2]) * eighth);
+    let (sum, difference) = (alpha.conj() * (f + g), beta.conj() * (f - g));
+    [sum + difference, (sum - difference).conj()]
 }
 
 struct Twist<'a, T> {
@@ -157,18 +192,27 @@ impl<T: Float> Vectorize for Twist<'_, T> {
     fn run(self) {
         let Self { plan, row, z } = self;
         let h = plan.half;
-        let eighth = T::of(FRAC_1_SQRT_2);
         let (low, high) = row.split_at(h);
         let (first, middle) = (low[0] * plan.end, high[0] * plan.middle);
         z[0] = Complex::new(first + middle, first - middle);
-        for k in 1..=h / 2 {
-            let [alpha, beta] = plan.factors[k - 1];
-            let f = Complex::new(low[k], -high[h - k]);
-            let (p, q) = (low[h - k], high[k]);
-            let g = Complex::new((p + q) * eighth, (q - p) * eighth);
-            let (s, d) = (alpha.conj() * (f + g), beta.conj() * (f - g));
-            z[k] = s + d;
-            z[h - k] = (s - d).conj();
+        for (index, [alpha, beta]) in plan.factors.whole() {
+            let (k, mirror) = (index + 1, h - index - L);
+            let (first, fourth) = (group(low, k), group(high, k));
+            let (second, third) = (mirrored(group(high, mirror)), mirrored(group(low, mirror)));
+            let (mut a, mut b) = ([[T::zero(); L]; 2], [[T::zero(); L]; 2]);
+            for l in 0..L {
+                let [alpha, beta] = [alpha, beta].map(|[re, im]| Complex::new(re[l], im[l]));
+                let y = [first[l], second[l], third[l], fourth[l]];
+                let [x, y] = twist(y, alpha, beta);
+                (a[0][l], a[1][l]) = (x.re, x.im);
+                (b[0][l], b[1][l]) = (y.re, y.im);
+            }
+            *group_mut(z, k) = join(a);
+            *group_mut(z, mirror) = mirrored(&join(b));
+        }
+        for (index, [alpha, beta]) in plan.factors.rest() {
+            let k = index + 1;
+            [z[k], z[h - k]] = twist([low[k], high[h - k], low[h - k], high[k]], alpha, beta);
         }
     }
 }

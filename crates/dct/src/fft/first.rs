@@ -46,8 +46,8 @@ impl<T: Float> First<T> {
         let half = self.fft.len();
         let (z, scratch) = scratch.split_at_mut(half);
         for row in rows.chunks_exact_mut(half + 1) {
-            row[0] = row[0] * self.input_end;
-            row[half] = row[half] * self.input_end;
+            row[0] *= self.input_end;
+            row[half] *= self.input_end;
             for (j, z) in z.iter_mut().enumerate() {
                 let at = |i: usize| if i <= half { row[i] } else { row[2 * half - i] };
                 *z = Complex::new(at(2 * j), at(2 * j + 1));

@@ -5,7 +5,7 @@ use rustfft::{Fft, FftPlanner};
 
 use crate::Float;
 use crate::definition::{DctType, Definition};
-use crate::fft::turned;
+use crate::fft::{Factors, L, group, group_mut, join, mirrored, split, turned};
 use crate::simd::Vectorize;
 
 /// Types II and III of odd length `n`: one complex FFT of length `n`.
@@ -20,7 +20,7 @@ pub(crate) struct Odd<T> {
     /// Factor of coefficient 0.
     end: T,
     /// `scale exp(-i pi k / 2n)` for `0 < k < n/2`; type II: twice that.
-    factors: Vec<Complex<T>>,
+    factors: Factors<T, 1>,
     fft: Arc<dyn Fft<T>>,
 }
 
@@ -33,7 +33,7 @@ impl<T: Float> Odd<T> {
         } else {
             (2.0 * definition.output_weight(0), 2.0 * scale)
         };
-        let factors = (1..=n / 2).map(|k| turned(factor, k, 2 * n)).collect();
+        let factors = Factors::new(n / 2, |index| [turned(factor, index + 1, 2 * n)]);
         let fft = if inverse { planner.plan_fft_inverse(n) } else { planner.plan_fft_forward(n) };
         Self { inverse, end: T::of(end), factors, fft }
     }
@@ -108,11 +108,21 @@ impl<T: Float> Vectorize for Untwist<'_, T> {
     fn run(self) {
         let Self { plan, row, z } = self;
         row[0] = z[0].re * plan.end;
-        let (low, high) = row[1..].split_at_mut(plan.factors.len());
-        let ends = low.iter_mut().zip(high.iter_mut().rev());
-        for ((z, factor), (a, b)) in z[1..].iter().zip(&plan.factors).zip(ends) {
-            let y = z * factor;
-            (*a, *b) = (y.re, -y.im);
+        let half = plan.factors.count;
+        let (low, high) = row[1..].split_at_mut(half);
+        for (index, [[re, im]]) in plan.factors.whole() {
+            let [x, y] = split(group(z, index + 1));
+            let (mut a, mut b) = ([T::zero(); L], [T::zero(); L]);
+            for l in 0..L {
+                a[l] = x[l] * re[l] - y[l] * im[l];
+                b[l] = -(x[l] * im[l] + y[l] * re[l]);
+            }
+            *group_mut(low, index) = a;
+            *group_mut(high, half - index - L) = mirrored(&b);
+        }
+        for (index, [factor]) in plan.factors.rest() {
+            let y = z[index + 1] * factor;
+            (low[index], high[half - 1 - index]) = (y.re, -y.im);
         }
     }
 }
@@ -128,14 +138,25 @@ impl<T: Float> Vectorize for Twist<'_, T> {
     fn run(self) {
         let Self { plan, row, z } = self;
         z[0] = Complex::new(row[0] * plan.end, T::zero());
-        let half = plan.factors.len();
+        let half = plan.factors.count;
         let (low, high) = row[1..].split_at(half);
         let (left, right) = z[1..].split_at_mut(half);
-        let ends = left.iter_mut().zip(right.iter_mut().rev());
-        let samples = low.iter().zip(high.iter().rev()).zip(&plan.factors);
-        for (((&a, &b), factor), (first, last)) in samples.zip(ends) {
-            let v = factor.conj() * Complex::new(a, -b);
-            (*first, *last) = (v, v.conj());
+        for (index, [[re, im]]) in plan.factors.whole() {
+            let mirror = half - index - L;
+            let (x, y) = (group(low, index), mirrored(group(high, mirror)));
+            let (mut a, mut b) = ([T::zero(); L], [T::zero(); L]);
+            for l in 0..L {
+                // conj(factor) (x - i y)
+                a[l] = re[l] * x[l] - im[l] * y[l];
+                b[l] = -(re[l] * y[l] + im[l] * x[l]);
+            }
+            *group_mut(left, index) = join([a, b]);
+            *group_mut(right, mirror) = mirrored(&join([a, b.map(|b| -b)]));
+        }
+        for (index, [factor]) in plan.factors.rest() {
+            let mirror = half - 1 - index;
+            let v = factor.conj() * Complex::new(low[index], -high[mirror]);
+            (left[index], right[mirror]) = (v, v.conj());
         }
     }
 }

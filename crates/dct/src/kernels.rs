@@ -1,0 +1,101 @@
+//! The work that is compiled in this crate, once for each precision, and not in every crate that
+//! calls it.
+#![expect(private_interfaces, reason = "nobody outside can name the trait")]
+
+use rustfft::num_complex::Complex;
+
+use crate::block::Whole;
+use crate::columns::{Matrix, with_columns};
+use crate::definition::Definition;
+use crate::lines::Ring;
+use crate::plan::Plan;
+use crate::simd::Vectorize;
+use crate::steps::{Filter, FilterColumn, FilterRow, KeepColumn, MeanColumn, Measure, Row};
+
+/// Sealed by being private.
+pub trait Kernels: Sized {
+    fn plan(definition: Definition) -> Plan<Self>;
+
+    /// [`Plan::process_rows`]
+    fn rows(plan: &Plan<Self>, rows: &mut [Self], real: &mut [Self], complex: &mut [Complex<Self>]);
+
+    /// [`Plan::process_lanes`]
+    fn lanes(plan: &Plan<Self>, arrays: &mut [Self], inner: usize, real: &mut [Self]);
+
+    fn whole_blocks(matrix: &Matrix<Self>, strip: &mut [Self], channels: usize);
+
+    fn filter_row(filter: &Filter<Self>, row: &mut [Self], channels: usize, line: &mut [Self]);
+
+    fn filter_column(filter: &Filter<Self>, ring: Ring<'_, Self>, line: &mut [Self]);
+
+    fn row(matrix: &Matrix<Self>, row: &[Self], channels: usize, lines: &mut [Self]);
+
+    fn keep_column(matrix: &Matrix<Self>, ring: Ring<'_, Self>, lines: &mut [Self]);
+
+    fn mean_column(
+        matrix: &Matrix<Self>,
+        measure: Measure,
+        ring: Ring<'_, Self>,
+        line: &mut [Self],
+    );
+}
+
+macro_rules! kernels {
+    ($($float:ty)*) => {
+        $(impl Kernels for $float {
+            fn plan(definition: Definition) -> Plan<Self> {
+                Plan::new(definition)
+            }
+
+            fn rows(
+                plan: &Plan<Self>,
+                rows: &mut [Self],
+                real: &mut [Self],
+                complex: &mut [Complex<Self>],
+            ) {
+                plan.process_rows(rows, real, complex);
+            }
+
+            fn lanes(plan: &Plan<Self>, arrays: &mut [Self], inner: usize, real: &mut [Self]) {
+                plan.process_lanes(arrays, inner, real);
+            }
+
+            fn whole_blocks(matrix: &Matrix<Self>, strip: &mut [Self], channels: usize) {
+                with_columns!(matrix, columns => Whole { columns, strip, channels }.dispatch());
+            }
+
+            fn filter_row(
+                filter: &Filter<Self>,
+                row: &mut [Self],
+                channels: usize,
+                line: &mut [Self],
+            ) {
+                FilterRow { filter, row, channels, line }.dispatch();
+            }
+
+            fn filter_column(filter: &Filter<Self>, ring: Ring<'_, Self>, line: &mut [Self]) {
+                FilterColumn { filter, ring, line }.dispatch();
+            }
+
+            fn row(matrix: &Matrix<Self>, row: &[Self], channels: usize, lines: &mut [Self]) {
+                with_columns!(matrix, columns => Row { columns, row, channels, lines }.dispatch());
+            }
+
+            fn keep_column(matrix: &Matrix<Self>, ring: Ring<'_, Self>, lines: &mut [Self]) {
+                with_columns!(matrix, columns => KeepColumn { columns, ring, lines }.dispatch());
+            }
+
+            fn mean_column(
+                matrix: &Matrix<Self>,
+                measure: Measure,
+                ring: Ring<'_, Self>,
+                line: &mut [Self],
+            ) {
+                with_columns!(matrix, columns => {
+                    MeanColumn { columns, ring, line, measure }.dispatch()
+                });
+            }
+        })*
+    };
+}
+kernels!(f32 f64);

@@ -55,4 +55,32 @@ pub enum Error {
         /// One line a tensor.
         problems: Vec<String>,
     },
+    /// A model that is not in the cache while the network is off.
+    #[error("{id} is not in the cache {}, and HF_HUB_OFFLINE forbids to download it", cache.display())]
+    Offline {
+        /// The model.
+        id: String,
+        /// Where it was looked for.
+        cache: PathBuf,
+    },
+    /// A download that failed; what has arrived is kept and continued next time.
+    #[error("cannot download {id} from {endpoint}")]
+    Download {
+        /// The model.
+        id: String,
+        /// The server.
+        endpoint: String,
+        /// The reason.
+        source: Box<hf_hub::api::sync::ApiError>,
+    },
+    /// A download that differs from what the server announced; it was removed.
+    #[error("{} was damaged on its way: expected sha256 {expected}, got {found}; it was removed, try again", path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The announced hash.
+        expected: String,
+        /// The hash of what arrived.
+        found: String,
+    },
 }

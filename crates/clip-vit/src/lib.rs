@@ -11,6 +11,8 @@
 mod block;
 mod config;
 mod error;
+mod hub;
+mod positions;
 mod text;
 mod tokenizer;
 mod vision;
@@ -22,6 +24,7 @@ use burn::tensor::{Device, Tensor};
 pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
 pub use error::Error;
+pub use hub::{Hub, VIT_L_14_336};
 pub use text::TextTower;
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
 pub use vision::VisionTower;

@@ -5,15 +5,14 @@
 //! so nothing is shuffled.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use memmap2::Mmap;
-use sha2::{Digest, Sha256};
 
 use crate::config::{Activation, ClipConfig};
+use crate::hub::sha256;
 use crate::{Clip, Error};
 
 mod archive;
@@ -24,6 +23,7 @@ mod pickle;
 mod save;
 mod tensors;
 
+pub(crate) use hf_config::shards;
 use layout::Layout;
 pub use save::{Precision, save_hf};
 use tensors::Tensors;
@@ -46,19 +46,7 @@ impl Pretrained {
     /// # Errors
     /// [`Error::Io`] if a file cannot be read.
     pub fn sha256(&self) -> Result<String, Error> {
-        let mut digest = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
-        for path in &self.weight_files {
-            let io = |source| Error::Io { path: path.clone(), source };
-            let mut file = File::open(path).map_err(io)?;
-            loop {
-                match file.read(&mut buffer).map_err(io)? {
-                    0 => break,
-                    n => digest.update(&buffer[..n]),
-                }
-            }
-        }
-        Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        sha256(&self.weight_files)
     }
 }
 
@@ -103,7 +91,7 @@ pub fn load(
         config.vision.activation = activation;
         config.text.activation = activation;
     }
-    let clip = assemble(&config, &tensors, layout, path, device)?;
+    let clip = assemble(&config, &tensors, &maps, layout, path, device)?;
     Ok(Pretrained { clip, config, weight_files })
 }
 
@@ -122,7 +110,7 @@ pub fn load_bytes(
     let mut tensors = Tensors::default();
     tensors.add_safetensors(path, weights)?;
     let layout = Layout::detect(&tensors, path)?;
-    let clip = assemble(&config, &tensors, layout, path, device)?;
+    let clip = assemble(&config, &tensors, &[], layout, path, device)?;
     Ok((clip, config))
 }
 
@@ -135,6 +123,18 @@ fn map(path: &Path) -> Result<Mmap, Error> {
     unsafe { Mmap::map(&file) }.map_err(io)
 }
 
+/// Gives back the memory of what has been read, so that a model is not in memory twice.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn release(map: &Mmap) {
+    // SAFETY: the map is a file's and read-only: pages that are dropped are read again when they are looked at.
+    // Advice that is not taken costs memory only.
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+}
+
+#[cfg(not(unix))]
+fn release(_: &Mmap) {}
+
 fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let single = directory.join("model.safetensors");
     if single.is_file() {
@@ -142,7 +142,7 @@ fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     let index = directory.join("model.safetensors.index.json");
     if index.is_file() {
-        return hf_config::shards(&index);
+        return shards(&index);
     }
     let pickled = directory.join("pytorch_model.bin");
     if pickled.is_file() {
@@ -156,6 +156,7 @@ fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 fn assemble(
     config: &ClipConfig,
     tensors: &Tensors<'_>,
+    maps: &[Mmap],
     layout: Layout,
     path: &Path,
     device: &Device,
@@ -172,7 +173,7 @@ fn assemble(
     if !problems.is_empty() {
         return Err(Error::Weights { path: path.to_path_buf(), problems });
     }
-    Ok(clip.map(&mut Filler { tensors, layout, device, path: Vec::new() }))
+    Ok(clip.map(&mut Filler { tensors, maps, layout, device, path: Vec::new() }))
 }
 
 /// Path and shape of every parameter of the module.
@@ -204,6 +205,7 @@ impl ModuleVisitor for Lister {
 
 struct Filler<'a> {
     tensors: &'a Tensors<'a>,
+    maps: &'a [Mmap],
     layout: Layout,
     device: &'a Device,
     path: Vec<String>,
@@ -225,6 +227,7 @@ impl ModuleMapper for Filler<'_> {
         for name in &stored.names {
             self.tensors.read(name, &mut values);
         }
+        self.maps.iter().for_each(release);
         let value = if stored.transposed {
             let shape: Vec<usize> = shape.iter().rev().copied().collect();
             Tensor::<D>::from_data(TensorData::new(values, shape), self.device).transpose()

@@ -199,7 +199,7 @@ pub(super) fn document(config: &ClipConfig) -> Value {
 }
 
 /// The shards that an index names, each once.
-pub(super) fn shards(path: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn shards(path: &Path) -> Result<Vec<PathBuf>, Error> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,

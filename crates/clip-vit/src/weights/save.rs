@@ -1,7 +1,7 @@
 //! Weights into a directory that transformers' `CLIPModel.from_pretrained` reads.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -9,7 +9,6 @@ use burn::tensor::Tensor;
 use half::f16;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use tempfile::NamedTempFile;
 
 use super::hf_config;
 use super::layout::Layout;
@@ -35,7 +34,7 @@ pub fn save_hf(
     directory: &Path,
     precision: Precision,
 ) -> Result<(), Error> {
-    std::fs::create_dir_all(directory)
+    fs::create_dir_all(directory)
         .map_err(|source| Error::Io { path: directory.to_path_buf(), source })?;
     let mut collector = Collector { precision, path: Vec::new(), tensors: Vec::new() };
     clip.visit(&mut collector);
@@ -61,11 +60,12 @@ pub fn save_hf(
 
 /// Writes beside the target and renames, so that no reader sees half a file.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
-    let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(io)?;
-    file.write_all(bytes).map_err(io)?;
-    file.persist(path).map_err(|e| io(e.error))?;
-    Ok(())
+    let part = path.with_extension("part");
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&part);
+        Error::Io { path: path.to_path_buf(), source }
+    })
 }
 
 /// Name, shape and bytes of every tensor in Hugging Face layout.

@@ -1,6 +1,4 @@
-//! The tokenizer against OpenAI's and open_clip's own (`golden/tokenizer.py`).
-
-#![allow(clippy::unwrap_used)]
+//! The tokenizer against OpenAI's and open_clip's own (`tokenizer.py`).
 
 use clip_vit::Tokenizer;
 use serde::Deserialize;
@@ -20,7 +18,7 @@ struct Case {
 }
 
 fn golden() -> Golden {
-    serde_json::from_str(include_str!("golden/tokenizer.json")).unwrap()
+    serde_json::from_str(include_str!("tokenizer.json")).unwrap()
 }
 
 #[test]

@@ -1,6 +1,4 @@
-//! Towers and loaders against transformers and open_clip (`golden/models.py`).
-
-#![allow(clippy::unwrap_used)]
+//! Towers and loaders against transformers and open_clip (`models.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +9,7 @@ use safetensors::SafeTensors;
 /// Single precision through a few layers of values of order 1.
 const TOLERANCE: f32 = 2e-5;
 
-fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 

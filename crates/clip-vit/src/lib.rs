@@ -10,6 +10,7 @@
 
 mod block;
 mod config;
+mod cpu;
 mod error;
 mod hub;
 mod positions;

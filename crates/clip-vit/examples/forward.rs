@@ -1,0 +1,143 @@
+//! Runs both towers on given inputs, for comparison with another implementation:
+//!
+//! `forward MODEL INPUT.safetensors OUTPUT.safetensors`: reads `images` `[batch, 3, side, side]` (f32) and `ids`
+//! `[texts, context]` (i32); writes `image_features`, `text_features` and `hidden.N`, the tokens after layer N.
+//!
+//! `forward MODEL --time SIDE BATCH`: for every line on stdin runs the image tower once and prints the seconds, or, for
+//! the line `peak`, the machine's multiply-add peak in GFLOP/s.
+
+#![allow(clippy::print_stdout)]
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::hint::black_box;
+use std::io::BufRead;
+use std::path::Path;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use clip_vit::{Clip, VisionTower, load};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let device = Device::flex();
+    match arguments.as_slice() {
+        [model, "--time", side, batch] => {
+            let model = load(Path::new(model), None, &device)?;
+            let patch = model.config.vision.patch_size;
+            let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
+            time(&model.clip.vision.with_grid(side / patch, side / patch), side, batch, &device)
+        }
+        [model, input, output] => compare(
+            &load(Path::new(model), None, &device)?.clip,
+            Path::new(input),
+            Path::new(output),
+            &device,
+        ),
+        _ => Err("usage: forward MODEL INPUT OUTPUT | forward MODEL --time SIDE BATCH".into()),
+    }
+}
+
+fn time(
+    vision: &VisionTower,
+    side: usize,
+    batch: usize,
+    device: &Device,
+) -> Result<(), Box<dyn Error>> {
+    let pixels: Vec<f32> =
+        (0..batch * 3 * side * side).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+    let images = Tensor::<4>::from_data(TensorData::new(pixels, [batch, 3, side, side]), device);
+    for line in std::io::stdin().lock().lines() {
+        if line? == "peak" {
+            println!("{}", peak());
+            continue;
+        }
+        let start = Instant::now();
+        vision.forward(images.clone()).into_data();
+        println!("{}", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// GFLOP/s of all threads in a loop of independent multiply-adds on registers.
+fn peak() -> f64 {
+    const ROUNDS: usize = 10_000_000;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| black_box(multiply_add(black_box(0.999), ROUNDS)));
+        }
+    });
+    2e-9 * (threads * LANES * ROUNDS) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// Twelve registers of eight numbers: enough to hide the latency.
+const LANES: usize = 96;
+
+fn multiply_add(factor: f32, rounds: usize) -> f32 {
+    #[inline(always)]
+    fn run(factor: f32, rounds: usize) -> f32 {
+        let mut sums = [0f32; LANES];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = sum.mul_add(factor, 1.0);
+            }
+        }
+        sums.iter().sum()
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v3) = pulp::x86::V3::try_new() {
+        return v3.vectorize(
+            #[inline(always)]
+            || run(factor, rounds),
+        );
+    }
+    run(factor, rounds)
+}
+
+fn compare(
+    clip: &Clip,
+    input: &Path,
+    output: &Path,
+    device: &Device,
+) -> Result<(), Box<dyn Error>> {
+    let bytes = std::fs::read(input)?;
+    let inputs = SafeTensors::deserialize(&bytes)?;
+    let words = |tensor: &TensorView<'_>| -> Vec<[u8; 4]> {
+        tensor.data().chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]).collect()
+    };
+    let images = inputs.tensor("images")?;
+    let pixels: Vec<f32> = words(&images).into_iter().map(f32::from_le_bytes).collect();
+    let pixels = Tensor::<4>::from_data(TensorData::new(pixels, images.shape()), device);
+    let ids = inputs.tensor("ids")?;
+    let rows: Vec<u32> = words(&ids).into_iter().map(u32::from_le_bytes).collect();
+    let rows: Vec<Vec<u32>> = rows.chunks_exact(ids.shape()[1]).map(<[u32]>::to_vec).collect();
+
+    let mut outputs = HashMap::new();
+    let mut keep = |name: String, data: TensorData| -> Result<(), Box<dyn Error>> {
+        let bytes: Vec<u8> =
+            data.try_to_vec::<f32>()?.into_iter().flat_map(f32::to_le_bytes).collect();
+        outputs.insert(name, (data.shape().to_vec(), bytes));
+        Ok(())
+    };
+    let mut tokens = clip.vision.embed(pixels);
+    keep("hidden.0".into(), tokens.clone().into_data())?;
+    for (layer, block) in clip.vision.blocks.iter().enumerate() {
+        tokens = block.forward(tokens);
+        keep(format!("hidden.{}", layer + 1), tokens.clone().into_data())?;
+    }
+    let image_features = clip.vision.project(tokens.narrow(1, 0, 1)).squeeze_dim::<2>(1);
+    keep("image_features".into(), image_features.into_data())?;
+    keep("text_features".into(), clip.text.forward(&rows, device).into_data())?;
+    let views = outputs
+        .iter()
+        .map(|(name, (shape, bytes))| {
+            Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
+        })
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+    Ok(safetensors::serialize_to_file(views, None, output)?)
+}

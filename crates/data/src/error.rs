@@ -66,6 +66,34 @@ pub enum Error {
         /// The largest sample (or NaN).
         high: f64,
     },
+    /// A folder that is not the root of a data set in the layout asked for.
+    #[error("{}: not the root of {layout}, expected {expected}; {hint}", path.display())]
+    WrongRoot {
+        /// The folder.
+        path: PathBuf,
+        /// The layout.
+        layout: &'static str,
+        /// What the root of such a data set holds.
+        expected: &'static str,
+        /// What the folder looks like instead.
+        hint: String,
+    },
+    /// A folder without any image.
+    #[error("{}: no image found, expected {expected}", path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+        /// Where images are looked for.
+        expected: &'static str,
+    },
+    /// A data set's own list of its files that makes no sense.
+    #[error("{}: {reason}", path.display())]
+    Table {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -77,7 +105,19 @@ impl Error {
             | Self::Unsupported { path, .. }
             | Self::Broken { path, .. }
             | Self::TooLarge { path, .. }
-            | Self::FloatRange { path, .. } => path,
+            | Self::FloatRange { path, .. }
+            | Self::WrongRoot { path, .. }
+            | Self::NoImages { path, .. }
+            | Self::Table { path, .. } => path,
         }
+    }
+
+    /// The message without the path, for lists that name the path themselves.
+    pub fn cause(&self) -> String {
+        let (text, path) = (self.to_string(), self.path().display().to_string());
+        text.strip_prefix(&path)
+            .and_then(|rest| rest.strip_prefix(": "))
+            .unwrap_or(&text)
+            .to_owned()
     }
 }

@@ -32,6 +32,9 @@ pub(crate) fn decode(
     let (mut decoder, (width, height)) = open(ZCursor::new(bytes), path, limits)?;
     let mut pixels = vec![0; width as usize * height as usize * 3];
     decoder.decode_into(&mut pixels).map_err(|e| jpeg_error(e, path))?;
+    if !has_end(bytes) {
+        return Err(cut_short(path)); // the decoder invents up to a row of blocks
+    }
     let orientation = orientation(&decoder);
     let image = RgbImage::from_raw(width, height, pixels).expect("three bytes a pixel");
     Ok((image.into(), orientation))
@@ -64,6 +67,27 @@ fn orientation<T: ZByteReaderTrait>(decoder: &JpegDecoder<T>) -> Orientation {
         .unwrap_or(Orientation::NoTransforms)
 }
 
+/// Whether an end mark follows the start of the first scan. In the segments before, a thumbnail may hold one.
+fn has_end(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    let mut at = 2; // behind the start mark
+    while let Some(&[mark, kind, high, low]) = bytes.get(at..at + 4) {
+        if mark != 0xff || kind == 0xff {
+            at += 1; // filling
+        } else if kind == START_OF_SCAN {
+            return bytes[at..].windows(2).any(|pair| pair == [0xff, 0xd9]);
+        } else {
+            at += 2 + usize::from(u16::from_be_bytes([high, low]));
+        }
+    }
+    false
+}
+
+fn cut_short(path: &Path) -> Error {
+    let reason = "the file is cut short".to_owned();
+    Error::Broken { path: path.to_path_buf(), format: "JPEG", reason }
+}
+
 fn jpeg_error(error: DecodeErrors, path: &Path) -> Error {
     let (path, format) = (path.to_path_buf(), "JPEG");
     match error {
@@ -71,7 +95,7 @@ fn jpeg_error(error: DecodeErrors, path: &Path) -> Error {
             Error::Unsupported { path, format, what: format!("{what:?}") }
         }
         DecodeErrors::ExhaustedData | DecodeErrors::FormatStatic("Premature end of buffer") => {
-            Error::Broken { path, format, reason: "the file is cut short".to_owned() }
+            cut_short(&path)
         }
         other => Error::Broken { path, format, reason: format!("{other:?}") },
     }

@@ -1,15 +1,51 @@
 //! Image reading, preprocessing, data-set layouts and procedural images for anomaly detection.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use data::{Layout, Limits, Preprocess, Resize, preprocess, read_image, scan};
+//!
+//! # fn main() -> Result<(), data::Error> {
+//! let scan = scan(Layout::MvtecAd, Path::new("mvtec"))?;
+//! let clip = Preprocess::clip(518, Resize::Squash);
+//! for sample in &scan.samples {
+//!     let image = read_image(&sample.image, &Limits::default())?;
+//!     let pixels = preprocess(&image, &clip); // [3, 518, 518]
+//!     println!("{} {} {}", sample.category, sample.defect.is_some(), pixels.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Conventions
+//! Images are 8-bit RGB, upright. Arrays are `[channels, height, width]` or `[height, width]`; sizes in pairs are
+//! `(width, height)`. Masks are `true` where a pixel is anomalous.
+//!
+//! # Leaves out
+//! Colour profiles (as Pillow and the reference implementations do), GIF, HEIC, raw camera formats, volumes.
 
+mod catalogue;
 mod error;
+mod find;
+mod inspect;
 mod jpeg;
+mod layouts;
 mod mask;
+mod prefetch;
 mod preprocess;
 mod read;
 mod resample;
+mod sample;
 pub mod synthetic;
 mod tiff;
 
+pub use catalogue::{Dataset, Fetch, Images, datasets};
 pub use error::Error;
+pub use find::find_images;
+pub use inspect::inspect;
+pub use layouts::{Counts, Layout, Scan, UnknownLayout, scan};
 pub use mask::read_mask;
+pub use prefetch::{Prefetch, prefetch};
 pub use preprocess::{Placement, Preprocess, Resize, preprocess, resize_mask, resize_rgb};
 pub use read::{Limits, decode_image, image_size, read_image};
+pub use sample::{Defect, Problem, Sample, Split};

@@ -159,20 +159,24 @@ pub(crate) fn format_name(format: ImageFormat) -> &'static str {
     }
 }
 
-fn format(bytes: &[u8], path: &Path) -> Result<ImageFormat, Error> {
+/// The format, if it is one that is read.
+pub(crate) fn image_format(head: &[u8]) -> Option<ImageFormat> {
     use ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
-    match image::guess_format(bytes) {
-        Ok(format @ (Jpeg | Png | Tiff | Bmp | WebP)) => Ok(format),
-        _ if bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+") => Ok(Tiff), // BigTIFF
-        guess => {
-            let found = match guess {
-                Ok(other) => format!("it looks like {}", format!("{other:?}").to_uppercase()),
-                Err(_) if bytes.is_empty() => "the file is empty".to_owned(),
-                Err(_) => format!("it starts with {:02x?}", &bytes[..bytes.len().min(8)]),
-            };
-            Err(Error::NotAnImage { path: path.to_path_buf(), found })
-        }
+    if head.starts_with(b"II+\0") || head.starts_with(b"MM\0+") {
+        return Some(Tiff); // BigTIFF
     }
+    image::guess_format(head).ok().filter(|f| matches!(f, Jpeg | Png | Tiff | Bmp | WebP))
+}
+
+fn format(bytes: &[u8], path: &Path) -> Result<ImageFormat, Error> {
+    image_format(bytes).ok_or_else(|| {
+        let found = match image::guess_format(bytes) {
+            Ok(other) => format!("it looks like {}", format!("{other:?}").to_uppercase()),
+            Err(_) if bytes.is_empty() => "the file is empty".to_owned(),
+            Err(_) => format!("it starts with {:02x?}", &bytes[..bytes.len().min(8)]),
+        };
+        Error::NotAnImage { path: path.to_path_buf(), found }
+    })
 }
 
 fn decoder<'a, R: std::io::BufRead + std::io::Seek + 'a>(

@@ -1,0 +1,56 @@
+//! The images below a folder.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::layouts::{entries, is_image};
+
+/// Lists the image files below a folder, sorted by path; a file stands for itself, whatever its name.
+///
+/// Images are known by their ending (PNG, JPEG, BMP, TIFF, WebP, in any case); hidden files and folders are passed
+/// over. Links to folders are followed, each folder is visited once.
+/// A folder below that cannot be read is an error in the list, beside the images of the others.
+///
+/// # Errors
+/// [`Error::Io`] when `path` itself cannot be read, [`Error::NoImages`] when it holds nothing.
+pub fn find_images(path: &Path) -> Result<Vec<Result<PathBuf, Error>>, Error> {
+    let io = |source| Error::Io { path: path.to_path_buf(), source };
+    if !std::fs::metadata(path).map_err(io)?.is_dir() {
+        return Ok(vec![Ok(path.to_path_buf())]);
+    }
+    entries(path).map_err(io)?;
+    let mut found = Vec::new();
+    walk(path, &mut HashSet::new(), &mut found);
+    if found.is_empty() {
+        let expected = "files ending in png, jpg, jpeg, bmp, tif, tiff or webp";
+        return Err(Error::NoImages { path: path.to_path_buf(), expected });
+    }
+    found.sort_by(|a, b| key(a).cmp(key(b)));
+    Ok(found)
+}
+
+fn walk(folder: &Path, visited: &mut HashSet<PathBuf>, found: &mut Vec<Result<PathBuf, Error>>) {
+    let listed = folder
+        .canonicalize()
+        .and_then(|real| if visited.insert(real) { entries(folder) } else { Ok(Vec::new()) });
+    match listed {
+        Err(source) => found.push(Err(Error::Io { path: folder.to_path_buf(), source })),
+        Ok(paths) => {
+            for path in paths {
+                if path.is_dir() {
+                    walk(&path, visited, found);
+                } else if is_image(&path) {
+                    found.push(Ok(path));
+                }
+            }
+        }
+    }
+}
+
+fn key(found: &Result<PathBuf, Error>) -> &Path {
+    match found {
+        Ok(path) => path,
+        Err(error) => error.path(),
+    }
+}

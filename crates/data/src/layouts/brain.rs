@@ -1,0 +1,54 @@
+//! Brain scans: `yes` and `no`, no masks, no split.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::tree::{Tree, name, named};
+use crate::Split;
+
+/// The copy inside the archive of Brain MRI.
+const COPY: &str = "brain_tumor_dataset";
+/// What else comes with Br35H: unlabelled images, and a second arrangement of the labelled ones.
+const BESIDE: [&str; 3] = ["yes", "no", "pred"];
+
+/// The folder with `yes` and `no`: `root`, or with `copy` the folder of that name in it.
+pub(super) fn folder(root: &Path, copy: bool) -> Option<PathBuf> {
+    let holds_both = |f: &Path| named(f, &["yes"]).is_some() && named(f, &["no"]).is_some();
+    let inner = named(root, &[COPY]).filter(|_| copy);
+    [Some(root.to_path_buf()), inner].into_iter().flatten().find(|f| holds_both(f))
+}
+
+/// Lists `yes` (anomalous) and `no` (normal) as test images of the category `brain`.
+pub(super) fn list(root: &Path, copy: bool, tree: &mut Tree) {
+    let Some(folder) = folder(root, copy) else { return };
+    if let Some(no) = named(&folder, &["no"]) {
+        tree.images(&no).into_iter().for_each(|image| tree.normal(image, "brain", Split::Test));
+    }
+    if let Some(yes) = named(&folder, &["yes"]) {
+        for image in tree.images(&yes) {
+            tree.anomalous(image, "brain", Split::Test, "tumor", None);
+        }
+    }
+    for other in tree.folders(root).into_iter().filter(|other| *other != folder) {
+        let known = |n: &&str| name(&other).eq_ignore_ascii_case(n);
+        if copy && name(&other).eq_ignore_ascii_case(COPY) {
+            check_copy(root, &other, tree);
+        } else if !BESIDE.iter().any(known) && !name(&other).starts_with("Br35H-Mask-RCNN") {
+            tree.problem(other, "not read: expected yes and no only");
+        }
+    }
+}
+
+/// The archive holds every image twice; an image only in the copy would be lost.
+fn check_copy(root: &Path, copy: &Path, tree: &mut Tree) {
+    for label in ["yes", "no"] {
+        let names = |folder: &Path, tree: &mut Tree| -> BTreeSet<String> {
+            let folder = named(folder, &[label]);
+            folder.map(|f| tree.images(&f).iter().map(|p| name(p)).collect()).unwrap_or_default()
+        };
+        let (outer, inner) = (names(root, &mut Tree::default()), names(copy, tree));
+        for only in inner.difference(&outer) {
+            tree.problem(copy.join(label).join(only), format!("not read: not in {label}"));
+        }
+    }
+}

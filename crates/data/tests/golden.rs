@@ -1,0 +1,195 @@
+//! Against Pillow: see golden/generate.py.
+#![allow(clippy::print_stderr)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use data::{
+    Limits, Preprocess, Resize, image_size, preprocess, read_image, resize_mask, resize_rgb,
+};
+use image::{Rgb, RgbImage};
+use ndarray::Array2;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// Decoders of JPEG may round each sample of each component by one level, which subsampling and the conversion from
+/// YCbCr (factors up to 1.77) turn into a few levels.
+const JPEG_LEVELS: u8 = 4;
+/// Lossy WebP: upsampling of the chroma is left to the decoder.
+const WEBP_LEVELS: u8 = 4;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn read<T: for<'de> Deserialize<'de>>(name: &str) -> T {
+    serde_json::from_str(&fs::read_to_string(golden(name)).unwrap()).unwrap()
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits: Vec<u8> = text.bytes().filter(|&b| b != b'=').map(value).collect();
+    let bits = |chunk: &[u8]| chunk.iter().fold(0u32, |bits, &d| bits << 6 | u32::from(d));
+    digits
+        .chunks(4)
+        .flat_map(|chunk| {
+            let bytes = (bits(chunk) << (6 * (4 - chunk.len()))).to_be_bytes();
+            bytes[1..chunk.len()].to_vec()
+        })
+        .collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(&a, &b)| a.abs_diff(b)).max().unwrap_or(0)
+}
+
+/// As `picture` in generate.py.
+fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([0, 1, 2].map(|c: u32| {
+            let mut h = x
+                .wrapping_mul(2_654_435_761)
+                .wrapping_add(y.wrapping_mul(2_246_822_519))
+                .wrapping_add(c.wrapping_mul(3_266_489_917));
+            h ^= h >> 15;
+            h = h.wrapping_mul(2_246_822_519);
+            h ^= h >> 13;
+            let edge = if ((x >> 5) ^ (y >> 3) ^ c) & 1 == 1 { 255 } else { 0 };
+            if ((x >> 4) + (y >> 4)) % 3 == 0 { h as u8 } else { edge }
+        }))
+    })
+}
+
+fn to(target: [usize; 2], resize: Resize) -> Preprocess {
+    Preprocess { height: target[0], width: target[1], ..Preprocess::clip(1, resize) }
+}
+
+#[derive(Deserialize)]
+struct Format {
+    width: u32,
+    height: u32,
+    rgb: String,
+}
+
+#[test]
+fn every_format_decodes_as_pillow_decodes_it() {
+    let formats: BTreeMap<String, Format> = read("formats.json");
+    let files = fs::read_dir(golden("formats")).unwrap().count();
+    assert_eq!(files, formats.len());
+    let mut failures = Vec::new();
+    for (name, expected) in formats {
+        let path = golden("formats").join(&name);
+        let limits = Limits::default();
+        let image = match read_image(&path, &limits) {
+            Ok(image) => image,
+            Err(e) => {
+                failures.push(e.to_string());
+                continue;
+            }
+        };
+        let size = image_size(&path, &limits).unwrap();
+        let difference = if image.dimensions() == (expected.width, expected.height)
+            && size == image.dimensions()
+        {
+            largest_difference(image.as_raw(), &base64(&expected.rgb))
+        } else {
+            255
+        };
+        let allowed = match name.as_str() {
+            "png_in_disguise.jpg" => 0,
+            "jpeg_grey.jpg" => 1,
+            "webp_lossy.webp" => WEBP_LEVELS,
+            name if name.contains("jpeg") => JPEG_LEVELS,
+            _ => 0,
+        };
+        if difference > allowed {
+            failures
+                .push(format!("{name}: {difference} levels off, {:?} pixels", image.dimensions()));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[derive(Deserialize)]
+struct Case {
+    width: u32,
+    height: u32,
+    mode: Resize,
+    target: [usize; 2],
+    image: String,
+    mask: String,
+}
+
+#[test]
+fn resizing_is_pillows_to_the_bit() {
+    let cases: Vec<Case> = read("resize.json");
+    assert!(cases.len() > 50);
+    for case in cases {
+        let name = format!("{} x {} {:?} {:?}", case.width, case.height, case.mode, case.target);
+        let (image, p) = (picture(case.width, case.height), to(case.target, case.mode));
+        assert_eq!(sha256(resize_rgb(&image, &p).as_raw()), case.image, "image {name}");
+        let mask = Array2::from_shape_fn((case.height as usize, case.width as usize), |(y, x)| {
+            image.get_pixel(x as u32, y as u32)[0] > 200
+        });
+        let resized: Vec<u8> = resize_mask(mask.view(), &p).iter().map(|&m| m.into()).collect();
+        assert_eq!(sha256(&resized), case.mask, "mask {name}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Real {
+    mode: Resize,
+    target: [usize; 2],
+    sha256: Option<String>,
+    thumbnail: Option<String>,
+}
+
+/// A thumbnail averages hundreds of pixels, so the decoders' differences shrink below the rounding.
+const THUMBNAIL_LEVELS: u8 = 1;
+
+#[test]
+fn real_images_come_out_as_from_pillow() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/dev");
+    if !root.is_dir() {
+        eprintln!("NOT TESTED: the real images are missing, expected {}", root.display());
+        return;
+    }
+    let cases: BTreeMap<String, Real> = read("real.json");
+    assert!(cases.len() > 250);
+    for (name, case) in cases {
+        let image = read_image(&root.join(&name), &Limits::default()).unwrap();
+        let resized = resize_rgb(&image, &to(case.target, case.mode));
+        match (case.sha256, case.thumbnail) {
+            (Some(hash), None) => assert_eq!(sha256(resized.as_raw()), hash, "{name}"),
+            (None, Some(thumbnail)) => {
+                let difference = largest_difference(resized.as_raw(), &base64(&thumbnail));
+                assert!(difference <= THUMBNAIL_LEVELS, "{name}: {difference} levels off");
+            }
+            _ => panic!("{name}: expected a hash or a thumbnail"),
+        }
+    }
+}
+
+#[test]
+fn normalisation_is_torchvisions() {
+    let image = picture(40, 30);
+    let p = to([24, 32], Resize::Squash);
+    let (pixels, resized) = (preprocess(&image, &p), resize_rgb(&image, &p));
+    assert_eq!(pixels.dim(), (3, 24, 32));
+    for ((c, y, x), &value) in pixels.indexed_iter() {
+        let level = f32::from(resized.get_pixel(x as u32, y as u32)[c]);
+        assert_eq!(value, (level / 255.0 - p.mean[c]) / p.std[c]); // ToTensor, Normalize
+    }
+}

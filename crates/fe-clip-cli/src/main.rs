@@ -1,6 +1,9 @@
 //! The `fe-clip` program: flags and glue around the crates; one file a command.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod datasets;
 mod metrics;
+mod scan;
 
 use clap::{Parser, Subcommand};
 
@@ -15,6 +18,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Metrics(metrics::Args),
+    Scan(scan::Args),
+    Datasets(datasets::Args),
 }
 
 /// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done.
@@ -22,6 +27,8 @@ fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let done: anyhow::Result<bool> = match cli.command {
         Command::Metrics(args) => metrics::run(&args),
+        Command::Scan(args) => scan::run(&args),
+        Command::Datasets(args) => datasets::run(&args),
     };
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,

@@ -1,0 +1,100 @@
+//! `fe-clip datasets`: the published data sets and which of them are here.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use data::{Dataset, Split};
+use serde_json::json;
+
+/// List the published data sets, their licences and which of them are present.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder that holds one folder a data set, by name
+    #[arg(long, default_value = "datasets")]
+    root: PathBuf,
+    /// Default: table on a terminal, else jsonl
+    #[arg(long)]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Table,
+    Jsonl,
+}
+
+/// Prints the list.
+pub fn run(args: &Args) -> Result<bool> {
+    let terminal = std::io::stdout().is_terminal();
+    match args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl }) {
+        Format::Table => table(&args.root),
+        Format::Jsonl => jsonl(&args.root),
+    }
+    Ok(true)
+}
+
+/// What is in the folder of a data set.
+enum Presence {
+    Absent,
+    Unusable(String),
+    Present { normal: usize, anomalous: usize },
+}
+
+fn presence(dataset: &Dataset, root: &Path) -> Presence {
+    let folder = root.join(dataset.layout.name());
+    if !folder.is_dir() {
+        return Presence::Absent;
+    }
+    match data::scan(dataset.layout, &folder) {
+        Err(e) => Presence::Unusable(e.to_string()),
+        Ok(scan) => {
+            let test = scan.samples.iter().filter(|s| s.split == Split::Test);
+            let (normal, anomalous): (Vec<_>, Vec<_>) = test.partition(|s| s.defect.is_none());
+            Presence::Present { normal: normal.len(), anomalous: anomalous.len() }
+        }
+    }
+}
+
+fn table(root: &Path) {
+    for dataset in data::datasets() {
+        let (name, test) = (dataset.layout.name(), dataset.test);
+        let state = match presence(&dataset, root) {
+            Presence::Absent => "absent".to_owned(),
+            Presence::Unusable(reason) => format!("unusable: {reason}"),
+            Presence::Present { normal, anomalous } => {
+                format!(
+                    "present, {normal} of {} normal and {anomalous} of {} anomalous test images",
+                    test.normal, test.anomalous
+                )
+            }
+        };
+        println!("{name:14} {} ({})", dataset.title, dataset.licence);
+        println!("{:14} {state}", "");
+        println!("{:14} {}", "", dataset.home);
+    }
+}
+
+fn jsonl(root: &Path) {
+    for dataset in data::datasets() {
+        let mut line = json!({
+            "name": dataset.layout.name(),
+            "title": dataset.title,
+            "authors": dataset.authors,
+            "citation": dataset.citation,
+            "licence": dataset.licence,
+            "allows": dataset.allows,
+            "home": dataset.home,
+            "test": { "normal": dataset.test.normal, "anomalous": dataset.test.anomalous },
+            "present": null,
+        });
+        match presence(&dataset, root) {
+            Presence::Absent => {}
+            Presence::Unusable(reason) => line["error"] = json!(reason),
+            Presence::Present { normal, anomalous } => {
+                line["present"] = json!({ "normal": normal, "anomalous": anomalous });
+            }
+        }
+        println!("{line}");
+    }
+}

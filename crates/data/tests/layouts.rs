@@ -1,4 +1,5 @@
 //! A tiny tree of each layout, and what is said about broken ones.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! What must be refused, and the rules for masks.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::Cursor;

@@ -2,7 +2,7 @@
 //!
 //! The pictures may not be given on, so they lie beside the repository; where they are missing these tests say so on
 //! stderr and prove nothing. tests/layouts.rs and tests/golden.rs are complete without them.
-#![allow(clippy::print_stderr)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

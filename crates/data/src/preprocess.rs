@@ -120,7 +120,7 @@ pub fn preprocess(image: &RgbImage, p: &Preprocess) -> Array3<f32> {
 pub fn resize_rgb(image: &RgbImage, p: &Preprocess) -> RgbImage {
     let padding = p.mean.map(|mean| (mean * 255.0).round() as u8);
     let size = (image.width() as usize, image.height() as usize);
-    let pixels = resize::<3, 4>(image.as_raw(), size, Filter::Bicubic, p, padding);
+    let pixels = resize::<3>(image.as_raw(), size, Filter::Bicubic, p, padding);
     RgbImage::from_raw(p.width as u32, p.height as u32, pixels).expect("three bytes a pixel")
 }
 
@@ -135,13 +135,13 @@ pub fn resize_rgb(image: &RgbImage, p: &Preprocess) -> RgbImage {
 pub fn resize_mask(mask: ArrayView2<'_, bool>, p: &Preprocess) -> Array2<bool> {
     let (height, width) = mask.dim();
     let levels: Vec<u8> = mask.iter().map(|&m| if m { 255 } else { 0 }).collect();
-    let resized = resize::<1, 1>(&levels, (width, height), Filter::Bilinear, p, [0]);
+    let resized = resize::<1>(&levels, (width, height), Filter::Bilinear, p, [0]);
     let resized = resized.into_iter().map(|v| v > 127).collect();
     Array2::from_shape_vec((p.height, p.width), resized).expect("one value a pixel")
 }
 
 /// Resamples into the placement of `p` and pads with `padding`, the `C` channels of one pixel.
-fn resize<const C: usize, const LANES: usize>(
+fn resize<const C: usize>(
     pixels: &[u8],
     (width, height): (usize, usize),
     filter: Filter,
@@ -151,7 +151,7 @@ fn resize<const C: usize, const LANES: usize>(
     let placement = p.placement(width as u32, height as u32);
     let (x, left) = span(width, placement.width, placement.left, p.width);
     let (y, top) = span(height, placement.height, placement.top, p.height);
-    let inner = resample::<C, LANES>(pixels, (width, height), &x, &y, filter);
+    let inner = resample::<C>(pixels, (width, height), &x, &y, filter);
     if (x.size, y.size) == (p.width, p.height) {
         return inner;
     }

@@ -7,13 +7,13 @@
 //! Source: Pillow 12, src/libImaging/Resample.c. (Pillow 13 takes the vertical pass first when the height alone
 //! shrinks; CLIP and the work built on it were made with the older order.)
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Fractional bits of a weight: 32 less 8 of the sample and 2 of head-room for negative lobes.
 const PRECISION: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (PRECISION - 1);
-/// Bytes of a row that the vertical pass sums at a time.
-const BLOCK: usize = 32;
+/// Rows that the horizontal pass takes at a time.
+const ROWS: usize = 16;
 
 /// A filter kernel.
 #[derive(Clone, Copy)]
@@ -60,8 +60,8 @@ struct Window {
     weights: Vec<i32>,
 }
 
-/// Resamples an interleaved image of `C` channels; `LANES` is `C` or `C` rounded up to a power of two.
-pub(crate) fn resample<const C: usize, const LANES: usize>(
+/// Resamples an interleaved image of `C` channels.
+pub(crate) fn resample<const C: usize>(
     pixels: &[u8],
     (width, height): (usize, usize),
     x: &Span,
@@ -77,9 +77,13 @@ pub(crate) fn resample<const C: usize, const LANES: usize>(
 
     let mut narrow = vec![0; (last - first) * x.size * C];
     let mut output = vec![0; y.size * x.size * C];
-    Arch::new().dispatch(|| {
-        horizontal::<C, LANES>(pixels, width, &columns, &mut narrow);
-        vertical(&narrow, x.size * C, &rows, &mut output);
+    Arch::new().dispatch(Passes::<C> {
+        pixels,
+        width,
+        columns: &columns,
+        rows: &rows,
+        narrow: &mut narrow,
+        output: &mut output,
     });
     output
 }
@@ -101,30 +105,44 @@ fn windows(source: usize, span: &Span, filter: Filter) -> Vec<Window> {
     (0..span.size).map(window).collect()
 }
 
-#[inline(always)]
-fn horizontal<const C: usize, const LANES: usize>(
-    pixels: &[u8],
+/// Both passes. A closure would not do: it is not always inlined to where the CPU's features are known.
+struct Passes<'a, const C: usize> {
+    pixels: &'a [u8],
     width: usize,
-    columns: &[Window],
-    output: &mut [u8],
-) {
-    let mut wide = vec![[0i32; LANES]; width]; // a row with channels padded to whole lanes
-    for (row, out) in pixels.chunks_exact(width * C).zip(output.chunks_exact_mut(columns.len() * C))
-    {
-        for (lanes, pixel) in wide.iter_mut().zip(row.as_chunks::<C>().0) {
-            for c in 0..C {
-                lanes[c] = i32::from(pixel[c]);
+    columns: &'a [Window],
+    rows: &'a [Window],
+    narrow: &'a mut [u8],
+    output: &'a mut [u8],
+}
+
+impl<const C: usize> WithSimd for Passes<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        horizontal::<C>(self.pixels, self.width, self.columns, self.narrow);
+        vertical(self.narrow, self.columns.len() * C, self.rows, self.output);
+    }
+}
+
+/// Works on [`ROWS`] rows at a time, turned so that one column of them lies together: the same weight applies to all.
+#[inline(always)]
+fn horizontal<const C: usize>(pixels: &[u8], width: usize, columns: &[Window], output: &mut [u8]) {
+    let (stride, narrow) = (width * C, columns.len() * C);
+    let mut turned = vec![0; ROWS * stride];
+    let mut sums = vec![0; ROWS * C];
+    for (rows, out) in pixels.chunks(ROWS * stride).zip(output.chunks_mut(ROWS * narrow)) {
+        let column = rows.len() / width; // bytes of a column: its rows times C
+        for (r, row) in rows.chunks_exact(stride).enumerate() {
+            for (x, pixel) in row.as_chunks::<C>().0.iter().enumerate() {
+                turned[x * column + r * C..][..C].copy_from_slice(pixel);
             }
         }
-        for (window, out) in columns.iter().zip(out.as_chunks_mut::<C>().0) {
-            let mut sum = [HALF; LANES];
-            for (&weight, lanes) in window.weights.iter().zip(&wide[window.start..]) {
-                for c in 0..LANES {
-                    sum[c] += weight * lanes[c];
-                }
-            }
-            for c in 0..C {
-                out[c] = level(sum[c]);
+        for (x, window) in columns.iter().enumerate() {
+            let sums = &mut sums[..column];
+            sum(sums, &window.weights, &turned[window.start * column..], column);
+            for (r, sums) in sums.as_chunks::<C>().0.iter().enumerate() {
+                out[r * narrow + x * C..][..C].copy_from_slice(&sums.map(level));
             }
         }
     }
@@ -132,24 +150,22 @@ fn horizontal<const C: usize, const LANES: usize>(
 
 #[inline(always)]
 fn vertical(pixels: &[u8], stride: usize, rows: &[Window], output: &mut [u8]) {
+    let mut sums = vec![0; stride];
     for (window, out) in rows.iter().zip(output.chunks_exact_mut(stride)) {
-        let source = &pixels[window.start * stride..];
-        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-        for (b, block) in blocks.iter_mut().enumerate() {
-            let mut sum = [HALF; BLOCK];
-            for (&weight, row) in window.weights.iter().zip(source.chunks_exact(stride)) {
-                let samples = &row.as_chunks::<BLOCK>().0[b];
-                for i in 0..BLOCK {
-                    sum[i] += weight * i32::from(samples[i]);
-                }
-            }
-            *block = sum.map(level);
-        }
-        let done = stride - rest.len();
-        for (i, out) in rest.iter_mut().enumerate() {
-            let taps = window.weights.iter().zip(source.chunks_exact(stride));
-            let sum = taps.fold(HALF, |sum, (w, row)| sum + w * i32::from(row[done + i]));
+        sum(&mut sums, &window.weights, &pixels[window.start * stride..], stride);
+        for (out, &sum) in out.iter_mut().zip(&sums) {
             *out = level(sum);
+        }
+    }
+}
+
+/// Weighs lines of `length` samples and adds them up.
+#[inline(always)]
+fn sum(sums: &mut [i32], weights: &[i32], lines: &[u8], length: usize) {
+    sums.fill(HALF);
+    for (&weight, line) in weights.iter().zip(lines.chunks_exact(length)) {
+        for (sum, &sample) in sums.iter_mut().zip(line) {
+            *sum += weight * i32::from(sample);
         }
     }
 }

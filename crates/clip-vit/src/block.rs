@@ -62,6 +62,11 @@ impl Block {
         }
     }
 
+    /// Number of attention heads.
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
     /// Runs the block.
     ///
     /// # Shapes

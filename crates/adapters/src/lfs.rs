@@ -1,0 +1,199 @@
+//! Local frequency statistics.
+
+use burn::module::Module;
+use burn::tensor::activation::gelu;
+use burn::tensor::{Device, Tensor};
+use ndarray::Axis;
+use serde::{Deserialize, Serialize};
+
+use crate::conv::Conv;
+use crate::pad;
+use crate::transform::Transform;
+
+/// How the coefficients of a window become one value a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistic {
+    /// Mean of the coefficients with their signs: the paper's words taken literally. A fixed
+    /// linear filter.
+    SignedMean,
+    /// Mean of absolute values.
+    AbsMean,
+    /// Mean of squares.
+    PowerMean,
+    /// Mean of log(1 + |coefficient|).
+    LogAbsMean,
+}
+
+/// Settings of [`Lfs`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LfsConfig {
+    /// Side of the sliding window in tokens, 3 in the paper.
+    pub window: usize,
+    /// Reduction over the coefficients. Default: `signed_mean` with the DCT, `abs_mean` with
+    /// the FFT, whose signed mean is one corner token.
+    pub statistic: Option<Statistic>,
+    /// Side of the learnable convolution's kernel: 1 or 3.
+    pub kernel: usize,
+    /// Transform of a window; set for the whole model.
+    #[serde(skip)]
+    pub transform: Option<Transform>,
+}
+
+impl Default for LfsConfig {
+    fn default() -> Self {
+        Self { window: 3, statistic: None, kernel: 3, transform: None }
+    }
+}
+
+/// Statistics of the sliding-window transform, then convolution and GELU. Windows are padded
+/// by border tokens, `window / 2` of them before; the convolution is padded by zeros.
+///
+/// Source: FE-CLIP, section 3.4.
+#[derive(Module, Debug)]
+pub struct Lfs {
+    /// The learnable convolution.
+    pub conv: Conv,
+    window: usize,
+    #[module(skip)]
+    statistic: Statistic,
+    #[module(skip)]
+    transform: Transform,
+}
+
+impl Lfs {
+    /// A randomly initialised adapter for tokens of so many channels.
+    ///
+    /// # Panics
+    /// If the window is 0 or the kernel even.
+    pub fn new(config: &LfsConfig, channels: usize, device: &Device) -> Self {
+        assert!(config.window > 0, "lfs: expected a window of at least 1, got 0");
+        let transform = config.transform.unwrap_or(Transform::Dct);
+        let statistic = config.statistic.unwrap_or(match transform {
+            Transform::Dct => Statistic::SignedMean,
+            Transform::Fft => Statistic::AbsMean,
+        });
+        let conv = Conv::new(config.kernel, channels, device);
+        Self { conv, window: config.window, statistic, transform }
+    }
+
+    /// # Shapes
+    /// - tokens, output: `[batch, height, width, channels]`
+    pub fn forward(&self, tokens: Tensor<4>) -> Tensor<4> {
+        gelu(self.conv.forward(self.statistics(tokens)))
+    }
+
+    /// The statistic at every token, before the convolution.
+    ///
+    /// # Shapes
+    /// - tokens, output: `[batch, height, width, channels]`
+    pub fn statistics(&self, tokens: Tensor<4>) -> Tensor<4> {
+        let q = self.window;
+        let count = (q * q) as f64;
+        let padded = pad_window(tokens, q);
+        let bases = self.transform.bases(q);
+        match self.statistic {
+            // The mean over all coefficients is one fixed separable kernel: the mean of the
+            // basis over its frequencies. Of the FFT only the real parts contribute; the
+            // imaginary ones have the mean zero.
+            Statistic::SignedMean => {
+                let real = bases[0].mean_axis(Axis(0)).expect("a basis has rows").to_vec();
+                let rows = filter(padded.clone(), 1, &real);
+                let signed = filter(rows, 2, &real);
+                match bases.get(1) {
+                    None => signed,
+                    Some(imaginary) => {
+                        let im = imaginary.mean_axis(Axis(0)).expect("a basis has rows").to_vec();
+                        signed - filter(filter(padded, 1, &im), 2, &im)
+                    }
+                }
+            }
+            // Parseval: the coefficients' energy is the window's.
+            Statistic::PowerMean => {
+                let box_kernel = vec![1.0; q];
+                filter(filter(padded.square(), 1, &box_kernel), 2, &box_kernel) / count
+            }
+            Statistic::AbsMean => self.streamed(padded, &bases, |c| c.abs()) / count,
+            Statistic::LogAbsMean => self.streamed(padded, &bases, |c| c.abs().log1p()) / count,
+        }
+    }
+
+    /// Sum over all coefficients of a function of each, without holding them all.
+    fn streamed(
+        &self,
+        padded: Tensor<4>,
+        bases: &[ndarray::Array2<f64>],
+        reduce: impl Fn(Tensor<4>) -> Tensor<4>,
+    ) -> Tensor<4> {
+        let mut sum: Option<Tensor<4>> = None;
+        let mut add = |c: Tensor<4>| {
+            let c = reduce(c);
+            sum = Some(match sum.take() {
+                Some(sum) => sum + c,
+                None => c,
+            });
+        };
+        let row = |basis: &ndarray::Array2<f64>, k: usize| basis.row(k).to_vec();
+        for v in 0..self.window {
+            let across: Vec<_> =
+                bases.iter().map(|basis| filter(padded.clone(), 2, &row(basis, v))).collect();
+            for u in 0..self.window {
+                let down = |x: &Tensor<4>, part: usize| filter(x.clone(), 1, &row(&bases[part], u));
+                match &across[..] {
+                    [re, im] => {
+                        add(down(re, 0) - down(im, 1));
+                        add(down(im, 0) + down(re, 1));
+                    }
+                    _ => add(down(&across[0], 0)),
+                }
+            }
+        }
+        sum.expect("a window has at least one coefficient")
+    }
+}
+
+/// The same statistic by its definition: gather every window, transform it whole, reduce. Kept
+/// as the reference for tests; `window * window` times the memory.
+///
+/// # Shapes
+/// - tokens, output: `[batch, height, width, channels]`
+pub fn literal_statistic(
+    tokens: Tensor<4>,
+    window: usize,
+    statistic: Statistic,
+    transform: Transform,
+) -> Tensor<4> {
+    let [b, h, w, d] = tokens.dims();
+    let (q, device) = (window, tokens.device());
+    let padded = pad_window(tokens, q);
+    let taps = (0..q * q)
+        .map(|tap| padded.clone().narrow(1, tap / q, h).narrow(2, tap % q, w))
+        .map(|tap| tap.reshape([1, b * h * w * d]))
+        .collect();
+    let windows = Tensor::cat(taps, 0); // [q², b * h * w * d]
+    let parts = transform.bases_2d(q).into_iter().map(|basis| {
+        let c = crate::transform::matrix(&basis, &device).matmul(windows.clone());
+        let c = match statistic {
+            Statistic::SignedMean => c,
+            Statistic::AbsMean => c.abs(),
+            Statistic::PowerMean => c.square(),
+            Statistic::LogAbsMean => c.abs().log1p(),
+        };
+        c.mean_dim(0)
+    });
+    let sum = parts.reduce(|a, b| a + b).expect("a transform has at least one basis");
+    sum.reshape([b, h, w, d])
+}
+
+fn pad_window(tokens: Tensor<4>, q: usize) -> Tensor<4> {
+    let border = (q / 2, q - 1 - q / 2);
+    pad::replicate(tokens, border, border)
+}
+
+/// Correlates one axis with a kernel; the axis loses `kernel.len() - 1` places.
+fn filter(x: Tensor<4>, axis: usize, kernel: &[f64]) -> Tensor<4> {
+    let n = x.dims()[axis] + 1 - kernel.len();
+    let taps = kernel.iter().enumerate().map(|(i, k)| x.clone().narrow(axis, i, n) * *k);
+    taps.reduce(|a, b| a + b).expect("a kernel has at least one tap")
+}

@@ -1,1 +1,33 @@
 //! FE-CLIP: frequency-enhanced CLIP for zero-shot anomaly detection.
+
+mod backbone;
+mod checkpoint;
+mod detect;
+mod error;
+pub mod evaluate;
+pub mod files;
+mod head;
+mod loss;
+mod memory;
+mod model;
+mod prefix;
+pub mod pretrain;
+pub mod resample;
+mod run;
+mod switch;
+mod tensors;
+mod train;
+
+pub use backbone::Backbone;
+pub use checkpoint::{Checkpoint, Origin, Precision, save};
+pub use clip_vit::Activation;
+pub use detect::{Detector, Prediction};
+pub use error::Error;
+pub use head::{Head, StageAdapters};
+pub use loss::{LossTerms, loss};
+pub use memory::MemoryBank;
+pub use model::{FeClip, Stages};
+pub use prefix::Prefixes;
+pub use run::*;
+pub use switch::Switch;
+pub use train::{StepReport, TrainingRun};

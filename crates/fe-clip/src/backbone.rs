@@ -1,0 +1,128 @@
+//! Finding a backbone by what `--model` says, and the embedded default.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use clip_vit::{Activation, Clip, Hub, Pretrained, Tokenizer, VOCABULARY_SIZE};
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::checkpoint::Checkpoint;
+
+const TINY_CONFIG: &[u8] = include_bytes!("../assets/tiny/config.json");
+const TINY_WEIGHTS: &[u8] = include_bytes!("../assets/tiny/model.safetensors");
+const TINY_ADAPTERS: &[u8] = include_bytes!("../assets/tiny/adapters.safetensors");
+
+/// A backbone and where it came from.
+pub struct Backbone {
+    /// The model.
+    pub clip: Clip,
+    source: Source,
+}
+
+enum Source {
+    Embedded,
+    Files(Vec<PathBuf>),
+}
+
+impl Backbone {
+    /// Loads what `--model` names: `tiny`, a folder or a file, or a hub id.
+    ///
+    /// # Errors
+    /// If there is no such model, or its files are not what they should be.
+    pub fn load(
+        name: &str,
+        activation: Option<Activation>,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        if name == "tiny" {
+            let (clip, _) = clip_vit::load_bytes("tiny", TINY_CONFIG, TINY_WEIGHTS, device)?;
+            return Ok(Self { clip, source: Source::Embedded });
+        }
+        let path = Hub::from_env().locate(name)?;
+        let Pretrained { clip, weight_files, .. } = clip_vit::load(&path, activation, device)?;
+        Ok(Self { clip, source: Source::Files(weight_files) })
+    }
+
+    /// Side of the square image that the backbone was trained for, in pixels.
+    pub fn image_size(&self) -> usize {
+        let [positions, _] = self.clip.vision.positional_embedding.dims();
+        (positions - 1).isqrt() * self.clip.vision.patch_size()
+    }
+
+    /// Texts as framed and padded token ids.
+    ///
+    /// # Errors
+    /// If the backbone's vocabulary is not CLIP's.
+    pub fn tokenize(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, Error> {
+        let [entries, _] = self.clip.text.token_embedding.weight.dims();
+        if entries != VOCABULARY_SIZE {
+            return Err(Error::Settings(format!(
+                "the backbone has a vocabulary of {entries} entries, not CLIP's {VOCABULARY_SIZE}"
+            )));
+        }
+        let [context, _] = self.clip.text.positional_embedding.dims();
+        Ok(Tokenizer::new().tokenize(texts, context))
+    }
+
+    /// The adapters that belong to the embedded default; none for any other backbone.
+    ///
+    /// # Errors
+    /// Never on a build whose tests passed.
+    pub fn adapters(&self) -> Result<Option<Checkpoint>, Error> {
+        match self.source {
+            Source::Embedded => {
+                Checkpoint::from_bytes(TINY_ADAPTERS, Path::new("tiny's adapters")).map(Some)
+            }
+            Source::Files(_) => Ok(None),
+        }
+    }
+
+    /// sha256 of the weight file, in lower-case hexadecimal; of all shards after one another.
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn sha256(&self) -> Result<String, Error> {
+        let mut hasher = Sha256::new();
+        match &self.source {
+            Source::Embedded => hasher.update(TINY_WEIGHTS),
+            Source::Files(files) => {
+                for path in files {
+                    let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+                    std::io::copy(&mut file, &mut hasher).map_err(|e| Error::io(path, e))?;
+                }
+            }
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Refuses adapters that were trained on another backbone.
+    ///
+    /// # Errors
+    /// [`Error::BackboneMismatch`], or if the weight file cannot be read.
+    pub fn check(&self, checkpoint: &Checkpoint, path: &Path) -> Result<(), Error> {
+        let Some(trained) = &checkpoint.origin.backbone else { return Ok(()) };
+        let given = self.sha256()?;
+        if given == *trained {
+            return Ok(());
+        }
+        Err(Error::BackboneMismatch { path: path.to_owned(), trained: trained.clone(), given })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_adapters_were_trained_on_the_embedded_backbone() {
+        let device = Device::flex();
+        let backbone = Backbone::load("tiny", None, &device).unwrap();
+        let adapters = backbone.adapters().unwrap().unwrap();
+        assert!(adapters.origin.backbone.is_some());
+        backbone.check(&adapters, Path::new("adapters.safetensors")).unwrap();
+        let config = adapters.origin.config.clone().unwrap();
+        adapters.head(&backbone.clip, &config, &device).unwrap();
+    }
+}

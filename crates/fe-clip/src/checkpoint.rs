@@ -1,0 +1,336 @@
+//! Adapter checkpoints: one safetensors file with the head and how it was made.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor, TensorData};
+use clip_vit::Clip;
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::json;
+
+use crate::Error;
+use crate::detect::floats;
+use crate::files::write_atomic;
+use crate::head::Head;
+use crate::model::FeClip;
+use crate::run::{ModelConfig, Prompts};
+
+const FORMAT: &str = "fe-clip-adapters";
+const VERSION: &str = "1";
+
+/// Number format of a checkpoint's tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// float32.
+    Full,
+    /// float16, half the size.
+    Half,
+}
+
+/// What a checkpoint says about itself.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The `[model]` table it was trained with; absent in foreign checkpoints.
+    pub config: Option<ModelConfig>,
+    /// sha256 of the backbone's weight file.
+    pub backbone: Option<String>,
+    /// The prompts it was trained with.
+    pub prompts: Option<Prompts>,
+    /// How it was trained, as JSON.
+    pub training: Option<serde_json::Value>,
+}
+
+/// An adapter checkpoint in memory, not yet fitted to a model.
+pub struct Checkpoint {
+    /// What it says about itself.
+    pub origin: Origin,
+    name: String,
+    tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no safetensors file, or its metadata is not understood.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// The same from memory; `name` stands for the file in messages.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    pub fn from_bytes(bytes: &[u8], name: &Path) -> Result<Self, Error> {
+        let invalid = |reason: String| Error::invalid(name, reason);
+        let file = SafeTensors::deserialize(bytes).map_err(|e| invalid(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| invalid(e.to_string()))?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let origin = origin(&metadata).map_err(invalid)?;
+        let mut tensors = HashMap::new();
+        for (key, view) in file.iter() {
+            let values = decode(&view).ok_or_else(|| {
+                Error::invalid(name, format!("{key}: {:?} is not read", view.dtype()))
+            })?;
+            let key = if metadata.contains_key("format") { key.into() } else { own_name(key) };
+            tensors.insert(key, (view.shape().to_vec(), values));
+        }
+        Ok(Self { origin, name: name.display().to_string(), tensors })
+    }
+
+    /// The head that the checkpoint holds, for a backbone and settings.
+    ///
+    /// # Errors
+    /// If keys are missing or unexpected or shapes differ: all of them in one message.
+    pub fn head(
+        mut self,
+        clip: &Clip,
+        config: &ModelConfig,
+        device: &Device,
+    ) -> Result<Head, Error> {
+        let mut head = FeClip::new_head(clip, config, device)?;
+        let mut problems = Vec::new();
+        for part in parts(&mut head) {
+            let weight = self.take(&part, "weight", part.weight_shape(), &mut problems);
+            let bias = self.take(&part, "bias", vec![part.outputs()], &mut problems);
+            if let (Some(weight), Some(bias)) = (weight, bias) {
+                part.set(weight, bias, device);
+            }
+        }
+        problems.extend(self.tensors.keys().map(|key| format!("unexpected {key}")));
+        if problems.is_empty() {
+            return Ok(head);
+        }
+        problems.sort();
+        let reason = format!("not adapters for this model: {}", problems.join(", "));
+        Err(Error::invalid(Path::new(&self.name), reason))
+    }
+
+    fn take(
+        &mut self,
+        part: &Part<'_>,
+        what: &str,
+        expected: Vec<usize>,
+        problems: &mut Vec<String>,
+    ) -> Option<Vec<f32>> {
+        let key = format!("{}.{what}", part.key);
+        match self.tensors.remove(&key) {
+            None => problems.push(format!("missing {key}")),
+            Some((shape, _)) if shape != expected => {
+                problems.push(format!("{key} has shape {shape:?}, expected {expected:?}"));
+            }
+            Some((_, values)) => return Some(values),
+        }
+        None
+    }
+}
+
+/// Writes a head with its origin.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save(path: &Path, head: &Head, origin: &Origin, precision: Precision) -> Result<(), Error> {
+    let mut head = head.clone();
+    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    for part in parts(&mut head) {
+        let (weight, bias) = part.get();
+        let shape = part.weight_shape();
+        tensors.insert(format!("{}.weight", part.key), (shape, encode(&weight, precision)));
+        let shape = vec![part.outputs()];
+        tensors.insert(format!("{}.bias", part.key), (shape, encode(&bias, precision)));
+    }
+    let dtype = match precision {
+        Precision::Full => Dtype::F32,
+        Precision::Half => Dtype::F16,
+    };
+    let mut views = Vec::new();
+    for (key, (shape, bytes)) in &tensors {
+        let view =
+            TensorView::new(dtype, shape.clone(), bytes).map_err(|e| Error::invalid(path, e))?;
+        views.push((key.as_str(), view));
+    }
+    let mut metadata = HashMap::from([
+        ("format".to_string(), FORMAT.to_string()),
+        ("version".to_string(), VERSION.to_string()),
+    ]);
+    let entries = [
+        ("config", origin.config.as_ref().map(|c| json!(c).to_string())),
+        ("backbone", origin.backbone.clone()),
+        ("prompts", origin.prompts.as_ref().map(|p| json!(p).to_string())),
+        ("training", origin.training.as_ref().map(ToString::to_string)),
+    ];
+    for (key, text) in entries {
+        metadata.extend(text.map(|text| (key.to_string(), text)));
+    }
+    let bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|e| Error::invalid(path, e))?;
+    write_atomic(path, &ordered(bytes).map_err(|e| Error::invalid(path, e))?)
+}
+
+/// The same safetensors file with the keys of its header in order: the library writes metadata
+/// in the order of a hash map, and equal adapters shall be equal bytes.
+fn ordered(bytes: Vec<u8>) -> Result<Vec<u8>, serde_json::Error> {
+    let length = bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b)) as usize;
+    let header: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
+        serde_json::from_slice(&bytes[8..8 + length])?;
+    let mut text = serde_json::to_string(&header)?;
+    while text.len() % 8 != 0 {
+        text.push(' ');
+    }
+    let mut out = (text.len() as u64).to_le_bytes().to_vec();
+    out.extend(text.as_bytes());
+    out.extend(&bytes[8 + length..]);
+    Ok(out)
+}
+
+fn origin(metadata: &HashMap<String, String>) -> Result<Origin, String> {
+    match (metadata.get("format").map(String::as_str), metadata.get("version").map(String::as_str))
+    {
+        (None, _) => return Ok(Origin::default()), // the public PyTorch re-implementation's
+        (Some(FORMAT), Some(VERSION)) => {}
+        (format, version) => {
+            return Err(format!(
+                "expected format {FORMAT} version {VERSION}, got {} version {}",
+                format.unwrap_or("none"),
+                version.unwrap_or("none")
+            ));
+        }
+    }
+    fn parse<T: serde::de::DeserializeOwned>(
+        metadata: &HashMap<String, String>,
+        key: &str,
+    ) -> Result<Option<T>, String> {
+        let Some(text) = metadata.get(key) else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|e| format!("metadata {key}: {e}"))
+    }
+    Ok(Origin {
+        config: parse(metadata, "config")?,
+        backbone: metadata.get("backbone").cloned(),
+        prompts: parse(metadata, "prompts")?,
+        training: parse(metadata, "training")?,
+    })
+}
+
+/// Our key for one of the public PyTorch re-implementation.
+fn own_name(key: &str) -> String {
+    if let Some(rest) = key.strip_prefix("fc_patch.") {
+        return format!("patch_projection.{rest}");
+    }
+    let mut words = key.split('.');
+    match (words.next(), words.next(), words.next(), words.next(), words.next(), words.next()) {
+        (Some("ffe"), Some(n), Some("mlp"), Some("0"), Some(leaf), None) => {
+            format!("stages.{n}.ffe.linear.{leaf}")
+        }
+        (Some("lfs"), Some(n), Some("conv"), Some("0"), Some(leaf), None) => {
+            format!("stages.{n}.lfs.conv.{leaf}")
+        }
+        _ => key.to_string(),
+    }
+}
+
+/// A linear layer of the head and how its matrix is stored.
+struct Part<'a> {
+    key: String,
+    linear: &'a mut Linear,
+    /// Side of the convolution that the matrix stands for, if it does.
+    kernel: Option<usize>,
+}
+
+fn parts(head: &mut Head) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    for (n, stage) in head.stages.iter_mut().enumerate() {
+        if let Some(ffe) = &mut stage.ffe {
+            let key = format!("stages.{n}.ffe.linear");
+            parts.push(Part { key, linear: &mut ffe.linear, kernel: None });
+        }
+        if let Some(lfs) = &mut stage.lfs {
+            let (key, kernel) = (format!("stages.{n}.lfs.conv"), Some(lfs.conv.kernel()));
+            parts.push(Part { key, linear: &mut lfs.conv.linear, kernel });
+        }
+        if let Some(conv) = &mut stage.conv {
+            let (key, kernel) = (format!("stages.{n}.conv.conv"), Some(conv.conv.kernel()));
+            parts.push(Part { key, linear: &mut conv.conv.linear, kernel });
+        }
+    }
+    let shared = head.patch_projection.len() == 1;
+    for (n, linear) in head.patch_projection.iter_mut().enumerate() {
+        let key = if shared { "patch_projection".into() } else { format!("patch_projection.{n}") };
+        parts.push(Part { key, linear, kernel: None });
+    }
+    parts
+}
+
+impl Part<'_> {
+    fn outputs(&self) -> usize {
+        self.linear.weight.shape()[1]
+    }
+
+    /// PyTorch's shape of the weight.
+    fn weight_shape(&self) -> Vec<usize> {
+        let shape = self.linear.weight.shape();
+        match self.kernel {
+            None => vec![shape[1], shape[0]],
+            Some(k) => vec![shape[1], shape[0] / (k * k), k, k],
+        }
+    }
+
+    /// Calls `f(index in PyTorch's order, index in ours)` for every element of the weight.
+    fn each_index(&self, mut f: impl FnMut(usize, usize)) {
+        let shape = self.linear.weight.shape();
+        let (inputs, outputs) = (shape[0], shape[1]);
+        let taps = self.kernel.map_or(1, |k| k * k);
+        let channels = inputs / taps;
+        let mut theirs = 0;
+        for o in 0..outputs {
+            for i in 0..channels {
+                for tap in 0..taps {
+                    f(theirs, (tap * channels + i) * outputs + o);
+                    theirs += 1;
+                }
+            }
+        }
+    }
+
+    fn get(&self) -> (Vec<f32>, Vec<f32>) {
+        let ours = floats(self.linear.weight.val().inner());
+        let mut weight = vec![0.0; ours.len()];
+        self.each_index(|theirs, own| weight[theirs] = ours[own]);
+        let bias = self.linear.bias.as_ref().expect("the head's layers have a bias");
+        (weight, floats(bias.val().inner()))
+    }
+
+    fn set(self, weight: Vec<f32>, bias: Vec<f32>, device: &Device) {
+        let shape = self.linear.weight.shape();
+        let mut ours = vec![0.0; weight.len()];
+        self.each_index(|theirs, own| ours[own] = weight[theirs]);
+        let ours = TensorData::new(ours, [shape[0], shape[1]]);
+        self.linear.weight = Param::from_tensor(Tensor::from_data(ours, device));
+        let bias = TensorData::new(bias, [shape[1]]);
+        self.linear.bias = Some(Param::from_tensor(Tensor::from_data(bias, device)));
+    }
+}
+
+fn encode(values: &[f32], precision: Precision) -> Vec<u8> {
+    match precision {
+        Precision::Full => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Precision::Half => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+    }
+}
+
+fn decode(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    let data = view.data();
+    let pairs = || data.chunks_exact(2).map(|b| [b[0], b[1]]);
+    match view.dtype() {
+        Dtype::F32 => Some(
+            data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        ),
+        Dtype::F16 => Some(pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+        Dtype::BF16 => Some(pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+        _ => None,
+    }
+}

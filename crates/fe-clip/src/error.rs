@@ -1,0 +1,74 @@
+//! What can go wrong with files, settings and runs.
+
+use std::path::{Path, PathBuf};
+
+/// An error of this crate; every variant that concerns a file names it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file's content is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Settings that contradict each other or the backbone.
+    #[error("{0}")]
+    Settings(String),
+    /// A saved state that belongs to a run with other settings.
+    #[error("{}: the saved state belongs to a run with other settings", path.display())]
+    OtherRun {
+        /// The state's folder.
+        path: PathBuf,
+    },
+    /// The loss of a training step was NaN or infinite.
+    #[error("the loss of step {step} is not finite ({what}); the last saved state is kept")]
+    NotFinite {
+        /// Number of the step, from 1.
+        step: usize,
+        /// The loss terms and the files of the batch.
+        what: String,
+    },
+    /// Training was asked to stop and saved its state.
+    #[error("stopped after step {step}; the state is saved, go on with --resume")]
+    Interrupted {
+        /// Number of the last finished step.
+        step: usize,
+    },
+    /// Adapters that were trained on another backbone.
+    #[error("{}: trained on the backbone {trained}, not on {given}; --allow-backbone-mismatch uses it all the same", path.display())]
+    BackboneMismatch {
+        /// The adapter checkpoint.
+        path: PathBuf,
+        /// Hash that the checkpoint records.
+        trained: String,
+        /// Hash of the backbone in use.
+        given: String,
+    },
+    /// A backbone could not be loaded.
+    #[error(transparent)]
+    Backbone(#[from] clip_vit::Error),
+    /// An image or a data set could not be read.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn invalid(path: &Path, reason: impl ToString) -> Self {
+        Self::Invalid { path: path.to_owned(), reason: reason.to_string() }
+    }
+}

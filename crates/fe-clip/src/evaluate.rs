@@ -1,0 +1,254 @@
+//! Evaluation: predictions of a data set to metrics, category by category.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use data::{Limits, Sample, Split, preprocess, read_image, read_mask, resize_mask};
+use metrics::{Connectivity, PixelMetrics, Undefined};
+use ndarray::{Array1, Array2, Array3};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+use crate::detect::Detector;
+
+/// False-positive rate up to which AUPRO is integrated.
+const MAX_FPR: f64 = 0.3;
+/// Images of a forward pass.
+const BATCH: usize = 4;
+
+/// Image metrics, fractions in [0, 1]; absent where undefined.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ImageMetrics {
+    /// Area under the ROC curve.
+    pub auroc: Option<f64>,
+    /// Average precision.
+    pub ap: Option<f64>,
+    /// Largest F1 over all thresholds.
+    pub f1_max: Option<f64>,
+}
+
+/// Pixel metrics, fractions in [0, 1]; absent where undefined.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PixelMetricsReport {
+    /// Area under the ROC curve.
+    pub auroc: Option<f64>,
+    /// Average precision.
+    pub ap: Option<f64>,
+    /// Largest F1 over all thresholds.
+    pub f1_max: Option<f64>,
+    /// Area under the per-region overlap curve, exact.
+    pub aupro: Option<f64>,
+    /// The variant that published tables used.
+    pub aupro_peer: Option<f64>,
+}
+
+/// Results of one category.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CategoryReport {
+    /// Image metrics.
+    pub image: ImageMetrics,
+    /// Pixel metrics.
+    pub pixel: PixelMetricsReport,
+    /// Normal images.
+    pub normal: usize,
+    /// Anomalous images.
+    pub anomalous: usize,
+}
+
+/// Results of a data set.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DatasetReport {
+    /// By category.
+    pub categories: BTreeMap<String, CategoryReport>,
+    /// Plain means over the categories in which the metric is defined.
+    pub mean: Mean,
+}
+
+/// Means over categories.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Mean {
+    /// Image metrics.
+    pub image: ImageMetrics,
+    /// Pixel metrics.
+    pub pixel: PixelMetricsReport,
+}
+
+/// What was left out or chosen while evaluating.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// Undefined metrics, `category.level.metric`, with the reason.
+    pub undefined: BTreeMap<String, String>,
+    /// Few-shot references by category.
+    pub references: BTreeMap<String, Vec<PathBuf>>,
+    /// Images that could not be used, with the reason.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// The few-shot references of a category: a permutation of its normal training images, sorted by
+/// path, that depends on data set, category and seed alone; the first `shots` of it, so that one
+/// shot is contained in two and two in four.
+///
+/// # Errors
+/// If the category has fewer normal training images.
+pub fn references(
+    samples: &[Sample],
+    dataset: &str,
+    category: &str,
+    shots: usize,
+    seed: u64,
+) -> Result<Vec<PathBuf>, Error> {
+    let normal =
+        |s: &&Sample| s.category == category && s.split == Split::Train && s.defect.is_none();
+    let mut paths: Vec<PathBuf> = samples.iter().filter(normal).map(|s| s.image.clone()).collect();
+    if paths.len() < shots {
+        return Err(Error::Settings(format!(
+            "{dataset}, {category}: {shots} shots need as many normal training images, there are {}",
+            paths.len()
+        )));
+    }
+    paths.sort();
+    let digest = Sha256::digest(format!("{dataset}/{category}/{seed}"));
+    let mut rng = ChaCha8Rng::from_seed(digest.into());
+    paths.shuffle(&mut rng);
+    paths.truncate(shots);
+    Ok(paths)
+}
+
+/// Evaluates one category; `progress` is told of every image.
+///
+/// Images and masks that cannot be read are left out and named in the notes.
+///
+/// # Errors
+/// None so far; undefined metrics are notes.
+pub fn evaluate_category(
+    detector: &Detector,
+    category: &str,
+    samples: &[&Sample],
+    notes: &mut Notes,
+    mut progress: impl FnMut(),
+) -> CategoryReport {
+    let mut report = CategoryReport::default();
+    let (mut scores, mut labels) = (Vec::new(), Vec::new());
+    let mut pixels = PixelMetrics::new(Connectivity::Eight);
+    let mut masks_known = true;
+    for chunk in samples.chunks(BATCH) {
+        let mut read = Vec::new();
+        for sample in chunk {
+            progress();
+            match read_sample(sample, detector) {
+                Ok((image, mask)) => read.push((*sample, image, mask)),
+                Err(error) => notes.failed.push((sample.image.clone(), error.to_string())),
+            }
+        }
+        let images: Vec<Array3<f32>> = read.iter().map(|(_, image, _)| image.clone()).collect();
+        for ((sample, _, mask), prediction) in read.iter().zip(detector.detect(&images)) {
+            let anomalous = sample.defect.is_some();
+            *if anomalous { &mut report.anomalous } else { &mut report.normal } += 1;
+            scores.push(prediction.score);
+            labels.push(anomalous);
+            match mask {
+                None => masks_known = false,
+                Some(mask) => {
+                    if let Err(error) = pixels.add(prediction.map.view(), mask.view()) {
+                        notes.failed.push((sample.image.clone(), error.to_string()));
+                    }
+                }
+            }
+        }
+    }
+    let (scores, labels) = (Array1::from(scores), Array1::from(labels));
+    let mut note = |metric: &str, value: Result<f64, Undefined>| match value {
+        Ok(value) => Some(value),
+        Err(reason) => {
+            notes.undefined.insert(format!("{category}.{metric}"), reason.to_string());
+            None
+        }
+    };
+    let (s, l) = (scores.view(), labels.view());
+    report.image = ImageMetrics {
+        auroc: note("image.auroc", metrics::auroc(s, l)),
+        ap: note("image.ap", both_classes(&labels).and_then(|()| metrics::average_precision(s, l))),
+        f1_max: note(
+            "image.f1_max",
+            both_classes(&labels).and_then(|()| metrics::f1_max(s, l).map(|f| f.value)),
+        ),
+    };
+    if !masks_known {
+        notes.undefined.insert(format!("{category}.pixel"), "images without masks".into());
+        return report;
+    }
+    let found = pixels.finish(&[MAX_FPR]).expect("the limit is in (0, 1]");
+    report.pixel = PixelMetricsReport {
+        auroc: note("pixel.auroc", found.auroc),
+        ap: note("pixel.ap", found.average_precision),
+        f1_max: note("pixel.f1_max", found.f1_max.map(|f| f.value)),
+        aupro: note("pixel.aupro", found.aupro[0].clone()),
+        aupro_peer: note("pixel.aupro_peer", found.aupro_peer),
+    };
+    report
+}
+
+/// The plain mean over categories.
+pub fn mean(categories: &BTreeMap<String, CategoryReport>) -> Mean {
+    let of = |value: fn(&CategoryReport) -> Option<f64>| {
+        let values: Vec<f64> = categories.values().filter_map(value).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    Mean {
+        image: ImageMetrics {
+            auroc: of(|c| c.image.auroc),
+            ap: of(|c| c.image.ap),
+            f1_max: of(|c| c.image.f1_max),
+        },
+        pixel: PixelMetricsReport {
+            auroc: of(|c| c.pixel.auroc),
+            ap: of(|c| c.pixel.ap),
+            f1_max: of(|c| c.pixel.f1_max),
+            aupro: of(|c| c.pixel.aupro),
+            aupro_peer: of(|c| c.pixel.aupro_peer),
+        },
+    }
+}
+
+/// With one class only, AP and F1 are numbers that say nothing: they count as undefined, too.
+fn both_classes(labels: &Array1<bool>) -> Result<(), Undefined> {
+    match (labels.iter().any(|l| *l), labels.iter().any(|l| !*l)) {
+        (true, false) => Err(Undefined::OnlyAnomalous),
+        (false, true) => Err(Undefined::OnlyNormal),
+        (false, false) => Err(Undefined::Empty),
+        (true, true) => Ok(()),
+    }
+}
+
+type Read = (Array3<f32>, Option<Array2<bool>>);
+
+/// The preprocessed image and its mask at the model's size; no mask where an anomalous image
+/// has none.
+fn read_sample(sample: &Sample, detector: &Detector) -> Result<Read, Error> {
+    let (limits, p) = (Limits::default(), detector.preprocess());
+    let image = read_image(&sample.image, &limits)?;
+    let mask = match &sample.defect {
+        None => Some(Array2::default((p.height, p.width))),
+        Some(defect) => match &defect.mask {
+            None => None,
+            Some(path) => {
+                let mask = read_mask(path, &limits)?;
+                if mask.dim() != (image.height() as usize, image.width() as usize) {
+                    let (h, w) = mask.dim();
+                    let reason = format!(
+                        "the mask is {w}x{h}, its image {}x{}",
+                        image.width(),
+                        image.height()
+                    );
+                    return Err(Error::invalid(path, reason));
+                }
+                Some(resize_mask(mask.view(), p))
+            }
+        },
+    };
+    Ok((preprocess(&image, p), mask))
+}

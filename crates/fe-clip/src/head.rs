@@ -1,0 +1,93 @@
+//! The trained part: adapters after every stage and the patch projection.
+
+use adapters::{ConvAdapter, Ffe, FfeConfig, Lfs, LfsConfig};
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+
+use crate::run::ModelConfig;
+
+/// All that training changes. The backbone is not in here, so the optimizer never sees it.
+#[derive(Module, Debug)]
+pub struct Head {
+    /// One set of adapters a stage, in order.
+    pub stages: Vec<StageAdapters>,
+    /// Projections of patch tokens into the embedding: one that all stages share, or one each.
+    pub patch_projection: Vec<Linear>,
+}
+
+/// The adapters of one stage.
+#[derive(Module, Debug)]
+pub struct StageAdapters {
+    /// Frequency feature extraction.
+    pub ffe: Option<Ffe>,
+    /// Local frequency statistics.
+    pub lfs: Option<Lfs>,
+    /// The Conv adapter.
+    pub conv: Option<ConvAdapter>,
+    lambda: f64,
+}
+
+impl Head {
+    /// A randomly initialised head for tokens of `width` channels.
+    pub fn new(
+        config: &ModelConfig,
+        stages: usize,
+        width: usize,
+        embed_dim: usize,
+        device: &Device,
+    ) -> Self {
+        let transform = Some(config.transform);
+        let stage = |_| StageAdapters {
+            ffe: config
+                .ffe
+                .on()
+                .map(|c| Ffe::new(&FfeConfig { transform, ..c.clone() }, width, device)),
+            lfs: config
+                .lfs
+                .on()
+                .map(|c| Lfs::new(&LfsConfig { transform, ..c.clone() }, width, device)),
+            conv: config.conv_adapter.as_ref().map(|c| ConvAdapter::new(c.kernel, width, device)),
+            lambda: config.lambda,
+        };
+        let projections = if config.shared_projection { 1 } else { stages };
+        Self {
+            stages: (0..stages).map(stage).collect(),
+            patch_projection: (0..projections)
+                .map(|_| LinearConfig::new(width, embed_dim).init(device))
+                .collect(),
+        }
+    }
+
+    /// Projects the patch tokens of a stage, counted from 0.
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, patches, width]`
+    /// - output: `[batch, patches, embed_dim]`
+    pub fn project(&self, stage: usize, tokens: Tensor<3>) -> Tensor<3> {
+        self.patch_projection[stage.min(self.patch_projection.len() - 1)].forward(tokens)
+    }
+}
+
+impl StageAdapters {
+    /// Eq. 2: `lambda * (FFE + LFS) + (1 - lambda) * tokens`, with the branches that there are.
+    /// Without any branch the tokens stay as they are.
+    ///
+    /// # Shapes
+    /// - tokens, output: `[batch, height, width, channels]`
+    pub fn forward(&self, tokens: Tensor<4>) -> Tensor<4> {
+        match self.added(tokens.clone()) {
+            Some(added) => added * self.lambda + tokens * (1.0 - self.lambda),
+            None => tokens,
+        }
+    }
+
+    fn added(&self, tokens: Tensor<4>) -> Option<Tensor<4>> {
+        let branches = [
+            self.ffe.as_ref().map(|ffe| ffe.forward(tokens.clone())),
+            self.lfs.as_ref().map(|lfs| lfs.forward(tokens.clone())),
+            self.conv.as_ref().map(|conv| conv.forward(tokens)),
+        ];
+        branches.into_iter().flatten().reduce(|a, b| a + b)
+    }
+}

@@ -1,0 +1,71 @@
+//! The memory bank of the few-normal-shot setting.
+
+use burn::tensor::Tensor;
+
+use crate::tensors::normalize;
+
+/// Unit tokens of normal images, a list a stage.
+///
+/// Source: FE-CLIP, section 4.6; AnomalyGPT for the bank itself.
+pub struct MemoryBank {
+    /// Remembered tokens of each stage, `[tokens, channels]`.
+    stages: Vec<Option<Tensor<2>>>,
+}
+
+/// Rows of the similarity matrix that are held at once.
+const CHUNK: usize = 1024;
+
+impl MemoryBank {
+    /// An empty bank for so many stages.
+    pub fn new(stages: usize) -> Self {
+        Self { stages: vec![None; stages] }
+    }
+
+    /// Adds the tokens of one or more normal images, one tensor
+    /// `[batch, height, width, channels]` a stage.
+    ///
+    /// # Panics
+    /// If the number of stages differs.
+    pub fn add(&mut self, stages: &[Tensor<4>]) {
+        assert_eq!(stages.len(), self.stages.len(), "memory bank: expected one tensor a stage");
+        for (bank, tokens) in self.stages.iter_mut().zip(stages) {
+            let tokens = rows(tokens.clone());
+            *bank = Some(match bank.take() {
+                Some(bank) => Tensor::cat(vec![bank, tokens], 0),
+                None => tokens,
+            });
+        }
+    }
+
+    /// Mean over the stages of 1 - cosine to the nearest remembered token, in [0, 2].
+    ///
+    /// # Shapes
+    /// - stages: `[batch, height, width, channels]` each
+    /// - output: `[batch, height, width]`
+    ///
+    /// # Panics
+    /// If the bank is empty or the number of stages differs.
+    pub fn distance(&self, stages: &[Tensor<4>]) -> Tensor<3> {
+        assert_eq!(stages.len(), self.stages.len(), "memory bank: expected one tensor a stage");
+        let [b, h, w, _] = stages[0].dims();
+        let per_stage = self.stages.iter().zip(stages).map(|(bank, tokens)| {
+            let bank = bank.clone().expect("memory bank: expected a remembered image").transpose();
+            let query = rows(tokens.clone());
+            let n = query.dims()[0];
+            let nearest = (0..n).step_by(CHUNK).map(|start| {
+                let part = query.clone().narrow(0, start, CHUNK.min(n - start));
+                part.matmul(bank.clone()).max_dim(1)
+            });
+            Tensor::cat(nearest.collect(), 0) // [b * h * w, 1]
+        });
+        let sum = per_stage.reduce(|a, b| a + b).expect("a model has at least one stage");
+        let similarity = sum / self.stages.len() as f64;
+        // Rounding may put a token's similarity to itself a little above 1.
+        (similarity.neg() + 1.0).clamp_min(0.0).reshape([b, h, w])
+    }
+}
+
+fn rows(tokens: Tensor<4>) -> Tensor<2> {
+    let [b, h, w, d] = tokens.dims();
+    normalize(tokens.reshape([b * h * w, d]))
+}

@@ -1,0 +1,193 @@
+//! The assembled model.
+
+use burn::module::Param;
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Tensor};
+use clip_vit::{Clip, Tokenizer, VisionTower};
+
+use crate::Error;
+use crate::head::Head;
+use crate::run::{Aggregate, ModelConfig, ProjectionInit, Prompts, Temperature};
+use crate::tensors::normalize;
+
+/// FE-CLIP: a frozen image tower, a trained head, and the two text embeddings.
+///
+/// It is deliberately no Burn module: optimizers and checkpoints only ever see the head.
+pub struct FeClip {
+    /// The trained part.
+    pub head: Head,
+    vision: VisionTower,
+    /// Anomalous minus normal text embedding, `[embed_dim, 1]`.
+    axis: Tensor<2>,
+    config: ModelConfig,
+    stage_ends: Vec<usize>,
+    temperature: f64,
+}
+
+/// What the stages say about a batch, before the temperature.
+pub struct Stages {
+    /// Difference of cosine similarities, anomalous minus normal, of the class token:
+    /// `[batch, stages]`, in [-2, 2].
+    pub image: Tensor<2>,
+    /// The same of every patch: `[batch, stages, height, width]`.
+    pub pixel: Tensor<4>,
+    /// Adapted tokens of each stage, `[batch, height, width, channels]`.
+    pub tokens: Vec<Tensor<4>>,
+}
+
+impl FeClip {
+    /// Assembles the model from a backbone; `head` is made by [`FeClip::new_head`] or read from
+    /// a checkpoint.
+    ///
+    /// # Errors
+    /// If the settings do not fit the backbone.
+    pub fn new(
+        clip: &Clip,
+        config: &ModelConfig,
+        prompts: &Prompts,
+        head: Head,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let stage_ends = stage_ends(config, clip)?;
+        let text = embed_prompts(clip, prompts, device); // [2, e]
+        let axis = (text.clone().narrow(0, 1, 1) - text.narrow(0, 0, 1)).transpose();
+        let temperature = match config.temperature {
+            Temperature::Value(value) => value,
+            Temperature::Word(_) => f64::from((-clip.logit_scale.val()).exp().into_scalar::<f32>()),
+        };
+        let vision = clip.vision.clone();
+        Ok(Self { head, vision, axis, config: config.clone(), stage_ends, temperature })
+    }
+
+    /// A randomly initialised head for a backbone.
+    ///
+    /// # Errors
+    /// If the settings do not fit the backbone.
+    pub fn new_head(clip: &Clip, config: &ModelConfig, device: &Device) -> Result<Head, Error> {
+        let stages = stage_ends(config, clip)?.len();
+        let own = clip.vision.projection.weight.val();
+        let [width, embed_dim] = own.dims();
+        let mut head = Head::new(config, stages, width, embed_dim, device);
+        if config.projection_init == ProjectionInit::Clip {
+            for projection in &mut head.patch_projection {
+                let zero = Tensor::zeros([embed_dim], device);
+                projection.weight = Param::from_tensor(own.clone());
+                projection.bias = Some(Param::from_tensor(zero));
+            }
+        }
+        Ok(head)
+    }
+
+    /// Settings that the model was made with.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Temperature in use.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// The part of the forward pass that no adapter can change: all layers of the first stage.
+    ///
+    /// # Shapes
+    /// - images: `[batch, 3, size, size]`
+    /// - output: `[batch, 1 + patches, channels]`
+    pub fn prefix(&self, images: Tensor<4>) -> Tensor<3> {
+        self.layers(0, self.vision.embed(images))
+    }
+
+    /// The rest, from the output of [`FeClip::prefix`].
+    ///
+    /// # Shapes
+    /// - tokens: `[batch, 1 + patches, channels]`; the patches form a square
+    ///
+    /// # Panics
+    /// If the number of patches is not a square.
+    pub fn stages(&self, prefix: Tensor<3>) -> Stages {
+        let [b, n, d] = prefix.dims();
+        let side = (n - 1).isqrt();
+        assert!(side * side == n - 1, "stages: expected a square grid, got {} patches", n - 1);
+        let mut x = prefix;
+        let (mut image, mut pixel, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+        for (stage, adapters) in self.head.stages.iter().enumerate() {
+            if stage > 0 {
+                x = self.layers(stage, x);
+            }
+            let class = x.clone().narrow(1, 0, 1); // [b, 1, d]
+            let patches = x.narrow(1, 1, n - 1).reshape([b, side, side, d]);
+            let adapted = adapters.forward(patches);
+            image.push(self.class_margin(class.clone())); // [b, 1]
+            let flat = adapted.clone().reshape([b, n - 1, d]);
+            pixel.push(self.patch_margin(stage, flat.clone()).reshape([b, 1, side, side]));
+            tokens.push(adapted);
+            x = Tensor::cat(vec![class, flat], 1);
+        }
+        Stages { image: Tensor::cat(image, 1), pixel: Tensor::cat(pixel, 1), tokens }
+    }
+
+    /// Image scores of a batch, eq. 1 and 3: `[batch]`, in [0, 1].
+    pub fn image_score(&self, stages: &Stages) -> Tensor<1> {
+        self.aggregate(stages.image.clone(), 1).squeeze_dim(1)
+    }
+
+    /// Token-level anomaly maps, eq. 1 and 3: `[batch, height, width]`, in [0, 1].
+    pub fn patch_map(&self, stages: &Stages) -> Tensor<3> {
+        self.aggregate(stages.pixel.clone(), 1).squeeze_dim(1)
+    }
+
+    fn aggregate<const D: usize>(&self, margins: Tensor<D>, axis: usize) -> Tensor<D> {
+        let logits = margins / self.temperature;
+        match self.config.aggregate {
+            Aggregate::MeanProbability => sigmoid(logits).mean_dim(axis),
+            Aggregate::MeanLogit => sigmoid(logits.mean_dim(axis)),
+        }
+    }
+
+    fn layers(&self, stage: usize, tokens: Tensor<3>) -> Tensor<3> {
+        let first = if stage == 0 { 0 } else { self.stage_ends[stage - 1] };
+        let blocks = &self.vision.blocks[first..self.stage_ends[stage]];
+        blocks.iter().fold(tokens, |x, block| block.forward(x))
+    }
+
+    fn class_margin(&self, class: Tensor<3>) -> Tensor<2> {
+        let class =
+            if self.config.class_ln_post { self.vision.ln_post.forward(class) } else { class };
+        let embedding = normalize(self.vision.projection.forward(class)); // [b, 1, e]
+        embedding.matmul(self.axis.clone().unsqueeze()).squeeze_dim(2) // [b, 1]
+    }
+
+    fn patch_margin(&self, stage: usize, patches: Tensor<3>) -> Tensor<3> {
+        let patches =
+            if self.config.patch_ln_post { self.vision.ln_post.forward(patches) } else { patches };
+        let embedding = normalize(self.head.project(stage, patches)); // [b, n, e]
+        embedding.matmul(self.axis.clone().unsqueeze()) // [b, n, 1]
+    }
+}
+
+/// Unit text embeddings `[2, embed_dim]`, normal then anomalous; several prompts of a side are
+/// averaged after normalisation and normalised again.
+fn embed_prompts(clip: &Clip, prompts: &Prompts, device: &Device) -> Tensor<2> {
+    let tokenizer = Tokenizer::new();
+    let [context, _] = clip.text.positional_embedding.dims();
+    let side = |texts: &[String]| {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let embeddings = clip.text.forward(&tokenizer.tokenize(&texts, context), device);
+        normalize(normalize(embeddings).mean_dim(0))
+    };
+    Tensor::cat(vec![side(&prompts.normal), side(&prompts.anomalous)], 0)
+}
+
+fn stage_ends(config: &ModelConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
+    let depth = clip.vision.blocks.len();
+    match &config.stage_ends {
+        None if depth < 4 => Err(Error::Settings(format!(
+            "model.stage_ends: a backbone of {depth} layers has no four stages; name them"
+        ))),
+        None => Ok((1..=4).map(|n| depth * n / 4).collect()),
+        Some(ends) if ends.last().is_some_and(|last| *last > depth) => Err(Error::Settings(
+            format!("model.stage_ends: {ends:?} goes beyond the backbone's {depth} layers"),
+        )),
+        Some(ends) => Ok(ends.clone()),
+    }
+}

@@ -1,0 +1,283 @@
+//! Contrastive pre-training of a small CLIP on procedural images.
+//!
+//! Image and text tower learn together from what [`data::synthetic`] draws. Beside CLIP's
+//! contrast of images and captions there are three terms that captions alone would teach too
+//! slowly on a CPU, all of them still similarities between image and text embeddings:
+//! - *state*: class token against a pair of prompts, normal and damaged;
+//! - *dense state*: every patch token against the same pair, from the exact mask;
+//! - *region*: patch tokens against phrases such as "a scratch" or "leather".
+//!
+//! State terms are applied at the four stage ends, so that FE-CLIP's stage scores mean something
+//! on this backbone. Most steps see a window of the grid with the positions that belong to it,
+//! which costs a third of the whole grid.
+
+mod batch;
+mod init;
+mod objective;
+mod schedule;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::files::{read_to_string, replace_dir, write_atomic};
+
+pub use objective::Terms;
+
+/// Parts of a step that run side by side.
+const PARTS: usize = 2;
+
+/// Settings of a pre-training run; everything that changes its result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainConfig {
+    /// Seed of the weights, the scenes and the captions.
+    pub seed: u64,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Images of a step that sees a window of the grid; a step that sees the whole grid takes
+    /// as many images as cost about the same.
+    pub batch_size: usize,
+    /// Peak learning rate of AdamW; linear warm-up over 4 % of the steps, then cosine decay.
+    pub learning_rate: f64,
+    /// Steps between two saved states.
+    pub save_every: usize,
+}
+
+/// The architecture of `tiny`: a 240-pixel image tower with a 15 x 15 grid.
+pub fn tiny_config() -> ClipConfig {
+    let activation = Activation::Gelu;
+    ClipConfig {
+        vision: VisionConfig {
+            width: 128,
+            layers: 8,
+            heads: 2,
+            mlp_width: 512,
+            patch_size: 16,
+            image_size: 240,
+            activation,
+        },
+        text: TextConfig {
+            width: 64,
+            layers: 4,
+            heads: 1,
+            mlp_width: 256,
+            vocabulary: 49408,
+            context_length: 77,
+            activation,
+        },
+        embed_dim: 128,
+    }
+}
+
+/// What one step reports.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepReport {
+    /// Number of the step, from 1.
+    pub step: usize,
+    /// Loss terms.
+    #[serde(flatten)]
+    pub terms: Terms,
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Wall time of the step in seconds.
+    pub seconds: f64,
+}
+
+/// Trains a CLIP of the architecture [`tiny_config`] and returns it.
+///
+/// The state is saved under `out/state` every `save_every` steps; with `resume` a run goes on
+/// from there. Every step is appended to `out/pretrain.jsonl` and given to `report`.
+///
+/// # Errors
+/// If the state cannot be read or written, belongs to another configuration, or the loss is not
+/// finite.
+pub fn pretrain(
+    config: &PretrainConfig,
+    out: &Path,
+    resume: bool,
+    device: &Device,
+    mut report: impl FnMut(&StepReport),
+) -> Result<Clip, Error> {
+    fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
+    let device = device.clone().autodiff();
+    device.seed(config.seed);
+    let tokenizer = Tokenizer::new();
+    let first_batch = batch::draw(config, 0, 0);
+    let mut student = Student::new(&first_batch, config.seed, &device);
+    let mut optimizer =
+        AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-6).with_weight_decay(0.05).init();
+    let mut first = 0;
+    if resume && let Some(state) = State::open(out, config)? {
+        student = state.load_model(student)?;
+        optimizer = state.load_optimizer(optimizer)?;
+        first = state.step;
+    }
+    let log_path = out.join("pretrain.jsonl");
+    let mut log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(|e| Error::io(&log_path, e))?;
+
+    // One thread draws ahead of the optimizer; a step's batch depends on seed and step alone.
+    let (sender, batches) = mpsc::sync_channel::<Vec<batch::Batch>>(3);
+    let drawing = config.clone();
+    std::thread::spawn(move || {
+        for step in first..drawing.steps {
+            let parts = (0..PARTS).map(|part| batch::draw(&drawing, step, part)).collect();
+            if sender.send(parts).is_err() {
+                return; // the training side stopped
+            }
+        }
+    });
+    for step in first..config.steps {
+        let start = Instant::now();
+        let parts = batches.recv().expect("the drawing thread sends one batch a step");
+        let learning_rate = schedule::learning_rate(config, step);
+        let (gradients, terms) = backward(&student, &tokenizer, &parts, &device);
+        if !terms.total.is_finite() {
+            return Err(Error::NotFinite { step: step + 1, what: format!("{terms:?}") });
+        }
+        student = optimizer.step(learning_rate, student, gradients);
+        let line = StepReport {
+            step: step + 1,
+            terms,
+            learning_rate,
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        let text = serde_json::to_string(&line).expect("numbers serialise");
+        writeln!(log, "{text}").map_err(|e| Error::io(&log_path, e))?;
+        report(&line);
+        if (step + 1) % config.save_every == 0 || step + 1 == config.steps {
+            State::save(out, config, step + 1, &student, &optimizer)?;
+        }
+    }
+    Ok(student.clip.valid())
+}
+
+/// Gradients and loss of a step, the mean over its parts. The parts run side by side, since
+/// most operations of a small model use one thread; they are summed in a fixed order.
+fn backward(
+    student: &Student,
+    tokenizer: &Tokenizer,
+    parts: &[batch::Batch],
+    device: &Device,
+) -> (GradientsParams, Terms) {
+    let results: Vec<(GradientsParams, Terms)> = std::thread::scope(|scope| {
+        let run = |part| {
+            // Leaves of its own: graphs that share leaves cannot be walked at the same time.
+            let student = student.valid().train();
+            scope.spawn(move || {
+                let (loss, terms) = objective::loss(&student, tokenizer, part, device);
+                let loss = loss.div_scalar(PARTS as f64);
+                (GradientsParams::from_grads(loss.backward(), &student), terms)
+            })
+        };
+        let running: Vec<_> = parts.iter().map(run).collect();
+        running
+            .into_iter()
+            .map(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    });
+    let mut sum = GradientsAccumulator::new();
+    let mut terms = Terms::default();
+    for (gradients, part) in results {
+        sum.accumulate(student, gradients);
+        terms.add(&part, 1.0 / PARTS as f64);
+    }
+    (sum.grads(), terms)
+}
+
+/// What is trained: the CLIP, and linear probes that are thrown away afterwards. A probe a
+/// stage reads "damaged" straight off the tokens; its gradient is strong from the first step,
+/// when two prompts still mean the same to the text tower.
+#[derive(Module, Debug)]
+struct Student {
+    clip: Clip,
+    probes: Vec<Linear>,
+}
+
+impl Student {
+    fn new(batch: &batch::Batch, seed: u64, device: &Device) -> Self {
+        let config = tiny_config();
+        let clip = init::attention(Clip::new(&config, device), seed, device);
+        let clip = init::patch_embedding(clip, batch, device);
+        let probe = |_| LinearConfig::new(config.vision.width, 1).init(device);
+        Self { clip, probes: (0..4).map(probe).collect() }
+    }
+}
+
+/// A saved state: the model, the optimizer and where they stand.
+struct State {
+    dir: PathBuf,
+    step: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateHeader {
+    step: usize,
+    config: PretrainConfig,
+}
+
+impl State {
+    fn open(out: &Path, config: &PretrainConfig) -> Result<Option<Self>, Error> {
+        let dir = out.join("state");
+        let header = dir.join("header.json");
+        if !header.exists() {
+            return Ok(None);
+        }
+        let header: StateHeader = serde_json::from_str(&read_to_string(&header)?)
+            .map_err(|e| Error::invalid(&header, e))?;
+        // A longer run may go on from a shorter one's state; nothing else may differ.
+        let same =
+            PretrainConfig { steps: config.steps, save_every: config.save_every, ..header.config };
+        if same != *config {
+            return Err(Error::OtherRun { path: dir });
+        }
+        Ok(Some(Self { dir, step: header.step }))
+    }
+
+    fn load_model(&self, student: Student) -> Result<Student, Error> {
+        let path = self.dir.join("model.bpk");
+        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
+        student.try_load_record(record).map_err(|e| Error::invalid(&path, e))
+    }
+
+    fn load_optimizer(&self, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer, Error> {
+        let path = self.dir.join("optimizer.bpk");
+        optimizer.load(&path).map_err(|e| Error::invalid(&path, e))
+    }
+
+    fn save(
+        out: &Path,
+        config: &PretrainConfig,
+        step: usize,
+        student: &Student,
+        optimizer: &ModuleOptimizer,
+    ) -> Result<(), Error> {
+        replace_dir(&out.join("state"), |dir| {
+            let path = dir.join("model.bpk");
+            student.clone().into_record().save(&path).map_err(|e| Error::invalid(&path, e))?;
+            let path = dir.join("optimizer.bpk");
+            optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
+            let header = StateHeader { step, config: config.clone() };
+            let text = serde_json::to_string_pretty(&header).expect("numbers serialise");
+            write_atomic(&dir.join("header.json"), text.as_bytes())
+        })
+    }
+}

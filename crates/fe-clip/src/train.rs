@@ -1,0 +1,279 @@
+//! Training: only the head learns, and what lies before the first adapter is computed once.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::store::ModuleRecord;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
+use crate::head::Head;
+use crate::loss::{LossTerms, loss};
+use crate::model::FeClip;
+use crate::prefix::Prefixes;
+use crate::run::RunConfig;
+
+/// Optimizer steps between two saved states; the end of an epoch saves too.
+const SAVE_EVERY: usize = 50;
+
+/// One line of `train.jsonl`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Number of the optimizer step, from 1.
+    pub step: usize,
+    /// Number of the epoch, from 1.
+    pub epoch: usize,
+    /// Loss terms, means over the batch.
+    #[serde(flatten)]
+    pub terms: LossTerms,
+    /// Wall time of the step.
+    pub seconds: f64,
+}
+
+/// Where a run keeps its files and how it is told to stop.
+pub struct TrainingRun<'a> {
+    /// Settings.
+    pub config: &'a RunConfig,
+    /// Folder of `train.jsonl` and `state/`.
+    pub out: &'a Path,
+    /// Go on from the saved state, if there is one.
+    pub resume: bool,
+    /// Set from outside: finish the step, save and stop.
+    pub stop: &'a AtomicBool,
+}
+
+impl TrainingRun<'_> {
+    /// Optimizer steps of the whole run.
+    pub fn steps(&self, images: usize) -> usize {
+        let train = &self.config.train;
+        let all = train.epochs * images.div_ceil(train.batch_size);
+        train.max_steps.map_or(all, |max| all.min(max))
+    }
+
+    /// Trains the head of a model on prepared images and returns it, on the plain device.
+    ///
+    /// Adam without weight decay at a constant rate; batches are chunks of a permutation that
+    /// depends on seed and epoch alone, the last one of an epoch may be smaller.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written, the saved state belongs to other settings, the loss
+    /// is not finite, or the run was stopped ([`Error::Interrupted`]).
+    pub fn train(
+        &self,
+        model: &mut FeClip,
+        prefixes: &Prefixes,
+        device: &Device,
+        mut report: impl FnMut(&StepReport),
+    ) -> Result<Head, Error> {
+        let train = &self.config.train;
+        let device = device.clone().autodiff();
+        let mut learner = Learner::new(model.head.clone().fork(&device).train());
+        let mut done = 0;
+        if self.resume {
+            done = learner.load(self.out, self.config)?;
+        }
+        let mut log = self.open_log(done)?;
+        let log_path = self.out.join("train.jsonl");
+        let total = self.steps(prefixes.len());
+        let per_epoch = prefixes.len().div_ceil(train.batch_size);
+        while done < total {
+            let epoch = done / per_epoch;
+            let order = permutation(train.seed, epoch, prefixes.len());
+            for chunk in order.chunks(train.batch_size).skip(done % per_epoch) {
+                let start = Instant::now();
+                let terms = learner.step(model, prefixes, chunk, train, &device)?;
+                done += 1;
+                if !terms.loss.is_finite() {
+                    let files: Vec<String> =
+                        chunk.iter().map(|&i| prefixes.name(i).display().to_string()).collect();
+                    let what = format!("{terms:?}, images {}", files.join(", "));
+                    return Err(Error::NotFinite { step: done, what });
+                }
+                let seconds = start.elapsed().as_secs_f64();
+                let line = StepReport { step: done, epoch: epoch + 1, terms, seconds };
+                let text = serde_json::to_string(&line).expect("numbers serialise");
+                writeln!(log, "{text}").map_err(|e| Error::io(&log_path, e))?;
+                report(&line);
+                let stopped = self.stop.load(Ordering::Relaxed);
+                if stopped || done % SAVE_EVERY == 0 || done % per_epoch == 0 || done == total {
+                    learner.save(self.out, self.config, done)?;
+                }
+                if stopped && done < total {
+                    return Err(Error::Interrupted { step: done });
+                }
+                if done == total {
+                    break;
+                }
+            }
+        }
+        Ok(learner.head.valid())
+    }
+
+    /// Opens `train.jsonl`, without the lines of steps that the state does not know.
+    fn open_log(&self, done: usize) -> Result<fs::File, Error> {
+        let path = self.out.join("train.jsonl");
+        let mut kept = String::new();
+        if done > 0 && path.exists() {
+            for line in read_to_string(&path)?.lines() {
+                let known = serde_json::from_str::<StepReport>(line).is_ok_and(|l| l.step <= done);
+                if known {
+                    kept.push_str(line);
+                    kept.push('\n');
+                }
+            }
+        }
+        write_atomic(&path, kept.as_bytes())?;
+        fs::OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))
+    }
+}
+
+fn permutation(seed: u64, epoch: usize, n: usize) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(1 + epoch as u64);
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(&mut rng);
+    order
+}
+
+/// The head under training with its optimizers.
+struct Learner {
+    head: Head,
+    adapters: ModuleOptimizer,
+    projection: ModuleOptimizer,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateHeader {
+    step: usize,
+    config: RunConfig,
+}
+
+impl Learner {
+    fn new(head: Head) -> Self {
+        // PyTorch's epsilon; Burn's default is larger.
+        let adam = || AdamConfig::new().with_epsilon(1e-8).init();
+        Self { head, adapters: adam(), projection: adam() }
+    }
+
+    fn step(
+        &mut self,
+        model: &mut FeClip,
+        prefixes: &Prefixes,
+        chunk: &[usize],
+        train: &crate::run::TrainConfig,
+        device: &Device,
+    ) -> Result<LossTerms, Error> {
+        let micro = train.micro_batch_size.unwrap_or(train.batch_size);
+        let mut adapters = GradientsAccumulator::new();
+        let mut projection = GradientsAccumulator::new();
+        let mut terms = LossTerms::default();
+        model.head = self.head.clone();
+        for part in chunk.chunks(micro) {
+            let share = part.len() as f64 / chunk.len() as f64;
+            let batch = prefixes.batch(part)?;
+            let data =
+                TensorData::new(batch.tokens, [part.len(), prefixes.tokens(), prefixes.width()]);
+            let stages = model.stages(Tensor::<3>::from_data(data, device));
+            let temperature = model.temperature();
+            let (total, part_terms) =
+                loss(&stages, temperature, &batch.anomalous, &batch.masks, prefixes.size());
+            let mut gradients = (total * share).backward();
+            let head = &self.head;
+            adapters.accumulate(
+                &head.stages,
+                GradientsParams::from_module(&mut gradients, &head.stages),
+            );
+            projection.accumulate(
+                &head.patch_projection,
+                GradientsParams::from_module(&mut gradients, &head.patch_projection),
+            );
+            terms = terms.plus(part_terms, share);
+        }
+        if terms.loss.is_finite() {
+            let head = self.head.clone();
+            self.head = Head {
+                stages: self.adapters.step(train.learning_rate, head.stages, adapters.grads()),
+                patch_projection: self.projection.step(
+                    train.projection_learning_rate,
+                    head.patch_projection,
+                    projection.grads(),
+                ),
+            };
+        }
+        Ok(terms)
+    }
+
+    fn save(&self, out: &Path, config: &RunConfig, step: usize) -> Result<(), Error> {
+        replace_dir(&out.join("state"), |dir| {
+            let path = dir.join("head.bpk");
+            self.head.clone().into_record().save(&path).map_err(|e| Error::invalid(&path, e))?;
+            for (name, optimizer) in
+                [("adapters", &self.adapters), ("projection", &self.projection)]
+            {
+                let path = optimizer_path(dir, name);
+                optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
+            }
+            let header = StateHeader { step, config: config.clone() };
+            let text = serde_json::to_string_pretty(&header).expect("settings serialise");
+            write_atomic(&dir.join("header.json"), text.as_bytes())
+        })
+    }
+
+    /// Loads the saved state, if there is one, and returns how many steps it has seen.
+    fn load(&mut self, out: &Path, config: &RunConfig) -> Result<usize, Error> {
+        let dir = out.join("state");
+        settle_dir(&dir)?;
+        let path = dir.join("header.json");
+        if !path.exists() {
+            return Ok(0);
+        }
+        let header: StateHeader =
+            serde_json::from_str(&read_to_string(&path)?).map_err(|e| Error::invalid(&path, e))?;
+        let same = |c: &RunConfig| (c.model.clone(), c.prompts.clone(), trained_by(c));
+        if same(&header.config) != same(config) {
+            return Err(Error::OtherRun { path: dir });
+        }
+        let path = dir.join("head.bpk");
+        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
+        self.head =
+            self.head.clone().try_load_record(record).map_err(|e| Error::invalid(&path, e))?;
+        for (name, optimizer) in
+            [("adapters", &mut self.adapters), ("projection", &mut self.projection)]
+        {
+            let path = optimizer_path(&dir, name);
+            *optimizer = optimizer.clone().load(&path).map_err(|e| Error::invalid(&path, e))?;
+        }
+        Ok(header.step)
+    }
+}
+
+fn optimizer_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.optimizer.bpk"))
+}
+
+/// Training settings without what may change between a run and its continuation: how long it
+/// goes on.
+fn trained_by(config: &RunConfig) -> crate::run::TrainConfig {
+    crate::run::TrainConfig { epochs: 0, max_steps: None, ..config.train.clone() }
+}
+
+impl LossTerms {
+    fn plus(self, other: Self, share: f64) -> Self {
+        Self {
+            loss: self.loss + share * other.loss,
+            loss_cls: self.loss_cls + share * other.loss_cls,
+            loss_focal: self.loss_focal + share * other.loss_focal,
+            loss_dice: self.loss_dice + share * other.loss_dice,
+        }
+    }
+}

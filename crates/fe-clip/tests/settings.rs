@@ -1,0 +1,90 @@
+//! `run.toml`: defaults, both spellings of a switch, and mistakes that must not pass.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use fe_clip::{Error, RunConfig, Switch};
+
+fn read(text: &str) -> Result<RunConfig, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.toml");
+    fs::write(&path, text).unwrap();
+    RunConfig::read(&path)
+}
+
+#[test]
+fn the_contract_s_example_is_read() {
+    let run = read(
+        r#"
+        [model]
+        backbone = "vit-l-14-336"
+        image_size = 518
+        resize = "squash"
+        stage_ends = [6, 12, 18, 24]
+        lambda = 0.1
+        temperature = "clip"
+        transform = "dct"
+        patch_ln_post = true
+        shared_projection = true
+        class_ln_post = true
+        aggregate = "mean_probability"
+        smoothing_sigma = 4.0
+        [model.ffe]
+        window = 3
+        [model.lfs]
+        window = 3
+        statistic = "signed_mean"
+        kernel = 3
+        [prompts]
+        normal = ["A photo of a normal object"]
+        anomalous = ["A photo of a damaged object"]
+        [train]
+        datasets = [{ name = "mvtec-ad", root = "mvtec", split = "test" }]
+        epochs = 9
+        batch_size = 16
+        learning_rate = 5e-4
+        projection_learning_rate = 5e-6
+        seed = 0
+        [eval]
+        datasets = [{ name = "visa", root = "/data/visa" }]
+        shots = 4
+        shot_seed = 1
+        "#,
+    )
+    .unwrap();
+    assert!(run.train.datasets[0].root.is_absolute(), "relative to the file");
+    assert_eq!(run.eval.datasets[0].root.to_str(), Some("/data/visa"));
+    assert_eq!(run.eval.shots, 4);
+}
+
+#[test]
+fn nothing_said_means_the_defaults_and_settings_survive_toml() {
+    let run = read("").unwrap();
+    assert_eq!(run, RunConfig::default());
+    assert_eq!((run.train.epochs, run.train.batch_size), (9, 16));
+    assert_eq!(read(&run.to_toml()).unwrap(), run);
+    let off = read("[model]\nffe = false\nlfs = true\n").unwrap();
+    assert_eq!(off.model.ffe, Switch::Off);
+    assert_eq!(off.model.lfs, run.model.lfs);
+    assert_eq!(read(&off.to_toml()).unwrap(), off);
+}
+
+#[test]
+fn mistakes_are_named_with_the_file() {
+    for (text, expected) in [
+        ("[model]\nlamda = 0.1\n", "lamda"),
+        ("[model]\nlambda = 1.5\n", "model.lambda"),
+        ("[model]\ntemperature = 0\n", "model.temperature"),
+        ("[model]\ntemperature = \"hot\"\n", "clip"),
+        ("[model.lfs]\nkernel = 2\n", "kernels of 1 or 3"),
+        ("[model.ffe]\nwindow = 0\n", "windows"),
+        ("[model]\nstage_ends = [6, 6]\n", "stage_ends"),
+        ("[prompts]\nnormal = []\n", "prompts"),
+        ("[train]\nbatch_size = 0\n", "batch"),
+        ("[train]\nlearning_rate = -1.0\n", "train.learning_rate"),
+    ] {
+        let message = read(text).unwrap_err().to_string();
+        assert!(message.contains(expected), "{text:?} gave {message:?}");
+        assert!(message.contains("run.toml"), "{message}");
+    }
+}

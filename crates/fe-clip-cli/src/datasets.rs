@@ -9,7 +9,7 @@ use serde_json::json;
 
 /// List the published data sets, their licences and which of them are present.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder that holds one folder a data set, by name
     #[arg(long, default_value = "datasets")]
     root: PathBuf,
@@ -25,7 +25,7 @@ enum Format {
 }
 
 /// Prints the list.
-pub fn run(args: &Args) -> Result<bool> {
+pub(crate) fn run(args: &Args) -> Result<bool> {
     let terminal = std::io::stdout().is_terminal();
     match args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl }) {
         Format::Table => table(&args.root),

@@ -2,8 +2,18 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod datasets;
+mod detect;
+mod embed;
+mod eval;
+mod inputs;
 mod metrics;
+mod model;
+mod npy;
+mod output;
+mod overlay;
 mod scan;
+mod synth;
+mod train;
 
 use clap::{Parser, Subcommand};
 
@@ -17,18 +27,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Detect(detect::Args),
+    Train(train::Args),
+    Eval(eval::Args),
+    Embed(embed::Args),
     Metrics(metrics::Args),
     Scan(scan::Args),
     Datasets(datasets::Args),
+    Synth(synth::Args),
 }
 
 /// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done.
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let done: anyhow::Result<bool> = match cli.command {
+    let done = match cli.command {
+        Command::Detect(args) => detect::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Embed(args) => embed::run(args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Datasets(args) => datasets::run(&args),
+        Command::Synth(args) => synth::run(args),
     };
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,

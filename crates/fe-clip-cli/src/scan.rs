@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// Count a data set's images and masks and find what is wrong with them.
 #[derive(clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// mvtec-ad, visa, mpdd, btad, dagm, dtd-synthetic, cvc-clinicdb, kvasir, brain-mri, br35h, folder or meta-json
     #[arg(long)]
     dataset: Layout,
@@ -27,7 +27,7 @@ struct Report<'a> {
 }
 
 /// Prints the report; done well if there is no problem.
-pub fn run(args: &Args) -> Result<bool> {
+pub(crate) fn run(args: &Args) -> Result<bool> {
     let scan = data::scan(args.dataset, &args.root)?;
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} images, {eta} left")
         .expect("a valid template");

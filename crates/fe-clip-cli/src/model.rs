@@ -1,0 +1,100 @@
+//! Flags that choose a model, and the model they choose.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use burn::tensor::Device;
+use clap::Args;
+use fe_clip::{Backbone, Checkpoint, Detector, RunConfig};
+
+/// Flags of every command that runs the model.
+#[derive(Args)]
+pub(crate) struct ModelArgs {
+    /// Backbone: `tiny`, a folder or file with CLIP weights, or a hub id. Default: what the
+    /// settings say, else `tiny`.
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// Adapters trained by `fe-clip train`. Default: those that belong to `tiny`.
+    #[arg(long, value_name = "FILE")]
+    adapters: Option<PathBuf>,
+    /// Settings. Default: those that the adapters were trained with.
+    #[arg(long, value_name = "RUN.TOML")]
+    config: Option<PathBuf>,
+    /// Activation of a backbone read from a single file.
+    #[arg(long, value_enum)]
+    activation: Option<Activation>,
+    /// Use adapters that were trained on another backbone.
+    #[arg(long)]
+    allow_backbone_mismatch: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Activation {
+    /// OpenAI's weights.
+    QuickGelu,
+    /// Most of open_clip's weights.
+    Gelu,
+}
+
+impl ModelArgs {
+    /// The settings file, if one was given.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Loads backbone and adapters and assembles the detector; also returns the settings used.
+    pub(crate) fn detector(&self, device: &Device) -> anyhow::Result<(Detector, RunConfig)> {
+        let from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
+        let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
+        let said = |run: &RunConfig| run.model.backbone.clone();
+        let name = self
+            .model
+            .clone()
+            .or_else(|| from_file.as_ref().map(said))
+            .or_else(|| given.as_ref()?.origin.config.as_ref().map(|c| c.backbone.clone()))
+            .unwrap_or_else(|| "tiny".into());
+        let backbone = Backbone::load(&name, self.activation.map(Into::into), device)?;
+        let checkpoint = match (given, &self.adapters) {
+            (Some(checkpoint), Some(path)) => {
+                if !self.allow_backbone_mismatch {
+                    backbone.check(&checkpoint, path)?;
+                }
+                checkpoint
+            }
+            _ => match backbone.adapters()? {
+                Some(own) => own,
+                None => bail!("{name} has no adapters of its own: name some with --adapters"),
+            },
+        };
+        let mut run = match from_file {
+            Some(run) => run,
+            None => {
+                let config =
+                    checkpoint.origin.config.clone().context(
+                        "the adapters do not say their settings: give them with --config",
+                    )?;
+                let prompts = checkpoint.origin.prompts.clone().unwrap_or_default();
+                RunConfig { model: config, prompts, ..RunConfig::default() }
+            }
+        };
+        run.model.backbone = name;
+        let head = checkpoint.head(&backbone.clip, &run.model, device)?;
+        let detector = Detector::new(backbone.clip, &run, head, device)?;
+        Ok((detector, run))
+    }
+}
+
+impl From<Activation> for fe_clip::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::QuickGelu => Self::QuickGelu,
+            Activation::Gelu => Self::Gelu,
+        }
+    }
+}
+
+/// The device that the model runs on.
+pub(crate) fn device() -> Device {
+    Device::flex()
+}

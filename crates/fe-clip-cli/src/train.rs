@@ -1,0 +1,126 @@
+//! `fe-clip train`: adapters from auxiliary data sets with masks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail};
+use data::{Layout, Sample};
+use fe_clip::files::write_atomic;
+use fe_clip::{
+    Backbone, Detector, FeClip, Origin, Precision, Prefixes, RunConfig, Source, TrainingRun, save,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::model::device;
+
+/// Train adapters on data sets with masks.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    fe-clip train --config run.toml --out runs/mvtec\n  \
+    fe-clip train --config run.toml --out runs/mvtec --resume")]
+pub(crate) struct Args {
+    /// Settings.
+    #[arg(long, value_name = "RUN.TOML")]
+    config: PathBuf,
+    /// Folder for adapters.safetensors, train.jsonl, state/ and the settings used.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Go on from the state saved in --out; starts afresh where there is none.
+    #[arg(long)]
+    resume: bool,
+    /// Write the adapters in half precision: half the size.
+    #[arg(long)]
+    half: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
+    let run = RunConfig::read(&args.config)?;
+    if run.train.datasets.is_empty() {
+        bail!("{}: train.datasets names no data set", args.config.display());
+    }
+    if !args.resume && args.out.join("state").exists() {
+        bail!(
+            "{} holds the state of a run: go on with --resume, or choose another --out",
+            args.out.display()
+        );
+    }
+    std::fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
+    let (samples, names) = samples_of(&run.train.datasets)?;
+    let device = device();
+    let backbone = Backbone::load(&run.model.backbone, None, &device)?;
+    let sha256 = backbone.sha256()?;
+    device.seed(run.train.seed);
+    let head = FeClip::new_head(&backbone.clip, &run.model, &device)?;
+    let detector = Detector::new(backbone.clip, &run, head, &device)?;
+    let preprocessing = detector.preprocess().clone();
+    let mut model = detector.into_model();
+
+    let style = |unit: &str| {
+        let template =
+            format!("{{bar:30}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left, {{msg}}");
+        ProgressStyle::with_template(&template).expect("the template is right")
+    };
+    let bar = ProgressBar::new(samples.len() as u64).with_style(style("images prepared"));
+    let prefixes = Prefixes::compute(&model, &samples, &preprocessing, &device, |done| {
+        bar.set_position(done as u64);
+    })?;
+    bar.finish();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let handler = Arc::clone(&stop);
+    ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))
+        .context("setting up Ctrl-C")?;
+    let training = TrainingRun { config: &run, out: &args.out, resume: args.resume, stop: &stop };
+    let steps = training.steps(prefixes.len());
+    let bar = ProgressBar::new(steps as u64).with_style(style("steps"));
+    let head = training.train(&mut model, &prefixes, &device, |line| {
+        bar.set_position(line.step as u64);
+        bar.set_message(format!("epoch {}, loss {:.4}", line.epoch, line.terms.loss));
+    })?;
+    bar.finish();
+
+    let origin = Origin {
+        config: Some(run.model.clone()),
+        backbone: Some(sha256),
+        prompts: Some(run.prompts.clone()),
+        training: Some(json!({
+            "seed": run.train.seed,
+            "datasets": names,
+            "images": samples.len(),
+            "epochs": run.train.epochs,
+            "steps": steps,
+            "revision": env!("CARGO_PKG_VERSION"),
+        })),
+    };
+    let precision = if args.half { Precision::Half } else { Precision::Full };
+    let path = args.out.join("adapters.safetensors");
+    save(&path, &head, &origin, precision)?;
+    write_atomic(&args.out.join("run.toml"), run.to_toml().as_bytes())?;
+    println!("{}", path.display());
+    Ok(true)
+}
+
+/// Every sample of the data sets' chosen splits and categories, and the names of the sets.
+fn samples_of(sources: &[Source]) -> anyhow::Result<(Vec<Sample>, Vec<String>)> {
+    let mut samples = Vec::new();
+    for source in sources {
+        let layout: Layout = source.name.parse()?;
+        let scan = data::scan(layout, &source.root)?;
+        for problem in &scan.problems {
+            eprintln!("{}: {}", problem.path.display(), problem.problem);
+        }
+        let before = samples.len();
+        samples.extend(scan.samples.into_iter().filter(|s| source.uses(s)));
+        if samples.len() == before {
+            bail!(
+                "{} in {}: no {} image to train on",
+                source.name,
+                source.root.display(),
+                source.split
+            );
+        }
+    }
+    Ok((samples, sources.iter().map(|s| s.name.clone()).collect()))
+}

@@ -31,7 +31,7 @@ use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::files::{read_to_string, replace_dir, write_atomic};
+use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 
 pub use objective::Terms;
 
@@ -237,6 +237,7 @@ struct StateHeader {
 impl State {
     fn open(out: &Path, config: &PretrainConfig) -> Result<Option<Self>, Error> {
         let dir = out.join("state");
+        settle_dir(&dir)?;
         let header = dir.join("header.json");
         if !header.exists() {
             return Ok(None);

@@ -60,8 +60,9 @@
 //!
 //! # How
 //!
-//! Rows up to 16 samples are products with an unrolled matrix. Longer ones, up to where an FFT wins,
-//! are products with the two halves that the symmetry of the matrix leaves, sixteen rows at a time.
+//! Rows up to 16 samples are products with an unrolled matrix. Longer ones, up to limits set in
+//! `plan.rs` (not tuned everywhere yet: docs/results/dct.md), are products with the two halves that
+//! the symmetry of the matrix leaves, sixteen rows at a time.
 //! The rest goes through one complex FFT of `rustfft`, of half the length where the length is even;
 //! type IV of odd length is left to `rustdct`.
 //! Blocks of eight channels or more are transformed in one pass, vectors running over channels, with

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::inputs::{Input, expand};
 use crate::model::{ModelArgs, device};
 use crate::output::{Save, Saved, save};
+use crate::thresholds::{Thresholds, calibrated_detector};
 
 /// Score images and draw where they are anomalous.
 #[derive(clap::Args)]
@@ -35,10 +36,13 @@ pub(crate) struct Args {
     /// Images with at least this score are labelled anomalous, in [0, 1].
     #[arg(long, value_name = "X")]
     threshold: Option<f32>,
+    /// Thresholds from `fe-clip calibrate`: one labels images, one makes the masks.
+    #[arg(long, value_name = "FILE", conflicts_with = "threshold")]
+    calibration: Option<PathBuf>,
     /// Folder for pictures and maps.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What to write to --out. Default: overlay.
+    /// What to write to --out. Default: overlay, and mask with --calibration.
     #[arg(long, value_delimiter = ',', value_enum, requires = "out")]
     save: Vec<Save>,
     /// Form of the results. Default: table on a terminal, else jsonl.
@@ -82,18 +86,28 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     {
         bail!("--threshold: expected a number in [0, 1], got {x}");
     }
-    if args.save.contains(&Save::Mask) && args.threshold.is_none() {
-        bail!("--save mask needs --threshold");
+    if args.save.contains(&Save::Mask) && args.threshold.is_none() && args.calibration.is_none() {
+        bail!("--save mask needs --threshold or --calibration");
     }
     let inputs = expand(&args.paths)?;
     if let Some(out) = &args.out {
         check_writable(out)?;
     }
-    let (mut detector, _) = args.model.detector(&device())?;
-    if let Some(folder) = &args.normals {
-        detector.remember(&read_normals(folder, detector.preprocess())?);
-    }
-    let mut job = Job::new(&args, detector, inputs.len());
+    let (detector, thresholds) = match &args.calibration {
+        Some(file) => {
+            let (detector, thresholds) =
+                calibrated_detector(&args.model, args.normals.as_deref(), file)?;
+            (detector, Some(thresholds))
+        }
+        None => {
+            let (mut detector, _) = args.model.detector(&device())?;
+            if let Some(folder) = &args.normals {
+                detector.remember(&read_normals(folder, detector.preprocess())?);
+            }
+            (detector, args.threshold.map(|x| Thresholds { image: x, pixel: x }))
+        }
+    };
+    let mut job = Job::new(&args, detector, thresholds, inputs.len());
     let preprocessing = job.detector.preprocess().clone();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let read = prefetch(inputs, threads, AHEAD, move |input| Read::new(input, &preprocessing));
@@ -154,6 +168,7 @@ impl Read {
 struct Job<'a> {
     args: &'a Args,
     detector: Detector,
+    thresholds: Option<Thresholds>,
     format: Format,
     save: Vec<Save>,
     bar: ProgressBar,
@@ -162,12 +177,20 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(args: &'a Args, detector: Detector, images: usize) -> Self {
+    fn new(
+        args: &'a Args,
+        detector: Detector,
+        thresholds: Option<Thresholds>,
+        images: usize,
+    ) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let format = args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl });
         let mut save = args.save.clone();
         if save.is_empty() && args.out.is_some() {
             save.push(Save::Overlay);
+            if args.calibration.is_some() {
+                save.push(Save::Mask);
+            }
         }
         // A bar only helps where the results do not already show the progress.
         let bar = if images > 1 && !(terminal && format == Format::Table) {
@@ -177,7 +200,7 @@ impl<'a> Job<'a> {
         } else {
             ProgressBar::hidden()
         };
-        Self { args, detector, format, save, bar, failed: 0, done: 0 }
+        Self { args, detector, thresholds, format, save, bar, failed: 0, done: 0 }
     }
 
     /// Runs the model on the images read and reports them in order; a bad one stops nothing.
@@ -210,17 +233,16 @@ impl<'a> Job<'a> {
         prediction: &Prediction,
     ) -> anyhow::Result<()> {
         let score = prediction.score.clamp(0.0, 1.0);
-        let label = self
-            .args
-            .threshold
-            .map(|threshold| if score >= threshold { "anomalous" } else { "normal" });
+        // The score as it is: with a memory bank it and its threshold may lie above 1.
+        let above = |t: Thresholds| prediction.score >= t.image;
+        let label = self.thresholds.map(|t| if above(t) { "anomalous" } else { "normal" });
         let saved = match &self.args.out {
             Some(out) => {
                 let caption = match label {
                     Some(label) => format!("{score:.3} {label}"),
                     None => format!("{score:.3}"),
                 };
-                let pixel_threshold = self.args.threshold;
+                let pixel_threshold = self.thresholds.map(|t| t.pixel);
                 save(&self.save, out, stem, image, prediction, &caption, pixel_threshold)?
             }
             None => Saved::default(),

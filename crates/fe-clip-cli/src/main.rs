@@ -1,6 +1,7 @@
 //! The `fe-clip` program: flags and glue around the crates; one file a command.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod calibrate;
 mod datasets;
 mod detect;
 mod embed;
@@ -8,11 +9,13 @@ mod eval;
 mod inputs;
 mod metrics;
 mod model;
+mod normals;
 mod npy;
 mod output;
 mod overlay;
 mod scan;
 mod synth;
+mod thresholds;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Detect(detect::Args),
+    Calibrate(calibrate::Args),
     Train(train::Args),
     Eval(eval::Args),
     Embed(embed::Args),
@@ -42,6 +46,7 @@ fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Detect(args) => detect::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Embed(args) => embed::run(args),

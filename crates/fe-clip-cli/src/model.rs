@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use burn::tensor::Device;
 use clap::Args;
-use fe_clip::{Backbone, Checkpoint, Detector, RunConfig};
+use fe_clip::{Backbone, Checkpoint, Detector, ModelConfig, ModelIdentity, RunConfig, Weights};
 
 /// Flags of every command that runs the model.
 #[derive(Args)]
@@ -45,6 +45,25 @@ impl ModelArgs {
 
     /// Loads backbone and adapters and assembles the detector; also returns the settings used.
     pub(crate) fn detector(&self, device: &Device) -> anyhow::Result<(Detector, RunConfig)> {
+        let loaded = self.load(device)?;
+        Ok((loaded.detector, loaded.run))
+    }
+
+    /// The same with the model's identity, without a memory bank; reads the weights once more.
+    pub(crate) fn identified_detector(
+        &self,
+        device: &Device,
+    ) -> anyhow::Result<(Detector, RunConfig, ModelIdentity)> {
+        let Loaded { detector, run, weights, adapters } = self.load(device)?;
+        let config =
+            ModelConfig { image_size: Some(detector.preprocess().height), ..run.model.clone() };
+        let prompts = run.prompts.clone();
+        let backbone = weights.sha256()?;
+        let identity = ModelIdentity { backbone, adapters, config, prompts, references: vec![] };
+        Ok((detector, run, identity))
+    }
+
+    fn load(&self, device: &Device) -> anyhow::Result<Loaded> {
         let from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
         let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
         let said = |run: &RunConfig| run.model.backbone.clone();
@@ -79,10 +98,20 @@ impl ModelArgs {
             }
         };
         run.model.backbone = name;
+        let adapters = Some(checkpoint.sha256().to_string());
         let head = checkpoint.head(&backbone.clip, &run.model, device)?;
-        let detector = Detector::new(backbone.clip, &run, head, device)?;
-        Ok((detector, run))
+        let Backbone { clip, weights } = backbone;
+        let detector = Detector::new(clip, &run, head, device)?;
+        Ok(Loaded { detector, run, weights, adapters })
     }
+}
+
+struct Loaded {
+    detector: Detector,
+    run: RunConfig,
+    weights: Weights,
+    /// sha256 of the adapters.
+    adapters: Option<String>,
 }
 
 impl From<Activation> for fe_clip::Activation {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
+use crate::files::hex;
 
 const TINY_CONFIG: &[u8] = include_bytes!("../assets/tiny/config.json");
 const TINY_WEIGHTS: &[u8] = include_bytes!("../assets/tiny/model.safetensors");
@@ -17,12 +18,37 @@ const TINY_ADAPTERS: &[u8] = include_bytes!("../assets/tiny/adapters.safetensors
 pub struct Backbone {
     /// The model.
     pub clip: Clip,
-    source: Source,
+    /// Where its weights lie.
+    pub weights: Weights,
 }
+
+/// Where a backbone's weights lie.
+pub struct Weights(Source);
 
 enum Source {
     Embedded,
     Files(Vec<PathBuf>),
+}
+
+impl Weights {
+    /// sha256 of the weight file, in lower-case hexadecimal; of all shards after one another.
+    /// Reads the whole file.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn sha256(&self) -> Result<String, Error> {
+        let mut hasher = Sha256::new();
+        match &self.0 {
+            Source::Embedded => hasher.update(TINY_WEIGHTS),
+            Source::Files(files) => {
+                for path in files {
+                    let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+                    std::io::copy(&mut file, &mut hasher).map_err(|e| Error::io(path, e))?;
+                }
+            }
+        }
+        Ok(hex(hasher))
+    }
 }
 
 impl Backbone {
@@ -37,11 +63,11 @@ impl Backbone {
     ) -> Result<Self, Error> {
         if name == "tiny" {
             let (clip, _) = clip_vit::load_bytes("tiny", TINY_CONFIG, TINY_WEIGHTS, device)?;
-            return Ok(Self { clip, source: Source::Embedded });
+            return Ok(Self { clip, weights: Weights(Source::Embedded) });
         }
         let path = Hub::from_env().locate(name)?;
         let Pretrained { clip, weight_files, .. } = clip_vit::load(&path, activation, device)?;
-        Ok(Self { clip, source: Source::Files(weight_files) })
+        Ok(Self { clip, weights: Weights(Source::Files(weight_files)) })
     }
 
     /// Side of the square image that the backbone was trained for, in pixels.
@@ -70,7 +96,7 @@ impl Backbone {
     /// # Errors
     /// Never on a build whose tests passed.
     pub fn adapters(&self) -> Result<Option<Checkpoint>, Error> {
-        match self.source {
+        match self.weights.0 {
             Source::Embedded => {
                 Checkpoint::from_bytes(TINY_ADAPTERS, Path::new("tiny's adapters")).map(Some)
             }
@@ -78,23 +104,12 @@ impl Backbone {
         }
     }
 
-    /// sha256 of the weight file, in lower-case hexadecimal; of all shards after one another.
-    /// Reads the whole file.
+    /// [`Weights::sha256`] of its weights.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn sha256(&self) -> Result<String, Error> {
-        let mut hasher = Sha256::new();
-        match &self.source {
-            Source::Embedded => hasher.update(TINY_WEIGHTS),
-            Source::Files(files) => {
-                for path in files {
-                    let mut file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
-                    std::io::copy(&mut file, &mut hasher).map_err(|e| Error::io(path, e))?;
-                }
-            }
-        }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        self.weights.sha256()
     }
 
     /// Refuses adapters that were trained on another backbone.

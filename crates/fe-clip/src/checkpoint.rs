@@ -11,10 +11,11 @@ use clip_vit::Clip;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::detect::floats;
-use crate::files::write_atomic;
+use crate::files::{hex, write_atomic};
 use crate::head::Head;
 use crate::model::FeClip;
 use crate::run::{ModelConfig, Prompts};
@@ -48,6 +49,7 @@ pub struct Origin {
 pub struct Checkpoint {
     /// What it says about itself.
     pub origin: Origin,
+    sha256: String,
     name: String,
     tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
 }
@@ -80,7 +82,13 @@ impl Checkpoint {
             let key = if metadata.contains_key("format") { key.into() } else { own_name(key) };
             tensors.insert(key, (view.shape().to_vec(), values));
         }
-        Ok(Self { origin, name: name.display().to_string(), tensors })
+        let sha256 = hex(Sha256::new_with_prefix(bytes));
+        Ok(Self { origin, sha256, name: name.display().to_string(), tensors })
+    }
+
+    /// sha256 of the checkpoint file, in lower-case hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// The head that the checkpoint holds, for a backbone and settings.

@@ -55,6 +55,27 @@ pub enum Error {
         /// Hash of the backbone in use.
         given: String,
     },
+    /// Fewer normal images than a false-alarm rate needs.
+    #[error(
+        "a false-alarm rate of {rate} needs at least {needed} normal images to calibrate on, \
+         there are {given}"
+    )]
+    TooFewNormals {
+        /// The wanted rate.
+        rate: f64,
+        /// Images that it needs.
+        needed: usize,
+        /// Images that there are.
+        given: usize,
+    },
+    /// A calibration of another model or of other settings.
+    #[error("{}: made for another model: {differences}", path.display())]
+    OtherModel {
+        /// The calibration's file.
+        path: PathBuf,
+        /// Every difference: the key, what it was and what it is.
+        differences: String,
+    },
     /// A backbone could not be loaded.
     #[error(transparent)]
     Backbone(#[from] clip_vit::Error),

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::Error;
 
 /// Writes a file by way of a temporary one beside it.
@@ -56,6 +58,31 @@ pub(crate) fn settle_dir(dir: &Path) -> Result<(), Error> {
         fs::rename(&old, dir).map_err(|e| Error::io(dir, e))?;
     }
     Ok(())
+}
+
+/// sha256 of a file in lower-case hexadecimal.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn sha256(path: &Path) -> Result<String, Error> {
+    let mut hasher = Sha256::new();
+    let mut file = fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    std::io::copy(&mut file, &mut hasher).map_err(|e| Error::io(path, e))?;
+    Ok(hex(hasher))
+}
+
+/// sha256 of a list of texts, a line each.
+pub fn sha256_of_lines(lines: &[String]) -> String {
+    let mut hasher = Sha256::new();
+    for line in lines {
+        hasher.update(line);
+        hasher.update("\n");
+    }
+    hex(hasher)
+}
+
+pub(crate) fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) fn read_to_string(path: &Path) -> Result<String, Error> {

@@ -1,6 +1,7 @@
 //! FE-CLIP: frequency-enhanced CLIP for zero-shot anomaly detection.
 
 mod backbone;
+mod calibrate;
 mod checkpoint;
 mod detect;
 mod error;
@@ -18,7 +19,10 @@ mod switch;
 mod tensors;
 mod train;
 
-pub use backbone::Backbone;
+pub use backbone::{Backbone, Weights};
+pub use calibrate::{
+    Calibration, DataIdentity, ModelIdentity, Scores, Threshold, calibration_rank, images_needed,
+};
 pub use checkpoint::{Checkpoint, Origin, Precision, save};
 pub use clip_vit::Activation;
 pub use detect::{Detector, Prediction};

@@ -1,0 +1,69 @@
+//! From when on `detect` calls an image or a pixel anomalous.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::bail;
+use fe_clip::{Calibration, Detector};
+
+use crate::model::{ModelArgs, device};
+use crate::normals::ImageFile;
+
+/// What reaches these is anomalous.
+#[derive(Clone, Copy)]
+pub(crate) struct Thresholds {
+    pub(crate) image: f32,
+    pub(crate) pixel: f32,
+}
+
+/// The detector that a calibration was made with, and its thresholds. Of the folder of normal
+/// images those are remembered that the calibration did not count on.
+///
+/// # Errors
+/// If the model, its settings or the memory bank are not those of the calibration.
+pub(crate) fn calibrated_detector(
+    model: &ModelArgs,
+    normals: Option<&Path>,
+    file: &Path,
+) -> anyhow::Result<(Detector, Thresholds)> {
+    let calibration = Calibration::read(file)?;
+    let (mut detector, _, mut identity) = model.identified_detector(&device())?;
+    let wanted = &calibration.model.references;
+    match normals {
+        Some(folder) if !wanted.is_empty() => {
+            let mut unreadable = 0;
+            let mut found = ImageFile::list(folder, "--normals", &mut unreadable)?;
+            let known: HashSet<&String> = wanted.iter().collect();
+            found.retain(|image| known.contains(&image.sha256));
+            if found.len() < wanted.len() {
+                bail!(
+                    "{}: calibrated with a memory bank of {} images, of which {} has {}",
+                    file.display(),
+                    wanted.len(),
+                    folder.display(),
+                    found.len()
+                );
+            }
+            detector.remember(&ImageFile::read_all(&found, detector.preprocess())?);
+            identity.references.clone_from(wanted);
+        }
+        Some(folder) => bail!(
+            "{}: calibrated without a memory bank: leave --normals {} out, or calibrate with \
+             --references or --shots",
+            file.display(),
+            folder.display()
+        ),
+        None if !wanted.is_empty() => bail!(
+            "{}: calibrated with a memory bank of {} images: give their folder by --normals",
+            file.display(),
+            wanted.len()
+        ),
+        None => {}
+    }
+    calibration.check(&identity, file)?;
+    // Above the calibrated score, not at it: the guarantee holds for ties, too.
+    let above = |t: fe_clip::Threshold| t.threshold.next_up();
+    let thresholds =
+        Thresholds { image: above(calibration.image), pixel: above(calibration.pixel) };
+    Ok((detector, thresholds))
+}

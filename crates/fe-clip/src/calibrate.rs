@@ -1,0 +1,250 @@
+//! Thresholds at a wanted false-alarm rate from normal images alone: split conformal prediction.
+//!
+//! Of n + 1 exchangeable scores every rank is equally likely for the new one, so a new normal
+//! image exceeds the `ceil((n + 1)(1 - rate))`-th smallest of n calibration scores with a
+//! probability of at most `rate`, whatever their distribution and however good the model.
+//!
+//! Source: Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World; Lei et al.,
+//! Distribution-free predictive inference for regression, 2018.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Error;
+use crate::detect::Prediction;
+use crate::files::{read_to_string, write_atomic};
+use crate::run::{ModelConfig, Prompts};
+
+const FORMAT: &str = "fe-clip-calibration";
+const VERSION: u32 = 1;
+
+/// Forgives rates such as 0.29 whose product with n + 1 falls short of a whole number.
+const ROUNDING: f64 = 1e-9;
+
+/// Rank, counted from 1 at the smallest, of the calibration score that is the threshold:
+/// `ceil((scores + 1)(1 - rate))`; none if there are too few scores for the rate.
+///
+/// ```
+/// use fe_clip::{calibration_rank, images_needed};
+/// assert_eq!(calibration_rank(19, 0.05), Some(19));
+/// assert_eq!(calibration_rank(18, 0.05), None);
+/// assert_eq!(calibration_rank(100, 0.05), Some(96));
+/// assert_eq!(images_needed(0.05), 19);
+/// ```
+pub fn calibration_rank(scores: usize, false_alarm_rate: f64) -> Option<usize> {
+    let alarms = ((scores + 1) as f64 * false_alarm_rate + ROUNDING).floor() as usize;
+    (1..=scores).contains(&alarms).then(|| scores + 1 - alarms)
+}
+
+/// The smallest number of normal images that allows a false-alarm rate.
+///
+/// # Panics
+/// If the rate is not in (0, 1).
+pub fn images_needed(false_alarm_rate: f64) -> usize {
+    assert!(
+        false_alarm_rate > 0.0 && false_alarm_rate < 1.0,
+        "calibration: expected a rate in (0, 1), got {false_alarm_rate}"
+    );
+    ((1.0 / false_alarm_rate - ROUNDING).ceil() as usize).max(2) - 1
+}
+
+/// A calibration as it is kept in a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    format: String,
+    version: u32,
+    /// The rate asked for, in (0, 1).
+    pub false_alarm_rate: f64,
+    /// For image scores: a normal image exceeds it with at most the wanted probability.
+    pub image: Threshold,
+    /// For the maximum of a map: a normal image has any pixel above it with at most the wanted
+    /// probability.
+    pub pixel: Threshold,
+    /// The model that gave the scores.
+    pub model: ModelIdentity,
+    /// The images that gave them.
+    pub data: DataIdentity,
+}
+
+/// One threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threshold {
+    /// What is above it is anomalous; what equals it is not.
+    pub threshold: f32,
+    /// Which of the calibration scores it is, counted from 1 at the smallest.
+    pub rank: usize,
+}
+
+/// All that decides a score beside the image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelIdentity {
+    /// sha256 of the backbone's weight file.
+    pub backbone: String,
+    /// sha256 of the adapter checkpoint; absent for methods without a trained part.
+    pub adapters: Option<String>,
+    /// The `[model]` table, with the image size in use.
+    pub config: ModelConfig,
+    /// The prompts.
+    pub prompts: Prompts,
+    /// sha256 of the image files in the memory bank, sorted.
+    pub references: Vec<String>,
+}
+
+/// The calibration images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataIdentity {
+    /// How many gave a score.
+    pub images: usize,
+    /// sha256 of the sorted list of the files' sha256, a line each.
+    pub sha256: String,
+}
+
+impl Calibration {
+    /// The thresholds that predictions of normal images give.
+    ///
+    /// # Errors
+    /// [`Error::TooFewNormals`], or if a score is not finite.
+    ///
+    /// # Panics
+    /// If the rate is not in (0, 1).
+    pub fn new(
+        predictions: &[Scores],
+        false_alarm_rate: f64,
+        model: ModelIdentity,
+        data: DataIdentity,
+    ) -> Result<Self, Error> {
+        let needed = images_needed(false_alarm_rate);
+        let given = predictions.len();
+        let few = Error::TooFewNormals { rate: false_alarm_rate, needed, given };
+        let rank = calibration_rank(given, false_alarm_rate).ok_or(few)?;
+        let threshold = |of: fn(&Scores) -> f32| {
+            let mut scores: Vec<f32> = predictions.iter().map(of).collect();
+            if let Some(bad) = scores.iter().find(|s| !s.is_finite()) {
+                return Err(Error::Settings(format!("calibration: a score is {bad}")));
+            }
+            scores.sort_by(f32::total_cmp);
+            Ok(Threshold { threshold: scores[rank - 1], rank })
+        };
+        Ok(Self {
+            format: FORMAT.into(),
+            version: VERSION,
+            false_alarm_rate,
+            image: threshold(|s| s.image)?,
+            pixel: threshold(|s| s.pixel)?,
+            model,
+            data,
+        })
+    }
+
+    /// Reads a calibration file.
+    ///
+    /// # Errors
+    /// If it cannot be read or is none.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let calibration: Self =
+            serde_json::from_str(&read_to_string(path)?).map_err(|e| Error::invalid(path, e))?;
+        if (calibration.format.as_str(), calibration.version) != (FORMAT, VERSION) {
+            let (format, version) = (&calibration.format, calibration.version);
+            let reason =
+                format!("expected format {FORMAT} version {VERSION}, got {format} {version}");
+            return Err(Error::invalid(path, reason));
+        }
+        Ok(calibration)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let mut text = serde_json::to_string_pretty(self).expect("finite numbers serialise");
+        text.push('\n');
+        write_atomic(path, text.as_bytes())
+    }
+
+    /// Refuses a model other than the calibrated one; `path` is the calibration's file.
+    ///
+    /// # Errors
+    /// [`Error::OtherModel`] with every difference.
+    pub fn check(&self, model: &ModelIdentity, path: &Path) -> Result<(), Error> {
+        let comparable = |identity: &ModelIdentity| {
+            let mut identity = identity.clone();
+            // The name of the backbone may change with the place of its file; its hash may not.
+            identity.config.backbone = String::new();
+            serde_json::to_value(identity).expect("settings serialise")
+        };
+        let mut found = Vec::new();
+        differences(&comparable(&self.model), &comparable(model), "", &mut found);
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(Error::OtherModel { path: path.to_owned(), differences: found.join("; ") })
+    }
+}
+
+/// What calibration keeps of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// The image score.
+    pub image: f32,
+    /// The map's maximum.
+    pub pixel: f32,
+}
+
+impl From<&Prediction> for Scores {
+    fn from(prediction: &Prediction) -> Self {
+        let pixel = prediction.map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // f32::max drops NaN: a map that holds one must not pass for a finite one.
+        let pixel = if prediction.map.iter().any(|v| v.is_nan()) { f32::NAN } else { pixel };
+        Self { image: prediction.score, pixel }
+    }
+}
+
+fn differences(was: &Value, is: &Value, key: &str, found: &mut Vec<String>) {
+    if let (Value::Object(was), Value::Object(is)) = (was, is) {
+        let mut names: Vec<&String> = was.keys().chain(is.keys()).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            let value = |side: &serde_json::Map<String, Value>| {
+                side.get(name).cloned().unwrap_or(Value::Null)
+            };
+            differences(&value(was), &value(is), &key, found);
+        }
+    } else if was != is {
+        found.push(format!("{key} was {was}, is {is}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_needed_is_the_first_that_has_a_rank() {
+        for percent in 1..100 {
+            let rate = f64::from(percent) / 100.0;
+            let needed = images_needed(rate);
+            assert!(calibration_rank(needed, rate).is_some(), "{rate}");
+            assert!(calibration_rank(needed - 1, rate).is_none(), "{rate}");
+        }
+    }
+
+    #[test]
+    fn the_rank_is_the_formula_of_whole_numbers() {
+        for n in 1usize..200 {
+            for percent in 1..100 {
+                let expected = ((n + 1) * (100 - percent)).div_ceil(100);
+                let rank = calibration_rank(n, percent as f64 / 100.0);
+                assert_eq!(rank, (1..=n).contains(&expected).then_some(expected), "{n} {percent}");
+            }
+        }
+    }
+}

@@ -78,6 +78,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     check_count(normals.len()).with_context(named)?;
 
     let (mut detector, _, mut model) = args.model.identified_detector(&device())?;
+    detector.check_normals(references.len())?;
     if !references.is_empty() {
         detector.remember(&ImageFile::read_all(&references, detector.preprocess())?);
         model.references = references.iter().map(|r| r.sha256.clone()).collect();

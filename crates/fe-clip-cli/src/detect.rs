@@ -101,8 +101,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         }
         None => {
             let (mut detector, _) = args.model.detector(&device())?;
-            if let Some(folder) = &args.normals {
-                detector.remember(&read_normals(folder, detector.preprocess())?);
+            let normals = match &args.normals {
+                Some(folder) => read_normals(folder, detector.preprocess())?,
+                None => Vec::new(),
+            };
+            detector.check_normals(normals.len())?;
+            if !normals.is_empty() {
+                detector.remember(&normals);
             }
             (detector, args.threshold.map(|x| Thresholds { image: x, pixel: x }))
         }

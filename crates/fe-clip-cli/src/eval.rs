@@ -85,8 +85,10 @@ fn evaluate(
     let style = ProgressStyle::with_template(style).expect("the template is right");
     let bar = ProgressBar::new(images as u64).with_style(style);
     let mut report = DatasetReport::default();
+    detector.check_normals(run.eval.shots).context("eval.shots")?;
     for (category, samples) in by_category {
         bar.set_message(category.to_string());
+        detector.describe(category);
         if run.eval.shots > 0 {
             let (shots, seed) = (run.eval.shots, run.eval.shot_seed);
             let paths = references(&scan.samples, &source.name, category, shots, seed)?;

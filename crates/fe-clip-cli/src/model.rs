@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use burn::tensor::Device;
 use clap::Args;
-use fe_clip::{Backbone, Checkpoint, Detector, ModelConfig, ModelIdentity, RunConfig, Weights};
+use fe_clip::{
+    Backbone, Checkpoint, Detector, Method, ModelConfig, ModelIdentity, RunConfig, Weights,
+};
 
 /// Flags of every command that runs the model.
 #[derive(Args)]
@@ -58,7 +60,7 @@ impl ModelArgs {
         let config =
             ModelConfig { image_size: Some(detector.preprocess().height), ..run.model.clone() };
         let prompts = run.prompts.clone();
-        let backbone = weights.sha256()?;
+        let backbone = weights.map(|w| w.sha256()).transpose()?;
         let identity = ModelIdentity { backbone, adapters, config, prompts, references: vec![] };
         Ok((detector, run, identity))
     }
@@ -66,14 +68,30 @@ impl ModelArgs {
     fn load(&self, device: &Device) -> anyhow::Result<Loaded> {
         let from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
         let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
-        let said = |run: &RunConfig| run.model.backbone.clone();
-        let name = self
-            .model
-            .clone()
-            .or_else(|| from_file.as_ref().map(said))
-            .or_else(|| given.as_ref()?.origin.config.as_ref().map(|c| c.backbone.clone()))
-            .unwrap_or_else(|| "tiny".into());
+        let of_adapters = |checkpoint: &Checkpoint| checkpoint.origin.config.clone();
+        let model = match &from_file {
+            Some(run) => Some(run.model.clone()),
+            None => given.as_ref().and_then(of_adapters),
+        };
+        let method = model.as_ref().map_or(Method::FeClip, |m| m.method);
+        if let (Some(path), false) = (&self.adapters, method.is_trained()) {
+            bail!("--adapters {}: method {} has none", path.display(), method.name());
+        }
+        if !method.has_backbone() {
+            let run = from_file.context("a method without backbone comes from --config")?;
+            let detector = Detector::without_backbone(&run)?;
+            return Ok(Loaded { detector, run, weights: None, adapters: None });
+        }
+        let said = model.map(|m| m.backbone);
+        let name = self.model.clone().or(said).unwrap_or_else(|| "tiny".into());
         let backbone = Backbone::load(&name, self.activation.map(Into::into), device)?;
+        if !method.is_trained() {
+            let mut run = from_file.context("a method without training comes from --config")?;
+            run.model.backbone = name;
+            let Backbone { clip, weights } = backbone;
+            let detector = Detector::untrained(clip, &run, device)?;
+            return Ok(Loaded { detector, run, weights: Some(weights), adapters: None });
+        }
         let checkpoint = match (given, &self.adapters) {
             (Some(checkpoint), Some(path)) => {
                 if !self.allow_backbone_mismatch {
@@ -81,9 +99,12 @@ impl ModelArgs {
                 }
                 checkpoint
             }
-            _ => match backbone.adapters()? {
+            _ => match backbone.adapters()?.filter(|_| method == Method::FeClip) {
                 Some(own) => own,
-                None => bail!("{name} has no adapters of its own: name some with --adapters"),
+                None => bail!(
+                    "{name} has no adapters of its own for method {}: name some with --adapters",
+                    method.name()
+                ),
             },
         };
         let mut run = match from_file {
@@ -102,14 +123,15 @@ impl ModelArgs {
         let head = checkpoint.head(&backbone.clip, &run.model, device)?;
         let Backbone { clip, weights } = backbone;
         let detector = Detector::new(clip, &run, head, device)?;
-        Ok(Loaded { detector, run, weights, adapters })
+        Ok(Loaded { detector, run, weights: Some(weights), adapters })
     }
 }
 
 struct Loaded {
     detector: Detector,
     run: RunConfig,
-    weights: Weights,
+    /// None where the method looks through no backbone.
+    weights: Option<Weights>,
     /// sha256 of the adapters.
     adapters: Option<String>,
 }

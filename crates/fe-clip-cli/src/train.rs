@@ -40,6 +40,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if run.train.datasets.is_empty() {
         bail!("{}: train.datasets names no data set", args.config.display());
     }
+    let method = run.model.method;
+    if !method.is_trained() {
+        bail!(
+            "{}: method {} has nothing to train: use it with eval and detect as it is",
+            args.config.display(),
+            method.name()
+        );
+    }
     if !args.resume && args.out.join("state").exists() {
         bail!(
             "{} holds the state of a run: go on with --resume, or choose another --out",

@@ -83,8 +83,8 @@ pub struct Threshold {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelIdentity {
-    /// sha256 of the backbone's weight file.
-    pub backbone: String,
+    /// sha256 of the backbone's weight file; absent for methods without backbone.
+    pub backbone: Option<String>,
     /// sha256 of the adapter checkpoint; absent for methods without a trained part.
     pub adapters: Option<String>,
     /// The `[model]` table, with the image size in use.

@@ -3,14 +3,16 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use clip_vit::Clip;
 use data::Preprocess;
-use ndarray::{Array2, Array3, Array4, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
 
 use crate::Error;
 use crate::head::Head;
-use crate::memory::MemoryBank;
-use crate::model::{FeClip, Stages};
-use crate::resample::{bilinear, both_axes, gaussian};
-use crate::run::{ImageScore, RunConfig};
+use crate::methods::{
+    AprilGan, FeClipScorer, Normals, Patchcore, Scorer, SpectralResidual, Winclip,
+};
+use crate::model::FeClip;
+use crate::run::{Method, RunConfig};
+use crate::wording::Wording;
 
 /// What the model says about one image.
 #[derive(Debug, Clone)]
@@ -21,21 +23,18 @@ pub struct Prediction {
     pub map: Array2<f32>,
 }
 
-/// The model with everything around it that turns images into predictions.
+/// A method with everything around it that turns images into predictions.
 pub struct Detector {
-    model: FeClip,
-    memory: Option<MemoryBank>,
+    scorer: Box<dyn Scorer>,
+    method: Method,
     preprocess: Preprocess,
-    /// Upsampling and smoothing of one axis, `[image_size, grid]`.
-    to_pixels: Array2<f32>,
-    device: Device,
 }
 
 impl Detector {
-    /// Assembles a detector.
+    /// Assembles a detector from a trained part: FE-CLIP or APRIL-GAN.
     ///
     /// # Errors
-    /// If the settings do not fit the backbone.
+    /// If the settings do not fit the backbone, or the method is another.
     pub fn new(
         mut clip: Clip,
         run: &RunConfig,
@@ -43,14 +42,66 @@ impl Detector {
         device: &Device,
     ) -> Result<Self, Error> {
         let size = image_size(&clip, run)?;
-        let grid = size / clip.vision.patch_size();
-        clip.vision = clip.vision.with_grid(grid, grid);
-        let model = FeClip::new(&clip, &run.model, &run.prompts, head, device)?;
-        // Four pixels at 518, in proportion elsewhere.
-        let sigma = run.model.smoothing_sigma.unwrap_or(4.0 * size as f64 / 518.0);
-        let to_pixels = gaussian(size, sigma).dot(&bilinear(grid, size));
+        let grid = regrid(&mut clip, size);
+        let scorer: Box<dyn Scorer> = match run.model.method {
+            Method::FeClip => {
+                let model = FeClip::new(&clip, &run.model, &run.prompts, head, device)?;
+                Box::new(FeClipScorer::new(model, grid, size, device))
+            }
+            Method::AprilGan => {
+                let model = FeClip::worded(&clip, &run.model, Wording::april_gan(), head, device)?;
+                Box::new(AprilGan::new(model, grid, size, device))
+            }
+            method => {
+                let name = method.name();
+                return Err(Error::Settings(format!("model.method: {name} has no trained part")));
+            }
+        };
+        Ok(Self::of(scorer, run, size))
+    }
+
+    /// Assembles a detector of a method that trains nothing.
+    ///
+    /// # Errors
+    /// If the settings do not fit the backbone, or the method has a trained part or no backbone.
+    pub fn untrained(mut clip: Clip, run: &RunConfig, device: &Device) -> Result<Self, Error> {
+        let size = image_size(&clip, run)?;
+        let grid = regrid(&mut clip, size);
+        let model = || {
+            let head = FeClip::new_head(&clip, &run.model, device)?;
+            FeClip::new(&clip, &run.model, &run.prompts, head, device)
+        };
+        let scorer: Box<dyn Scorer> = match run.model.method {
+            Method::Clip => Box::new(FeClipScorer::new(model()?, grid, size, device)),
+            Method::Winclip => Box::new(Winclip::new(&clip, &run.model, grid, size, device)),
+            Method::Patchcore => Box::new(Patchcore::new(model()?, grid, size, device)),
+            method @ (Method::FeClip | Method::AprilGan | Method::SpectralResidual) => {
+                let name = method.name();
+                let reason = format!("model.method: {name} is not made of a backbone alone");
+                return Err(Error::Settings(reason));
+            }
+        };
+        Ok(Self::of(scorer, run, size))
+    }
+
+    /// Assembles the detector that looks through no network; 256 pixels where `image_size` is
+    /// not set.
+    ///
+    /// # Errors
+    /// If the image size is out of range.
+    pub fn without_backbone(run: &RunConfig) -> Result<Self, Error> {
+        let size = run.model.image_size.unwrap_or(256);
+        if !(8..=MAX_SIZE).contains(&size) {
+            let reason = format!("model.image_size: expected 8 to {MAX_SIZE}, got {size}");
+            return Err(Error::Settings(reason));
+        }
         let preprocess = Preprocess::clip(size, run.model.resize);
-        Ok(Self { model, memory: None, preprocess, to_pixels, device: device.clone() })
+        Ok(Self::of(Box::new(SpectralResidual::new(preprocess)), run, size))
+    }
+
+    fn of(scorer: Box<dyn Scorer>, run: &RunConfig, size: usize) -> Self {
+        let preprocess = Preprocess::clip(size, run.model.resize);
+        Self { scorer, method: run.model.method, preprocess }
     }
 
     /// The preprocessing that images need before [`detect`](Self::detect).
@@ -59,55 +110,60 @@ impl Detector {
     }
 
     /// The model alone; training goes on from there.
+    ///
+    /// # Panics
+    /// If the method is not a trained one.
     pub fn into_model(self) -> FeClip {
-        self.model
+        self.scorer.into_model().expect("into_model: expected a method with a trained part")
     }
 
-    /// Remembers the tokens of normal images: from now on their distance is added.
+    /// Whether a number of normal images suits the method.
+    ///
+    /// # Errors
+    /// If it needs some and there are none, or has no use for any.
+    pub fn check_normals(&self, count: usize) -> Result<(), Error> {
+        let reason = match (self.scorer.normals(), count) {
+            (Normals::Needed, 0) => "needs normal images of the category",
+            (Normals::Unused, 1..) => "makes no use of normal images",
+            _ => return Ok(()),
+        };
+        Err(Error::Settings(format!("method {} {reason}", self.method.name())))
+    }
+
+    /// Says what the next images show, for methods whose prompts name it; before that they speak
+    /// of an object.
+    pub fn describe(&mut self, category: &str) {
+        self.scorer.describe(category);
+    }
+
+    /// Remembers normal images instead of those before: from now on the distance from them
+    /// counts, if the method has a use for it.
     ///
     /// # Panics
     /// If there is no image, or one has another size than [`preprocess`](Self::preprocess) says.
     pub fn remember(&mut self, normals: &[Array3<f32>]) {
-        let mut bank = MemoryBank::new(self.model.head.stages.len());
-        for image in normals {
-            bank.add(&self.stages(std::slice::from_ref(image)).tokens);
-        }
-        self.memory = Some(bank);
+        assert!(!normals.is_empty(), "remember: expected an image");
+        self.scorer.remember(normals);
     }
 
     /// Scores and maps of a batch of preprocessed images, each `[3, size, size]`.
     ///
     /// # Panics
-    /// If an image has another size.
+    /// If an image has another size, or the method needs normal images and remembers none.
     pub fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        if images.is_empty() {
-            return Vec::new();
-        }
-        let stages = self.stages(images);
-        let scores = floats(self.model.image_score(&stages));
-        let maps = grids(self.model.patch_map(&stages));
-        let few = self.memory.as_ref().map(|bank| grids(bank.distance(&stages.tokens)));
-        let each = scores.into_iter().zip(maps.axis_iter(Axis(0))).enumerate();
-        each.map(|(i, (score, map))| {
-            let score = match self.model.config().image_score {
-                ImageScore::ClassToken => score,
-                ImageScore::ClassTokenAndMap => (score + highest(map)) / 2.0,
-            };
-            let Some(few) = &few else {
-                return Prediction { score, map: both_axes(&self.to_pixels, map) };
-            };
-            // M = M_a + M_few, S = S_a + max(M_few); the maximum before smoothing.
-            let few = few.index_axis(Axis(0), i);
-            let map = both_axes(&self.to_pixels, (&map + &few).view());
-            Prediction { score: score + highest(few), map }
-        })
-        .collect()
-    }
-
-    fn stages(&self, images: &[Array3<f32>]) -> Stages {
-        self.model.stages(self.model.prefix(batch(images, &self.device)))
+        if images.is_empty() { Vec::new() } else { self.scorer.detect(images) }
     }
 }
+
+/// The image tower for square images of `size` pixels; returns the side of its grid.
+fn regrid(clip: &mut Clip, size: usize) -> usize {
+    let grid = size / clip.vision.patch_size();
+    clip.vision = clip.vision.clone().with_grid(grid, grid);
+    grid
+}
+
+/// Largest side of a model's input in pixels.
+const MAX_SIZE: usize = 4096;
 
 /// Side of the model's input for a backbone.
 pub(crate) fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
@@ -117,9 +173,9 @@ pub(crate) fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
     // The paper's backbone runs at its peers' size (spec of the method, A2).
     let usual = if (patch, width, own) == (14, 1024, 336) { 518 } else { own };
     let size = run.model.image_size.unwrap_or(usual);
-    if size == 0 || !size.is_multiple_of(patch) || size > 4096 {
+    if size == 0 || !size.is_multiple_of(patch) || size > MAX_SIZE {
         return Err(Error::Settings(format!(
-            "model.image_size: expected a multiple of the patch, {patch}, up to 4096, got {size}"
+            "model.image_size: expected a multiple of the patch, {patch}, up to {MAX_SIZE}, got {size}"
         )));
     }
     Ok(size)
@@ -135,13 +191,10 @@ pub(crate) fn batch(images: &[Array3<f32>], device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, [b, c, h, w]), device)
 }
 
-fn grids(maps: Tensor<3>) -> Array3<f32> {
+/// Maps on the host, `[batch, height, width]`.
+pub(crate) fn grids(maps: Tensor<3>) -> Array3<f32> {
     let [b, h, w] = maps.dims();
     Array3::from_shape_vec((b, h, w), floats(maps)).expect("a map has one value a token")
-}
-
-fn highest(map: ArrayView2<'_, f32>) -> f32 {
-    map.iter().copied().fold(0.0, f32::max)
 }
 
 /// A tensor's values, row-major.

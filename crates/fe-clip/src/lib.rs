@@ -10,6 +10,7 @@ pub mod files;
 mod head;
 mod loss;
 mod memory;
+mod methods;
 mod model;
 mod prefix;
 pub mod pretrain;
@@ -18,6 +19,7 @@ mod run;
 mod switch;
 mod tensors;
 mod train;
+mod wording;
 
 pub use backbone::{Backbone, Weights};
 pub use calibrate::{
@@ -28,7 +30,7 @@ pub use clip_vit::Activation;
 pub use detect::{Detector, Prediction};
 pub use error::Error;
 pub use head::{Head, StageAdapters};
-pub use loss::{LossTerms, loss};
+pub use loss::{LossForm, LossTerms, loss};
 pub use memory::MemoryBank;
 pub use model::{FeClip, Stages};
 pub use prefix::Prefixes;

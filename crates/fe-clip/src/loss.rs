@@ -2,18 +2,18 @@
 
 use burn::tensor::activation::{sigmoid, softplus};
 use burn::tensor::{Device, Tensor, TensorData};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::floats;
 use crate::model::Stages;
-use crate::resample::bilinear;
+use crate::resample::{bilinear, bilinear_aligned};
+use crate::run::{Method, ModelConfig, TrainConfig};
 
 /// Label smoothing of the focal loss.
 ///
 /// Source: AnomalyCLIP, `loss.py`.
 const SMOOTH: f64 = 1e-5;
-/// Focusing exponent of the focal loss.
-const GAMMA: i32 = 2;
 
 /// The loss of a batch: the sum and its terms, each a mean over the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct LossTerms {
     pub loss_dice: f64,
 }
 
-/// The loss of one batch.
+/// The loss of one batch with the defaults of `run.toml`.
 ///
 /// # Shapes
 /// - `anomalous`: 1 or 0 an image
@@ -43,55 +43,138 @@ pub fn loss(
     masks: &[f32],
     size: usize,
 ) -> (Tensor<1>, LossTerms) {
-    let device = stages.image.device();
-    let [b, n] = stages.image.dims();
-    let labels = tensor(anomalous, [b, 1], &device);
-    let logits = stages.image.clone() / temperature;
-    // softplus((1 - 2y) x) = softplus(x) - y x
-    let cls = (softplus(logits.clone(), 1.0) - logits * labels.expand([b, n])).mean();
-
-    let masks = tensor(masks, [b, size * size], &device);
-    let (mut focal_sum, mut dice_sum) =
-        (Tensor::<1>::zeros([1], &device), Tensor::<1>::zeros([1], &device));
-    for stage in 0..n {
-        let grid = stages.pixel.clone().narrow(1, stage, 1).squeeze_dim::<3>(1); // [b, h, w]
-        let map = upsample(sigmoid(grid / temperature), size).reshape([b, size * size]);
-        focal_sum = focal_sum + focal(map.clone(), masks.clone());
-        dice_sum = dice_sum + dice(map, masks.clone());
-    }
-    let (focal, dice) = (focal_sum / n as f64, dice_sum / n as f64);
-    let total = cls.clone() + focal.clone() + dice.clone();
-    let packed = Tensor::cat(vec![total.clone(), cls, focal, dice], 0);
-    let values: Vec<f64> = floats(packed.inner()).into_iter().map(f64::from).collect();
-    let terms = LossTerms {
-        loss: values[0],
-        loss_cls: values[1],
-        loss_focal: values[2],
-        loss_dice: values[3],
-    };
-    (total, terms)
+    LossForm::new(&ModelConfig::default(), &TrainConfig::default()).loss(
+        stages,
+        temperature,
+        anomalous,
+        masks,
+        size,
+    )
 }
 
-/// Bilinear upsampling of token maps, `align_corners = false`.
-fn upsample(maps: Tensor<3>, size: usize) -> Tensor<3> {
+/// Which loss it is.
+#[derive(Debug, Clone)]
+pub struct LossForm {
+    image_weight: f64,
+    mask_weight: f64,
+    gamma: f64,
+    alpha: Option<f64>,
+    dice_complement: bool,
+    align_corners: bool,
+    /// APRIL-GAN's order: logits are upsampled, and stages summed.
+    april_gan: bool,
+}
+
+impl LossForm {
+    /// The loss that the settings ask for.
+    pub fn new(model: &ModelConfig, train: &TrainConfig) -> Self {
+        let april_gan = model.method == Method::AprilGan;
+        Self {
+            // APRIL-GAN trains nothing that an image score depends on.
+            image_weight: if april_gan { 0.0 } else { train.image_loss_weight },
+            mask_weight: train.mask_loss_weight,
+            gamma: train.focal_gamma,
+            alpha: train.focal_alpha,
+            dice_complement: train.dice_complement,
+            align_corners: model.align_corners || april_gan,
+            april_gan,
+        }
+    }
+
+    /// The loss of one batch and its terms; arguments as for [`loss`].
+    ///
+    /// # Panics
+    /// If the shapes disagree.
+    pub fn loss(
+        &self,
+        stages: &Stages,
+        temperature: f64,
+        anomalous: &[f32],
+        masks: &[f32],
+        size: usize,
+    ) -> (Tensor<1>, LossTerms) {
+        let device = stages.image.device();
+        let [b, n] = stages.image.dims();
+        let labels = tensor(anomalous, [b, 1], &device);
+        let logits = stages.image.clone() / temperature;
+        // softplus((1 - 2y) x) = softplus(x) - y x
+        let cls = (softplus(logits.clone(), 1.0) - logits * labels.expand([b, n])).mean();
+        let cls = cls * self.image_weight;
+
+        let masks = tensor(masks, [b, size * size], &device);
+        let (mut focal, mut dice) =
+            (Tensor::<1>::zeros([1], &device), Tensor::<1>::zeros([1], &device));
+        let interpolation = if self.align_corners { bilinear_aligned } else { bilinear };
+        for stage in 0..n {
+            let grid = stages.pixel.clone().narrow(1, stage, 1).squeeze_dim::<3>(1) / temperature;
+            let map = if self.april_gan {
+                sigmoid(upsample(grid, size, interpolation))
+            } else {
+                upsample(sigmoid(grid), size, interpolation)
+            };
+            let map = map.reshape([b, size * size]);
+            focal = focal + self.focal(map.clone(), masks.clone());
+            dice = dice + self.dice(map, masks.clone());
+        }
+        let share = self.mask_weight / if self.april_gan { 1.0 } else { n as f64 };
+        let (focal, dice) = (focal * share, dice * share);
+        let total = cls.clone() + focal.clone() + dice.clone();
+        let packed = Tensor::cat(vec![total.clone(), cls, focal, dice], 0);
+        let values: Vec<f64> = floats(packed.inner()).into_iter().map(f64::from).collect();
+        let terms = LossTerms {
+            loss: values[0],
+            loss_cls: values[1],
+            loss_focal: values[2],
+            loss_dice: values[3],
+        };
+        (total, terms)
+    }
+
+    /// Focal loss over both channels, mean over pixels: -(1 - p)^gamma log p of the true class.
+    fn focal(&self, map: Tensor<2>, masks: Tensor<2>) -> Tensor<1> {
+        let target = masks.clone().clamp(SMOOTH, 1.0 - SMOOTH);
+        let p = target.clone() * map.clone() + (target.neg() + 1.0) * (map.neg() + 1.0) + SMOOTH;
+        let miss = p.clone().neg() + 1.0;
+        let focus = if self.gamma == 2.0 {
+            miss.clone() * miss
+        } else {
+            // A base of zero has no finite slope below an exponent of 1; rounding may pass it.
+            miss.clamp_min(1e-12).powf_scalar(self.gamma)
+        };
+        let loss = focus * p.log();
+        match self.alpha {
+            None => loss.mean().neg(),
+            Some(alpha) => (loss * (masks * (2.0 * alpha - 1.0) + (1.0 - alpha))).mean().neg(),
+        }
+    }
+
+    fn dice(&self, map: Tensor<2>, masks: Tensor<2>) -> Tensor<1> {
+        let anomalous = dice(map.clone(), masks.clone());
+        if self.dice_complement {
+            anomalous + dice(map.neg() + 1.0, masks.neg() + 1.0)
+        } else {
+            anomalous
+        }
+    }
+}
+
+/// Upsampling of token maps by the matrix of one axis.
+fn upsample(
+    maps: Tensor<3>,
+    size: usize,
+    interpolation: fn(usize, usize) -> Array2<f32>,
+) -> Tensor<3> {
     let device = maps.device();
     let [_, h, w] = maps.dims();
     let matrix = |from: usize| {
-        let (values, _) = bilinear(from, size).into_raw_vec_and_offset();
+        let (values, _) = interpolation(from, size).into_raw_vec_and_offset();
         tensor(&values, [size, from], &device)
     };
     let rows = matrix(h).unsqueeze::<3>().matmul(maps); // [b, size, w]
     rows.matmul(matrix(w).transpose().unsqueeze())
 }
 
-/// Focal loss over both channels, mean over pixels: -(1 - p)^2 log p of the true class.
-fn focal(map: Tensor<2>, masks: Tensor<2>) -> Tensor<1> {
-    let target = masks.clamp(SMOOTH, 1.0 - SMOOTH);
-    let p = target.clone() * map.clone() + (target.neg() + 1.0) * (map.neg() + 1.0) + SMOOTH;
-    ((p.clone().neg() + 1.0).powi_scalar(GAMMA) * p.log()).mean().neg()
-}
-
-/// Dice loss of the anomalous channel, mean over images.
+/// Dice loss of one channel, mean over images.
 fn dice(map: Tensor<2>, masks: Tensor<2>) -> Tensor<1> {
     let overlap = (map.clone() * masks.clone()).sum_dim(1);
     let sizes = map.sum_dim(1) + masks.sum_dim(1);

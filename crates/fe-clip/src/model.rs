@@ -3,12 +3,14 @@
 use burn::module::Param;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
-use clip_vit::{Clip, Tokenizer, VisionTower};
+use clip_vit::{Clip, VisionTower};
 
 use crate::Error;
 use crate::head::Head;
-use crate::run::{Aggregate, ModelConfig, ProjectionInit, Prompts, Temperature};
+use crate::methods::core;
+use crate::run::{Aggregate, FewFeature, ModelConfig, ProjectionInit, Prompts, Temperature};
 use crate::tensors::normalize;
+use crate::wording::{TextAxes, UNNAMED, Wording};
 
 /// FE-CLIP: a frozen image tower, a trained head, and the two text embeddings.
 ///
@@ -17,8 +19,9 @@ pub struct FeClip {
     /// The trained part.
     pub head: Head,
     vision: VisionTower,
-    /// Anomalous minus normal text embedding, `[embed_dim, 1]`.
-    axis: Tensor<2>,
+    texts: TextAxes,
+    /// Anomalous minus normal text embedding, `[1 or batch, embed_dim, 1]`.
+    axis: Tensor<3>,
     config: ModelConfig,
     stage_ends: Vec<usize>,
     temperature: f64,
@@ -31,7 +34,8 @@ pub struct Stages {
     pub image: Tensor<2>,
     /// The same of every patch: `[batch, stages, height, width]`.
     pub pixel: Tensor<4>,
-    /// Adapted tokens of each stage, `[batch, height, width, channels]`.
+    /// Tokens of each stage for the memory bank, `[batch, height, width, channels]`: after the
+    /// adapters, or before them where `few_feature` says so.
     pub tokens: Vec<Tensor<4>>,
 }
 
@@ -48,15 +52,24 @@ impl FeClip {
         head: Head,
         device: &Device,
     ) -> Result<Self, Error> {
-        let stage_ends = stage_ends(config, clip)?;
-        let text = embed_prompts(clip, prompts, device); // [2, e]
-        let axis = (text.clone().narrow(0, 1, 1) - text.narrow(0, 0, 1)).transpose();
-        let temperature = match config.temperature {
-            Temperature::Value(value) => value,
-            Temperature::Word(_) => f64::from((-clip.logit_scale.val()).exp().into_scalar::<f32>()),
-        };
+        Self::worded(clip, config, Wording::of(prompts), head, device)
+    }
+
+    /// The same with prompts that may name the category.
+    pub(crate) fn worded(
+        clip: &Clip,
+        config: &ModelConfig,
+        wording: Wording,
+        head: Head,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let config = core(config, clip);
+        let stage_ends = stage_ends(&config, clip)?;
+        let mut texts = TextAxes::new(clip, wording, device);
+        let axis = texts.of(&[UNNAMED]);
+        let temperature = temperature(&config, clip);
         let vision = clip.vision.clone();
-        Ok(Self { head, vision, axis, config: config.clone(), stage_ends, temperature })
+        Ok(Self { head, vision, texts, axis, config, stage_ends, temperature })
     }
 
     /// A randomly initialised head for a backbone.
@@ -64,6 +77,7 @@ impl FeClip {
     /// # Errors
     /// If the settings do not fit the backbone.
     pub fn new_head(clip: &Clip, config: &ModelConfig, device: &Device) -> Result<Head, Error> {
+        let config = &core(config, clip);
         let stages = stage_ends(config, clip)?.len();
         let own = clip.vision.projection.weight.val();
         let [width, embed_dim] = own.dims();
@@ -76,6 +90,12 @@ impl FeClip {
             }
         }
         Ok(head)
+    }
+
+    /// Says what the next images show, one category an image or one for all; changes nothing
+    /// where the prompts do not name the category.
+    pub fn describe(&mut self, categories: &[&str]) {
+        self.axis = self.texts.of(categories);
     }
 
     /// Settings that the model was made with.
@@ -116,11 +136,14 @@ impl FeClip {
             }
             let class = x.clone().narrow(1, 0, 1); // [b, 1, d]
             let patches = x.narrow(1, 1, n - 1).reshape([b, side, side, d]);
-            let adapted = adapters.forward(patches);
+            let adapted = adapters.forward(patches.clone());
             image.push(self.class_margin(class.clone())); // [b, 1]
             let flat = adapted.clone().reshape([b, n - 1, d]);
             pixel.push(self.patch_margin(stage, flat.clone()).reshape([b, 1, side, side]));
-            tokens.push(adapted);
+            tokens.push(match self.config.few_feature {
+                FewFeature::Adapted => adapted,
+                FewFeature::Raw => patches,
+            });
             x = Tensor::cat(vec![class, flat], 1);
         }
         Stages { image: Tensor::cat(image, 1), pixel: Tensor::cat(pixel, 1), tokens }
@@ -137,6 +160,13 @@ impl FeClip {
     }
 
     fn aggregate<const D: usize>(&self, margins: Tensor<D>, axis: usize) -> Tensor<D> {
+        let margins = match &self.config.score_stages {
+            None => margins,
+            Some(stages) => {
+                let parts = stages.iter().map(|stage| margins.clone().narrow(axis, stage - 1, 1));
+                Tensor::cat(parts.collect(), axis)
+            }
+        };
         let logits = margins / self.temperature;
         match self.config.aggregate {
             Aggregate::MeanProbability => sigmoid(logits).mean_dim(axis),
@@ -154,33 +184,28 @@ impl FeClip {
         let class =
             if self.config.class_ln_post { self.vision.ln_post.forward(class) } else { class };
         let embedding = normalize(self.vision.projection.forward(class)); // [b, 1, e]
-        embedding.matmul(self.axis.clone().unsqueeze()).squeeze_dim(2) // [b, 1]
+        embedding.matmul(self.axis.clone()).squeeze_dim(2) // [b, 1]
     }
 
     fn patch_margin(&self, stage: usize, patches: Tensor<3>) -> Tensor<3> {
         let patches =
             if self.config.patch_ln_post { self.vision.ln_post.forward(patches) } else { patches };
         let embedding = normalize(self.head.project(stage, patches)); // [b, n, e]
-        embedding.matmul(self.axis.clone().unsqueeze()) // [b, n, 1]
+        embedding.matmul(self.axis.clone()) // [b, n, 1]
     }
 }
 
-/// Unit text embeddings `[2, embed_dim]`, normal then anomalous; several prompts of a side are
-/// averaged after normalisation and normalised again.
-fn embed_prompts(clip: &Clip, prompts: &Prompts, device: &Device) -> Tensor<2> {
-    let tokenizer = Tokenizer::new();
-    let [context, _] = clip.text.positional_embedding.dims();
-    let side = |texts: &[String]| {
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let embeddings = clip.text.forward(&tokenizer.tokenize(&texts, context), device);
-        normalize(normalize(embeddings).mean_dim(0))
-    };
-    Tensor::cat(vec![side(&prompts.normal), side(&prompts.anomalous)], 0)
+/// What divides cosine differences.
+pub(crate) fn temperature(config: &ModelConfig, clip: &Clip) -> f64 {
+    match config.temperature {
+        Temperature::Value(value) => value,
+        Temperature::Word(_) => f64::from((-clip.logit_scale.val()).exp().into_scalar::<f32>()),
+    }
 }
 
 fn stage_ends(config: &ModelConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
     let depth = clip.vision.blocks.len();
-    match &config.stage_ends {
+    let ends = match &config.stage_ends {
         None if depth < 4 => Err(Error::Settings(format!(
             "model.stage_ends: a backbone of {depth} layers has no four stages; name them"
         ))),
@@ -189,5 +214,16 @@ fn stage_ends(config: &ModelConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
             format!("model.stage_ends: {ends:?} goes beyond the backbone's {depth} layers"),
         )),
         Some(ends) => Ok(ends.clone()),
+    }?;
+    for (key, stages) in
+        [("score_stages", &config.score_stages), ("few_stages", &config.few_stages)]
+    {
+        if let Some(stage) = stages.iter().flatten().find(|stage| **stage > ends.len()) {
+            let count = ends.len();
+            return Err(Error::Settings(format!(
+                "model.{key}: there is no stage {stage}, the model has {count}"
+            )));
+        }
     }
+    Ok(ends)
 }

@@ -25,6 +25,7 @@ pub struct Prefixes {
 
 struct Item {
     name: PathBuf,
+    category: String,
     prefix: Vec<f32>,
     mask: Array2<bool>,
     anomalous: bool,
@@ -68,6 +69,7 @@ impl Prefixes {
             for ((sample, mask), values) in chunk.iter().zip(masks).zip(values.chunks(n * d)) {
                 items.push(Item {
                     name: sample.image.clone(),
+                    category: sample.category.clone(),
                     prefix: values.to_vec(),
                     mask,
                     anomalous: sample.defect.is_some(),
@@ -90,6 +92,10 @@ impl Prefixes {
 
     pub(crate) fn name(&self, i: usize) -> &Path {
         &self.items[i].name
+    }
+
+    pub(crate) fn category(&self, i: usize) -> &str {
+        &self.items[i].category
     }
 
     pub(crate) fn tokens(&self) -> usize {

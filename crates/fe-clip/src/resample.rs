@@ -4,9 +4,20 @@ use ndarray::{Array2, ArrayView2};
 
 /// Bilinear interpolation of one axis, `align_corners = false`: `[to, from]`.
 pub fn bilinear(from: usize, to: usize) -> Array2<f32> {
+    let scale = from as f64 / to as f64;
+    interpolation(from, to, |i| ((i as f64 + 0.5) * scale - 0.5).max(0.0))
+}
+
+/// Bilinear interpolation of one axis, `align_corners = true`: `[to, from]`.
+pub fn bilinear_aligned(from: usize, to: usize) -> Array2<f32> {
+    let scale = if to > 1 { (from - 1) as f64 / (to - 1) as f64 } else { 0.0 };
+    interpolation(from, to, |i| i as f64 * scale)
+}
+
+fn interpolation(from: usize, to: usize, position: impl Fn(usize) -> f64) -> Array2<f32> {
     let mut matrix = Array2::zeros((to, from));
     for i in 0..to {
-        let position = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+        let position = position(i);
         let low = (position as usize).min(from - 1);
         let high = (low + 1).min(from - 1);
         let fraction = (position - low as f64) as f32;

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 use crate::head::Head;
-use crate::loss::{LossTerms, loss};
+use crate::loss::{LossForm, LossTerms};
 use crate::model::FeClip;
 use crate::prefix::Prefixes;
-use crate::run::RunConfig;
+use crate::run::{RunConfig, TrainConfig};
 
 /// Optimizer steps between two saved states; the end of an epoch saves too.
 const SAVE_EVERY: usize = 50;
@@ -77,7 +77,7 @@ impl TrainingRun<'_> {
     ) -> Result<Head, Error> {
         let train = &self.config.train;
         let device = device.clone().autodiff();
-        let mut learner = Learner::new(model.head.clone().fork(&device).train());
+        let mut learner = Learner::new(model.head.clone().fork(&device).train(), train);
         let mut done = 0;
         if self.resume {
             done = learner.load(self.out, self.config)?;
@@ -159,9 +159,11 @@ struct StateHeader {
 }
 
 impl Learner {
-    fn new(head: Head) -> Self {
+    fn new(head: Head, train: &TrainConfig) -> Self {
+        let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);
         // PyTorch's epsilon; Burn's default is larger.
-        let adam = || AdamConfig::new().with_epsilon(1e-8).init();
+        let adam = AdamConfig::new().with_epsilon(1e-8).with_beta_1(beta_1).with_beta_2(beta_2);
+        let adam = || adam.init();
         Self { head, adapters: adam(), projection: adam() }
     }
 
@@ -170,7 +172,7 @@ impl Learner {
         model: &mut FeClip,
         prefixes: &Prefixes,
         chunk: &[usize],
-        train: &crate::run::TrainConfig,
+        train: &TrainConfig,
         device: &Device,
     ) -> Result<LossTerms, Error> {
         let micro = train.micro_batch_size.unwrap_or(train.batch_size);
@@ -181,12 +183,19 @@ impl Learner {
         for part in chunk.chunks(micro) {
             let share = part.len() as f64 / chunk.len() as f64;
             let batch = prefixes.batch(part)?;
+            let categories: Vec<&str> = part.iter().map(|&i| prefixes.category(i)).collect();
+            model.describe(&categories);
             let data =
                 TensorData::new(batch.tokens, [part.len(), prefixes.tokens(), prefixes.width()]);
             let stages = model.stages(Tensor::<3>::from_data(data, device));
-            let temperature = model.temperature();
-            let (total, part_terms) =
-                loss(&stages, temperature, &batch.anomalous, &batch.masks, prefixes.size());
+            let form = LossForm::new(model.config(), train);
+            let (total, part_terms) = form.loss(
+                &stages,
+                model.temperature(),
+                &batch.anomalous,
+                &batch.masks,
+                prefixes.size(),
+            );
             let mut gradients = (total * share).backward();
             let head = &self.head;
             adapters.accumulate(
@@ -263,8 +272,8 @@ fn optimizer_path(dir: &Path, name: &str) -> PathBuf {
 
 /// Training settings without what may change between a run and its continuation: how long it
 /// goes on.
-fn trained_by(config: &RunConfig) -> crate::run::TrainConfig {
-    crate::run::TrainConfig { epochs: 0, max_steps: None, ..config.train.clone() }
+fn trained_by(config: &RunConfig) -> TrainConfig {
+    TrainConfig { epochs: 0, max_steps: None, ..config.train.clone() }
 }
 
 impl LossTerms {

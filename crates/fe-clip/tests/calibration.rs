@@ -11,7 +11,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 fn identity() -> ModelIdentity {
     ModelIdentity {
-        backbone: "b".into(),
+        backbone: Some("b".into()),
         adapters: Some("a".into()),
         config: ModelConfig::default(),
         prompts: Prompts::default(),

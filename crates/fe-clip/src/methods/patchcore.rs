@@ -1,0 +1,105 @@
+//! A memory bank of normal tokens alone: PatchCore on CLIP's features.
+//!
+//! Source: Roth et al., Towards total recall in industrial anomaly detection, CVPR 2022. The
+//! original stands on the second and third stage of a WideResNet-50; this is its variant for a
+//! transformer, and its numbers are not the original's.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use ndarray::{Array2, Array3, Axis};
+
+use super::{Normals, Scorer, Staged, highest, to_pixels};
+use crate::detect::{Prediction, grids};
+use crate::memory::highest_similarity;
+use crate::model::FeClip;
+use crate::resample::both_axes;
+use crate::tensors::normalize;
+
+/// Every token is the mean of its 3x3 neighbourhood, of unit length in each stage, stages after
+/// one another. The anomaly of a token is half the Euclidean distance to the nearest remembered
+/// one, in [0, 1]; the score is the map's maximum before smoothing.
+pub(crate) struct Patchcore {
+    staged: Staged,
+    /// `[tokens, stages * channels]`, of unit length.
+    bank: Option<Tensor<2>>,
+    /// Upsampling and smoothing of one axis, `[size, grid]`.
+    to_pixels: Array2<f32>,
+}
+
+impl Patchcore {
+    pub(crate) fn new(model: FeClip, grid: usize, size: usize, device: &Device) -> Self {
+        let to_pixels = to_pixels(model.config(), grid, size);
+        Self { staged: Staged::new(model, device), bank: None, to_pixels }
+    }
+
+    /// `[batch, height, width, stages * channels]`, the last axis of unit length.
+    fn features(&self, images: &[Array3<f32>]) -> Tensor<4> {
+        let stages = self.staged.compared(&self.staged.stages(images));
+        let parts: Vec<Tensor<4>> =
+            stages.into_iter().map(|t| normalize(neighbourhood_mean(t))).collect();
+        normalize(Tensor::cat(parts, 3))
+    }
+}
+
+impl Scorer for Patchcore {
+    fn normals(&self) -> Normals {
+        Normals::Needed
+    }
+
+    fn remember(&mut self, normals: &[Array3<f32>]) {
+        let rows = self.staged.views(normals).map(|image| rows(self.features(&[image])));
+        self.bank = Some(Tensor::cat(rows.collect(), 0));
+    }
+
+    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
+        let bank = self.bank.clone().expect("patchcore: expected normal images first");
+        let features = self.features(images);
+        let [b, h, w, _] = features.dims();
+        let cosines = highest_similarity(rows(features), bank); // [b * h * w, 1]
+        // |x - y|² = 2 - 2 cos of unit vectors; rounding may put the cosine a little above 1.
+        let distances = (cosines.neg() + 1.0).clamp_min(0.0) / 2.0;
+        let maps = grids(distances.sqrt().reshape([b, h, w]));
+        maps.axis_iter(Axis(0))
+            .map(|map| Prediction { score: highest(map), map: both_axes(&self.to_pixels, map) })
+            .collect()
+    }
+}
+
+fn rows(features: Tensor<4>) -> Tensor<2> {
+    let [b, h, w, d] = features.dims();
+    features.reshape([b * h * w, d])
+}
+
+/// Mean over the neighbours that there are, up to one place away on either axis.
+fn neighbourhood_mean(tokens: Tensor<4>) -> Tensor<4> {
+    let [b, h, w, d] = tokens.dims();
+    let device = tokens.device();
+    let rows = window(h, &device).unsqueeze::<3>().matmul(tokens.reshape([b, h, w * d]));
+    let columns = window(w, &device).unsqueeze::<3>().matmul(rows.reshape([b * h, w, d]));
+    columns.reshape([b, h, w, d])
+}
+
+/// Mean of three neighbours along an axis, two at its ends: `[n, n]`.
+fn window(n: usize, device: &Device) -> Tensor<2> {
+    let weights = Array2::from_shape_fn((n, n), |(i, j)| {
+        let neighbours = n.min(i + 2) - i.saturating_sub(1);
+        if i.abs_diff(j) <= 1 { 1.0 / neighbours as f32 } else { 0.0 }
+    });
+    let (values, _) = weights.into_raw_vec_and_offset();
+    Tensor::from_data(TensorData::new(values, [n, n]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_over_the_neighbours_that_there_are() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..6).map(|v| v as f32).collect(); // two rows of three
+        let grid = Tensor::<1>::from_data(TensorData::new(values, [6]), &device);
+        let mean = neighbourhood_mean(grid.reshape([1, 2, 3, 1]));
+        let mean: Vec<f32> = crate::detect::floats(mean);
+        // Both rows see both rows; columns see {0, 1}, {0, 1, 2}, {1, 2}.
+        assert_eq!(mean, [2.0, 2.5, 3.0, 2.0, 2.5, 3.0]);
+    }
+}

@@ -1,0 +1,332 @@
+//! `[model]`.
+
+use adapters::{FfeConfig, LfsConfig, Transform};
+use serde::{Deserialize, Serialize};
+
+use crate::switch::Switch;
+
+/// `[model]`. Absent values mean what their documentation says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// What scores the images; each method refuses settings that it does not have.
+    pub method: Method,
+    /// What `--model` takes: `tiny`, `vit-l-14-336`, a hub id, a folder or a file.
+    pub backbone: String,
+    /// Side of the square model input in pixels; a multiple of the patch. Default: 518 for
+    /// ViT-L/14@336, else the backbone's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// How an image becomes a square.
+    pub resize: data::Resize,
+    /// The adapters act after these layers, counted from 1. Default: four equal stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_ends: Option<Vec<usize>>,
+    /// Weight of the adapters against the tokens themselves, eq. 2; in [0, 1].
+    pub lambda: f64,
+    /// Temperature of eq. 1.
+    pub temperature: Temperature,
+    /// Transform of both adapters.
+    pub transform: Transform,
+    /// Whether patch tokens pass the backbone's last norm before their projection.
+    pub patch_ln_post: bool,
+    /// Whether the stages share one patch projection.
+    pub shared_projection: bool,
+    /// First weights of the patch projection.
+    pub projection_init: ProjectionInit,
+    /// Whether class tokens pass the backbone's last norm before their projection.
+    pub class_ln_post: bool,
+    /// How stages are put together.
+    pub aggregate: Aggregate,
+    /// Stages whose scores and maps count, from 1; training uses all. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score_stages: Option<Vec<usize>>,
+    /// What the image score is made of.
+    pub image_score: ImageScore,
+    /// Whether upsampling takes the centres of corner tokens to the corners of the image.
+    pub align_corners: bool,
+    /// How positions are resampled for another image size than the backbone's own.
+    pub positional_interpolation: Interpolation,
+    /// Which tokens the memory bank compares.
+    pub few_feature: FewFeature,
+    /// Weight of the distance from the memory bank in map and score.
+    pub few_weight: f64,
+    /// Whether the memory bank holds each normal image in four rotations.
+    pub few_rotate: bool,
+    /// Stages that the memory bank compares, from 1. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub few_stages: Option<Vec<usize>>,
+    /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
+    /// pixels and in proportion at other sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing_sigma: Option<f64>,
+    /// Frequency feature extraction, or false.
+    pub ffe: Switch<FfeConfig>,
+    /// Local frequency statistics, or false.
+    pub lfs: Switch<LfsConfig>,
+    /// The Conv adapter of Table 3; absent by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conv_adapter: Option<ConvAdapterConfig>,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::FeClip,
+            backbone: "tiny".into(),
+            image_size: None,
+            resize: data::Resize::Squash,
+            stage_ends: None,
+            lambda: 0.1,
+            temperature: Temperature::Value(0.07),
+            transform: Transform::Dct,
+            patch_ln_post: true,
+            shared_projection: true,
+            projection_init: ProjectionInit::Random,
+            class_ln_post: true,
+            aggregate: Aggregate::MeanProbability,
+            score_stages: None,
+            image_score: ImageScore::ClassToken,
+            align_corners: false,
+            positional_interpolation: Interpolation::Bicubic,
+            few_feature: FewFeature::Adapted,
+            few_weight: 1.0,
+            few_rotate: false,
+            few_stages: None,
+            smoothing_sigma: None,
+            ffe: Switch::On(FfeConfig::default()),
+            lfs: Switch::On(LfsConfig::default()),
+            conv_adapter: None,
+        }
+    }
+}
+
+impl ModelConfig {
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.check_method()?;
+        if !(0.0..=1.0).contains(&self.lambda) {
+            return Err(format!("model.lambda: expected 0 to 1, got {}", self.lambda));
+        }
+        if let Temperature::Value(t) = self.temperature
+            && !(t.is_finite() && t > 0.0)
+        {
+            return Err(format!("model.temperature: expected a number above 0, got {t}"));
+        }
+        if let Some(sigma) = self.smoothing_sigma
+            && !(0.0..=1000.0).contains(&sigma)
+        {
+            return Err(format!("model.smoothing_sigma: expected 0 to 1000, got {sigma}"));
+        }
+        if let Some(ends) = &self.stage_ends
+            && (ends.is_empty() || ends[0] == 0 || ends.windows(2).any(|w| w[0] >= w[1]))
+        {
+            return Err(format!(
+                "model.stage_ends: expected increasing layers from 1 up, got {ends:?}"
+            ));
+        }
+        for (key, stages) in
+            [("score_stages", &self.score_stages), ("few_stages", &self.few_stages)]
+        {
+            let increasing = |s: &Vec<usize>| s[0] > 0 && s.windows(2).all(|w| w[0] < w[1]);
+            if stages.as_ref().is_some_and(|s| s.is_empty() || !increasing(s)) {
+                return Err(format!("model.{key}: expected increasing stages from 1 up"));
+            }
+        }
+        if !(self.few_weight.is_finite() && self.few_weight >= 0.0) {
+            let weight = self.few_weight;
+            return Err(format!("model.few_weight: expected a number >= 0, got {weight}"));
+        }
+        let windows = [self.ffe.on().map(|c| c.window), self.lfs.on().map(|c| c.window)];
+        if windows.into_iter().flatten().any(|w| !(1..=64).contains(&w)) {
+            return Err("model: expected adapter windows of 1 to 64 tokens".into());
+        }
+        let kernels =
+            [self.lfs.on().map(|c| c.kernel), self.conv_adapter.as_ref().map(|c| c.kernel)];
+        if kernels.into_iter().flatten().any(|k| k != 1 && k != 3) {
+            return Err("model: expected convolution kernels of 1 or 3".into());
+        }
+        Ok(())
+    }
+}
+
+impl ModelConfig {
+    fn check_method(&self) -> Result<(), String> {
+        let table = |config: &Self| serde_json::to_value(config).expect("settings serialise");
+        let (own, default) = (table(self), table(&Self::default()));
+        let Some(settings) = self.method.settings() else { return Ok(()) };
+        let set = own.as_object().into_iter().flatten();
+        for (key, value) in set.filter(|(key, value)| default.get(key) != Some(value)) {
+            if key != "method" && !settings.contains(&key.as_str()) {
+                let method = self.method.name();
+                return Err(format!("model.{key} = {value}: method {method} has no such setting"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// FE-CLIP and the methods it is compared with, on one backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The paper's.
+    FeClip,
+    /// Plain CLIP with two prompts.
+    Clip,
+    /// Windows and a prompt ensemble without training.
+    Winclip,
+    /// A trained linear layer a stage and a prompt ensemble.
+    AprilGan,
+    /// A memory bank of normal tokens alone, on CLIP's features.
+    Patchcore,
+    /// Spectral residual saliency: no network at all.
+    SpectralResidual,
+}
+
+impl Method {
+    /// Its name in `run.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FeClip => "fe-clip",
+            Self::Clip => "clip",
+            Self::Winclip => "winclip",
+            Self::AprilGan => "april-gan",
+            Self::Patchcore => "patchcore",
+            Self::SpectralResidual => "spectral-residual",
+        }
+    }
+
+    /// Whether `train` makes a part of it.
+    pub fn is_trained(self) -> bool {
+        matches!(self, Self::FeClip | Self::AprilGan)
+    }
+
+    /// Whether it looks through a CLIP.
+    pub fn has_backbone(self) -> bool {
+        self != Self::SpectralResidual
+    }
+
+    /// The keys of `[model]` that it obeys; none named means all.
+    fn settings(self) -> Option<&'static [&'static str]> {
+        Some(match self {
+            Self::FeClip => return None,
+            Self::Clip => &[
+                "backbone",
+                "image_size",
+                "resize",
+                "positional_interpolation",
+                "temperature",
+                "smoothing_sigma",
+                "align_corners",
+            ][..],
+            Self::Winclip => {
+                &["backbone", "image_size", "resize", "positional_interpolation", "temperature"]
+            }
+            Self::AprilGan => &[
+                "backbone",
+                "image_size",
+                "resize",
+                "positional_interpolation",
+                "stage_ends",
+                "smoothing_sigma",
+                "few_weight",
+                "few_rotate",
+                "few_stages",
+            ],
+            Self::Patchcore => &[
+                "backbone",
+                "image_size",
+                "resize",
+                "positional_interpolation",
+                "stage_ends",
+                "smoothing_sigma",
+                "align_corners",
+                "few_rotate",
+                "few_stages",
+            ],
+            Self::SpectralResidual => &["backbone", "image_size", "resize"],
+        })
+    }
+}
+
+/// `[model.conv_adapter]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConvAdapterConfig {
+    /// Side of the kernel: 1 or 3.
+    pub kernel: usize,
+}
+
+impl Default for ConvAdapterConfig {
+    fn default() -> Self {
+        Self { kernel: 3 }
+    }
+}
+
+/// The temperature that divides cosine differences.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number or \"clip\"")]
+pub enum Temperature {
+    /// A number.
+    Value(f64),
+    /// A word.
+    Word(TemperatureWord),
+}
+
+/// Temperatures that have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TemperatureWord {
+    /// The backbone's own: `exp(-logit_scale)`.
+    Clip,
+}
+
+/// How the stages' answers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// Mean of the probabilities, eq. 3.
+    MeanProbability,
+    /// Probability of the mean logit.
+    MeanLogit,
+}
+
+/// First weights of the patch projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProjectionInit {
+    /// Uniform, as PyTorch's linear layers start.
+    Random,
+    /// The backbone's own projection of the class token, with a bias of zero.
+    Clip,
+}
+
+/// How positional embeddings are resampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Bicubic, antialiased when shrinking: open_clip's.
+    Bicubic,
+    /// Bilinear without antialiasing: AnomalyCLIP's.
+    Bilinear,
+}
+
+/// Tokens in the memory bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FewFeature {
+    /// After the stage's adapters.
+    Adapted,
+    /// Before them.
+    Raw,
+}
+
+/// What the image score is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageScore {
+    /// The class tokens' score S_a alone, eq. 3: what the paper's tables use.
+    ClassToken,
+    /// The mean of S_a and the map's maximum: for defects too small for the class token.
+    ClassTokenAndMap,
+}

@@ -1,0 +1,92 @@
+//! `[train]`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Source;
+
+/// `[train]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Data sets with masks; every image of the split is used.
+    pub datasets: Vec<Source>,
+    /// Passes over the data.
+    pub epochs: usize,
+    /// Images of an optimizer step.
+    pub batch_size: usize,
+    /// Images of a forward pass; gradients accumulate to `batch_size`. Default: the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch_size: Option<usize>,
+    /// Adam's learning rate of the adapters.
+    pub learning_rate: f64,
+    /// Adam's learning rate of the patch projection; 0 freezes it.
+    pub projection_learning_rate: f64,
+    /// Adam's decay rates of the first and second moment, in [0, 1).
+    pub adam_betas: [f64; 2],
+    /// Weight of the loss of image scores, eq. 4.
+    pub image_loss_weight: f64,
+    /// Weight of the loss of maps, eq. 5.
+    pub mask_loss_weight: f64,
+    /// Focusing exponent of the focal loss.
+    pub focal_gamma: f64,
+    /// Weight of anomalous pixels in the focal loss, in [0, 1], that of normal ones being the
+    /// rest; both are 1 where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub focal_alpha: Option<f64>,
+    /// Whether the dice loss of the normal channel is added to that of the anomalous one.
+    pub dice_complement: bool,
+    /// Seed of the weights and of the order of images.
+    pub seed: u64,
+    /// Stop after so many optimizer steps, for trials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<usize>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            datasets: Vec::new(),
+            epochs: 9,
+            batch_size: 16,
+            micro_batch_size: None,
+            learning_rate: 5e-4,
+            projection_learning_rate: 5e-6,
+            adam_betas: [0.9, 0.999],
+            image_loss_weight: 1.0,
+            mask_loss_weight: 1.0,
+            focal_gamma: 2.0,
+            focal_alpha: None,
+            dice_complement: false,
+            seed: 0,
+            max_steps: None,
+        }
+    }
+}
+
+impl TrainConfig {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.batch_size == 0 || self.micro_batch_size == Some(0) {
+            return Err("train: expected a batch of at least one image".into());
+        }
+        for (name, value) in [
+            ("learning_rate", self.learning_rate),
+            ("projection_learning_rate", self.projection_learning_rate),
+            ("image_loss_weight", self.image_loss_weight),
+            ("mask_loss_weight", self.mask_loss_weight),
+            ("focal_gamma", self.focal_gamma),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(format!("train.{name}: expected a number >= 0, got {value}"));
+            }
+        }
+        if self.adam_betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
+            return Err(format!("train.adam_betas: expected [0, 1), got {:?}", self.adam_betas));
+        }
+        match self.focal_alpha {
+            Some(alpha) if !(0.0..=1.0).contains(&alpha) => {
+                Err(format!("train.focal_alpha: expected 0 to 1, got {alpha}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Normal and anomalous in words, and the direction between them in the embedding.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor};
+use clip_vit::{Clip, TextTower, Tokenizer};
+
+use crate::run::Prompts;
+use crate::tensors::normalize;
+
+/// Stands for the category in a prompt.
+const CATEGORY: &str = "{}";
+
+/// What is said of a category that nobody named.
+pub(crate) const UNNAMED: &str = "object";
+
+const NORMAL_STATES: [&str; 7] = [
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaw",
+    "{} without defect",
+    "{} without damage",
+];
+
+/// How several prompts of a side become one embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Averaging {
+    /// Unit embeddings, their mean, of unit length again.
+    Normalized,
+    /// The embeddings as they are, their mean, then of unit length.
+    Raw,
+}
+
+/// Two sides of prompts, with `{}` for the category or without.
+#[derive(Debug, Clone)]
+pub(crate) struct Wording {
+    normal: Vec<String>,
+    anomalous: Vec<String>,
+    averaging: Averaging,
+}
+
+impl Wording {
+    /// The user's prompts.
+    pub(crate) fn of(prompts: &Prompts) -> Self {
+        let Prompts { normal, anomalous } = prompts.clone();
+        Self { normal, anomalous, averaging: Averaging::Normalized }
+    }
+
+    /// WinCLIP's ensemble as its re-implementations have it: 147 and 84 prompts.
+    pub(crate) fn winclip() -> Self {
+        let anomalous = ["damaged {}", "{} with flaw", "{} with defect", "{} with damage"];
+        Self {
+            normal: compose(&NORMAL_STATES, &WINCLIP_TEMPLATES),
+            anomalous: compose(&anomalous, &WINCLIP_TEMPLATES),
+            averaging: Averaging::Raw,
+        }
+    }
+
+    /// APRIL-GAN's ensemble: 245 and 175 prompts.
+    pub(crate) fn april_gan() -> Self {
+        let anomalous =
+            ["damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage"];
+        Self {
+            normal: compose(&NORMAL_STATES, &APRIL_GAN_TEMPLATES),
+            anomalous: compose(&anomalous, &APRIL_GAN_TEMPLATES),
+            averaging: Averaging::Normalized,
+        }
+    }
+
+    fn names_category(&self) -> bool {
+        self.normal.iter().chain(&self.anomalous).any(|prompt| prompt.contains(CATEGORY))
+    }
+}
+
+/// Every template around every state.
+fn compose(states: &[&str], templates: &[&str]) -> Vec<String> {
+    let around = |state: &str, template: &&str| template.replace(CATEGORY, state);
+    states.iter().flat_map(|state| templates.iter().map(|t| around(state, t))).collect()
+}
+
+/// Unit text embeddings of a wording, by category.
+pub(crate) struct TextAxes {
+    wording: Wording,
+    tower: TextTower,
+    device: Device,
+    /// Anomalous minus normal, `[embed_dim, 1]`.
+    known: HashMap<String, Tensor<2>>,
+}
+
+impl TextAxes {
+    pub(crate) fn new(clip: &Clip, wording: Wording, device: &Device) -> Self {
+        let (tower, device) = (clip.text.clone(), device.clone());
+        Self { wording, tower, device, known: HashMap::new() }
+    }
+
+    /// The difference of the two unit embeddings for each category, `[categories, embed_dim, 1]`;
+    /// one row for all of them where the prompts do not name the category.
+    ///
+    /// # Panics
+    /// If there is no category.
+    pub(crate) fn of(&mut self, categories: &[&str]) -> Tensor<3> {
+        if !self.wording.names_category() {
+            return self.axis("").unsqueeze_dim(0);
+        }
+        let axes = categories.iter().map(|name| self.axis(&name.replace('_', " "))).collect();
+        Tensor::stack(axes, 0)
+    }
+
+    fn axis(&mut self, category: &str) -> Tensor<2> {
+        if let Some(axis) = self.known.get(category) {
+            return axis.clone();
+        }
+        let [normal, anomalous] =
+            [&self.wording.normal, &self.wording.anomalous].map(|side| self.embed(side, category));
+        let axis = (anomalous - normal).transpose(); // [e, 1]
+        self.known.insert(category.to_string(), axis.clone());
+        axis
+    }
+
+    fn embed(&self, side: &[String], category: &str) -> Tensor<2> {
+        let texts: Vec<String> = side.iter().map(|t| t.replace(CATEGORY, category)).collect();
+        let [context, _] = self.tower.positional_embedding.dims();
+        let embeddings =
+            self.tower.forward(&Tokenizer::new().tokenize(&texts, context), &self.device);
+        let embeddings = match self.wording.averaging {
+            Averaging::Normalized => normalize(embeddings),
+            Averaging::Raw => embeddings,
+        };
+        normalize(embeddings.mean_dim(0)) // [1, e]
+    }
+}
+
+/// Source: WinCLIP, appendix, as both public re-implementations have it: one form is there
+/// twice, and "a cropped photo of a" is missing.
+const WINCLIP_TEMPLATES: [&str; 21] = [
+    "a cropped photo of the {}.",
+    "a close-up photo of a {}.",
+    "a close-up photo of the {}.",
+    "a bright photo of a {}.",
+    "a bright photo of the {}.",
+    "a dark photo of a {}.",
+    "a dark photo of the {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a blurry photo of a {}.",
+    "a blurry photo of the {}.",
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a photo of a small {}.",
+    "a photo of the small {}.",
+    "a photo of a large {}.",
+    "a photo of the large {}.",
+    "a photo of a {} for visual inspection.",
+    "a photo of the {} for visual inspection.",
+    "a photo of a {} for anomaly detection.",
+    "a photo of the {} for anomaly detection.",
+];
+
+/// Source: APRIL-GAN, `prompt_ensemble.py`.
+const APRIL_GAN_TEMPLATES: [&str; 35] = [
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a photo of my {}.",
+    "a photo of one {}.",
+    "a photo of a cool {}.",
+    "a photo of the cool {}.",
+    "a photo of a small {}.",
+    "a photo of the small {}.",
+    "a photo of a large {}.",
+    "a photo of the large {}.",
+    "a good photo of a {}.",
+    "a good photo of the {}.",
+    "a bad photo of a {}.",
+    "a bad photo of the {}.",
+    "a bright photo of a {}.",
+    "a bright photo of the {}.",
+    "a dark photo of a {}.",
+    "a dark photo of the {}.",
+    "a blurry photo of a {}.",
+    "a blurry photo of the {}.",
+    "a cropped photo of a {}.",
+    "a cropped photo of the {}.",
+    "a close-up photo of a {}.",
+    "a close-up photo of the {}.",
+    "a low resolution photo of a {}.",
+    "a low resolution photo of the {}.",
+    "a jpeg corrupted photo of a {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a black and white photo of a {}.",
+    "a black and white photo of the {}.",
+    "there is a {} in the scene.",
+    "there is the {} in the scene.",
+    "this is a {} in the scene.",
+    "this is the {} in the scene.",
+    "this is one {} in the scene.",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ensembles_have_their_published_sizes() {
+        let sizes = |w: &Wording| (w.normal.len(), w.anomalous.len());
+        assert_eq!(sizes(&Wording::winclip()), (147, 84));
+        assert_eq!(sizes(&Wording::april_gan()), (245, 175));
+        let normal = Wording::winclip().normal;
+        assert!(normal.contains(&"a photo of a {} without flaw for visual inspection.".into()));
+        assert!(!Wording::of(&Prompts::default()).names_category());
+    }
+}

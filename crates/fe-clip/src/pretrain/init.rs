@@ -4,7 +4,7 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use clip_vit::{Block, Clip};
 use ndarray::Array2;
 use rand::Rng;
@@ -15,6 +15,8 @@ use super::batch::Batch;
 
 /// Root mean square of a positional embedding; patches have 1.
 const POSITION: f32 = 0.5;
+/// Standard deviation of a word's code.
+const WORD: f64 = 0.5;
 /// Attention logit of a token to itself at the start.
 const SELF_LOGIT: f32 = 4.0;
 /// Share of the attended mean that a block takes away at the start.
@@ -39,6 +41,18 @@ pub(super) fn attention(mut clip: Clip, seed: u64, device: &Device) -> Clip {
         .into_iter()
         .map(|block| mimetic(block, width, &mut rng, device))
         .collect();
+    clip
+}
+
+/// Fixed random codes for the words. Captions use a hundredth of the vocabulary: learning would
+/// leave all other words where they are, or decay them, and take a fifth of a step's time.
+pub(super) fn words(mut clip: Clip, device: &Device) -> Clip {
+    let table = clip.text.token_embedding.weight.val();
+    let codes = Tensor::random(table.dims(), Distribution::Normal(0.0, WORD), device);
+    clip.text.token_embedding.weight = Param::from_tensor(codes).set_require_grad(false);
+    let [places, width] = clip.text.positional_embedding.dims();
+    let places = Tensor::random([places, width], Distribution::Normal(0.0, WORD / 2.0), device);
+    clip.text.positional_embedding = Param::from_tensor(places);
     clip
 }
 

@@ -3,8 +3,10 @@
 
 mod arrows;
 mod download;
+mod evaluate_tiny;
 mod parity;
 mod pretrain_tiny;
+mod reproduce;
 
 use clap::Parser;
 
@@ -13,15 +15,19 @@ use clap::Parser;
 enum Task {
     Arrows(arrows::Args),
     Download(download::Args),
+    EvaluateTiny(evaluate_tiny::Args),
     Parity(parity::Parity),
     PretrainTiny(pretrain_tiny::Args),
+    Reproduce(reproduce::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Arrows(args) => arrows::run(&args),
         Task::Download(args) => download::run(&args),
+        Task::EvaluateTiny(args) => evaluate_tiny::run(&args),
         Task::Parity(args) => parity::run(&args),
         Task::PretrainTiny(args) => pretrain_tiny::run(&args),
+        Task::Reproduce(args) => reproduce::run(&args),
     }
 }

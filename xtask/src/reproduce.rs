@@ -1,0 +1,329 @@
+//! `cargo xtask reproduce`: the paper's tables from an empty machine.
+
+mod estimate;
+mod execute;
+mod job;
+mod method;
+mod paper;
+mod plan;
+mod profile;
+mod results;
+mod tables;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+
+use execute::Program;
+use job::Setting;
+use plan::{Plan, Presence, State};
+use profile::{DataSet, Profile, QUICK_TARGET, QUICK_TRAINING};
+
+/// Reproduce the paper's tables: plan, train, evaluate, and set the numbers beside the paper's.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    cargo xtask reproduce --profile quick\n  \
+    cargo xtask reproduce --profile paper --dry-run\n  \
+    cargo xtask reproduce --table 3 --table 4 --datasets mvtec-ad,visa --seeds 1\n  \
+    cargo xtask reproduce --profile paper --shard 2/8 --out results/shard2\n  \
+    cargo xtask reproduce --profile paper --merge results/shard1 --merge results/shard2 --out results/all")]
+pub(crate) struct Args {
+    /// Tables to make: 1 to 5, or `time`; all where none is named
+    #[arg(long = "table", value_name = "1..5|time", value_parser = table)]
+    tables: Vec<u8>,
+    /// Only these target data sets
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    datasets: Vec<String>,
+    /// Backbone, size, epochs and seeds
+    #[arg(long, value_enum, default_value = "paper")]
+    profile: Profile,
+    /// Runs of a trained or few-shot method; the profile's number where not given
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Backend, as `fe-clip --device` takes it
+    #[arg(long)]
+    device: Option<String>,
+    /// Other weights than the profile's, for trials
+    #[arg(long, value_name = "MODEL")]
+    backbone: Option<String>,
+    /// Stop every training after so many steps, for trials
+    #[arg(long)]
+    max_steps: Option<usize>,
+    /// The folder that holds one folder a data set, by name
+    #[arg(long, default_value = "datasets")]
+    data: PathBuf,
+    /// Where results go; `docs/results/PROFILE` where not given
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Run a part of the jobs alone: the first of eight is 1/8
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// Take over the results of another --out folder first; may be repeated
+    #[arg(long, value_name = "DIR")]
+    merge: Vec<PathBuf>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// The program to run; built first where not given
+    #[arg(long, value_name = "FILE")]
+    fe_clip: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let program = Program {
+        fe_clip: match &args.fe_clip {
+            Some(path) => path.clone(),
+            None => build()?,
+        },
+        device: args.device.clone(),
+    };
+    let out =
+        args.out.clone().unwrap_or_else(|| Path::new("docs/results").join(args.profile.name()));
+    std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    let backbone = args.backbone.clone().unwrap_or_else(|| args.profile.backbone().into());
+    let setting = Setting {
+        profile: args.profile,
+        backbone_identity: identity(&backbone)?,
+        backbone,
+        max_steps: args.max_steps,
+        data: match args.profile {
+            Profile::Quick => draw_quick_data(&program)?,
+            _ => absolute(&args.data)?,
+        },
+        out: absolute(&out)?,
+    };
+    for folder in &args.merge {
+        take_over(folder, &setting.out)?;
+    }
+    let tables = if args.tables.is_empty() { vec![1, 2, 3, 4, 5, 0] } else { args.tables.clone() };
+    let targets = targets(args)?;
+    let seeds = args.seeds.unwrap_or_else(|| args.profile.seeds());
+    let mut plan = Plan::new(&setting, &tables, &targets, seeds);
+    print_plan(&setting, &plan, args.shard);
+    let weights = estimate::print(&program, &setting, &plan, args.shard);
+    if args.dry_run {
+        return Ok(());
+    }
+    let failed = match weights {
+        Ok(()) => execute(&program, &setting, &mut plan, args.shard),
+        Err(error) => {
+            eprintln!("nothing can run: {error:#}");
+            0
+        }
+    };
+    write_tables(&setting, &plan, &tables)?;
+    ensure!(failed == 0, "{failed} jobs failed; they are named above");
+    Ok(())
+}
+
+/// Runs what is ready; a failing job does not stop the others.
+fn execute(
+    program: &Program,
+    setting: &Setting,
+    plan: &mut Plan,
+    shard: Option<(usize, usize)>,
+) -> usize {
+    let ready = |plan: &Plan, i: usize| {
+        plan.jobs[i].state == State::Ready && plan.in_shard(&plan.jobs[i], shard)
+    };
+    let count = (0..plan.jobs.len()).filter(|&i| ready(plan, i)).count();
+    let (mut failed, mut number) = (0, 0);
+    for i in 0..plan.jobs.len() {
+        if !ready(plan, i) {
+            continue;
+        }
+        number += 1;
+        println!("[{number}/{count}] {}", plan.jobs[i].job.name());
+        match program.run(setting, plan, &plan.jobs[i]) {
+            Ok(()) => plan.jobs[i].state = State::Done,
+            Err(error) => {
+                eprintln!("{}: {error:#}", plan.jobs[i].job.name());
+                failed += 1;
+            }
+        }
+    }
+    failed
+}
+
+fn print_plan(setting: &Setting, plan: &Plan, shard: Option<(usize, usize)>) {
+    let (done, ready) = (plan.count(&State::Done), plan.count(&State::Ready));
+    println!(
+        "{} profile, {}: {} jobs, {done} done, {ready} to run, {} without data",
+        setting.profile.name(),
+        setting.backbone,
+        plan.jobs.len(),
+        plan.jobs.len() - done - ready
+    );
+    for planned in &plan.jobs {
+        let state = match &planned.state {
+            State::Done => "done".into(),
+            State::Ready if plan.in_shard(planned, shard) => "to run".into(),
+            State::Ready => "in another shard".into(),
+            State::NoData(dataset) => format!("needs {}", dataset.name()),
+        };
+        println!("  {:<48} {state}", planned.job.name());
+    }
+    for (dataset, presence) in &plan.datasets {
+        if let Presence::Absent(reason) = presence {
+            println!("missing: {} ({reason})", dataset.title());
+            println!("  {}", how_to_get(*dataset));
+        }
+    }
+}
+
+fn how_to_get(dataset: DataSet) -> String {
+    let known = data::datasets().into_iter().find(|d| d.layout.name() == dataset.name());
+    match known {
+        Some(known) if known.fetch.is_some() => format!("cargo xtask download {}", dataset.name()),
+        Some(known) => known.get.unwrap_or(known.home),
+        None => "drawn by fe-clip synth".into(),
+    }
+}
+
+fn write_tables(setting: &Setting, plan: &Plan, tables: &[u8]) -> Result<()> {
+    let compared = results::compare(setting, plan, tables)?;
+    let grouped = tables::group(&compared);
+    let introduction = introduction(setting, plan)?;
+    for (file, text) in [
+        ("tables.md", tables::markdown(&grouped, &introduction)),
+        ("tables.csv", tables::csv(&compared)?),
+        ("tables.html", tables::html(&grouped, &introduction)),
+    ] {
+        let path = setting.out.join(file);
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+fn introduction(setting: &Setting, plan: &Plan) -> Result<String> {
+    let mut text = format!(
+        "Profile {}, backbone {} ({}).\nPercent. A cell is the paper's value, then ours with the standard deviation over seeds, \
+         then the difference.\n* marks a printed value that is doubted; tables.csv says why. PRO is exact (docs/fe-clip.md).\n",
+        setting.profile.name(),
+        setting.backbone,
+        setting.backbone_identity,
+    );
+    if setting.profile == Profile::Quick {
+        text += "These numbers are of the embedded model on procedural images: they show that everything runs, and are not the paper's.\n";
+    }
+    for (method, seconds) in results::times(setting, plan)? {
+        text += &format!("Time of an image, {method}: {:.1} ms.\n", 1000.0 * seconds);
+    }
+    text += "The paper's times on an RTX 3090: APRIL-GAN 105, AnomalyCLIP 120, FE-CLIP 125, VCP-CLIP 128, AdaCLIP 160 ms.\n";
+    Ok(text)
+}
+
+fn targets(args: &Args) -> Result<Vec<DataSet>> {
+    let all = args.profile.targets();
+    for name in &args.datasets {
+        if !all.iter().any(|dataset| dataset.name() == name) {
+            let known: Vec<&str> = all.iter().map(|d| d.name()).collect();
+            bail!("no data set {name} in this profile; there are {}", known.join(", "));
+        }
+    }
+    let wanted =
+        |d: &DataSet| args.datasets.is_empty() || args.datasets.iter().any(|n| n == d.name());
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// Copies the results of another folder that are not here yet.
+fn take_over(from: &Path, to: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(from).with_context(|| format!("reading {}", from.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if !path.join("record.json").is_file() || target.exists() {
+            continue;
+        }
+        let partial = to.join("partial-merge");
+        let _ = std::fs::remove_dir_all(&partial);
+        std::fs::create_dir_all(&partial)
+            .with_context(|| format!("making {}", partial.display()))?;
+        for file in std::fs::read_dir(&path)? {
+            let file = file?.path();
+            let copy = partial.join(file.file_name().unwrap_or_default());
+            std::fs::copy(&file, copy).with_context(|| format!("copying {}", file.display()))?;
+        }
+        std::fs::rename(&partial, &target)
+            .with_context(|| format!("renaming to {}", target.display()))?;
+    }
+    Ok(())
+}
+
+/// The procedural sets of `quick`, drawn where they are not there yet.
+fn draw_quick_data(program: &Program) -> Result<PathBuf> {
+    let data = absolute(Path::new("target/reproduce-quick"))?;
+    std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+    for (dataset, categories, normal, seed) in [
+        (DataSet::ProceduralTraining, QUICK_TRAINING, "1", "11"),
+        (DataSet::Procedural, QUICK_TARGET, "4", "12"),
+    ] {
+        let root = dataset.root(&data);
+        if root.is_dir() {
+            continue;
+        }
+        let partial = data.join("partial");
+        let _ = std::fs::remove_dir_all(&partial);
+        let status = Command::new(&program.fe_clip)
+            .args(["synth", "--size", "240", "--test-normal", "6", "--test-per-defect", "1"])
+            .args(["--categories", categories, "--train-normal", normal, "--seed", seed])
+            .arg("--out")
+            .arg(&partial)
+            .status()
+            .context("starting fe-clip synth")?;
+        ensure!(status.success(), "fe-clip synth ended with {status}");
+        std::fs::rename(&partial, &root).with_context(|| format!("making {}", root.display()))?;
+    }
+    Ok(data)
+}
+
+/// SHA-256 of the weights where they are a file here, else the name.
+fn identity(backbone: &str) -> Result<String> {
+    let path = match backbone {
+        "tiny" => PathBuf::from("crates/fe-clip/assets/tiny/model.safetensors"),
+        name if Path::new(name).is_dir() => Path::new(name).join("model.safetensors"),
+        name => PathBuf::from(name),
+    };
+    if !path.is_file() {
+        return Ok(backbone.into());
+    }
+    let mut file =
+        std::fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
+    Ok(format!("{:x}", hasher.finalize()))
+}
+
+/// Builds `fe-clip` as every other command does, so that nothing is compiled twice.
+pub(crate) fn build() -> Result<PathBuf> {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--workspace", "--bin", "fe-clip"])
+        .status()
+        .context("running cargo")?;
+    ensure!(status.success(), "building fe-clip ended with {status}");
+    let here = std::env::current_exe().context("finding this program")?;
+    Ok(here.with_file_name(format!("fe-clip{}", std::env::consts::EXE_SUFFIX)))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| path.display().to_string())
+}
+
+fn table(text: &str) -> Result<u8, String> {
+    match text {
+        "time" => Ok(0),
+        "1" | "2" | "3" | "4" | "5" => Ok(text.as_bytes()[0] - b'0'),
+        _ => Err("expected 1 to 5, or time".into()),
+    }
+}
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    match parsed {
+        Some((i, n)) if (1..=n).contains(&i) => Ok((i, n)),
+        _ => Err("expected I/N with I from 1 to N, as 2/8".into()),
+    }
+}

@@ -1,0 +1,145 @@
+//! What a profile runs: backbone, size, seeds and data sets.
+
+use std::path::{Path, PathBuf};
+
+use data::Layout;
+
+/// How much of the paper is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Profile {
+    /// ViT-L/14@336 at 518 pixels, nine epochs, five seeds
+    Paper,
+    /// ViT-L/14@336 at 336 pixels, nine epochs, one seed
+    Fast,
+    /// The embedded `tiny` on procedural images: minutes on two cores, no number of the paper
+    Quick,
+}
+
+/// Categories that `quick` trains on, and others that it is measured on.
+pub(super) const QUICK_TRAINING: &str = "wood,leather,carpet,brushed_metal,concrete,ceramic_tile,foam,streaks,bottle,hex_nut,pill,circuit_board";
+pub(super) const QUICK_TARGET: &str = "knit,gear,marble,button";
+
+impl Profile {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Fast => "fast",
+            Self::Quick => "quick",
+        }
+    }
+
+    pub(super) fn backbone(self) -> &'static str {
+        if self == Self::Quick { "tiny" } else { "vit-l-14-336" }
+    }
+
+    pub(super) fn seeds(self) -> u64 {
+        if self == Self::Paper { 5 } else { 1 }
+    }
+
+    /// Lines of `[model]` that hold for every method.
+    pub(super) fn model(self) -> &'static str {
+        match self {
+            Self::Paper => "image_size = 518\n",
+            Self::Fast => "image_size = 336\n",
+            Self::Quick => "temperature = \"clip\"\nprojection_init = \"clip\"\n",
+        }
+    }
+
+    /// Lines of `[train]`.
+    pub(super) fn train(self) -> &'static str {
+        match self {
+            Self::Paper | Self::Fast => "epochs = 9\nmicro_batch_size = 2\n",
+            Self::Quick => "epochs = 1\nprojection_learning_rate = 1e-4\n",
+        }
+    }
+
+    /// The data sets of the tables, in the paper's order.
+    pub(super) fn targets(self) -> Vec<DataSet> {
+        if self == Self::Quick { vec![DataSet::Procedural] } else { DataSet::PAPER.to_vec() }
+    }
+}
+
+/// A data set that a table has a column of, or that methods learn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DataSet {
+    Published(&'static str),
+    /// Held-out procedural categories, the only column of `quick`.
+    Procedural,
+    /// Training categories of the procedural world.
+    ProceduralTraining,
+}
+
+impl DataSet {
+    const PAPER: [Self; 10] = [
+        Self::Published("mvtec-ad"),
+        Self::Published("visa"),
+        Self::Published("mpdd"),
+        Self::Published("btad"),
+        Self::Published("dagm"),
+        Self::Published("dtd-synthetic"),
+        Self::Published("brain-mri"),
+        Self::Published("br35h"),
+        Self::Published("cvc-clinicdb"),
+        Self::Published("kvasir"),
+    ];
+
+    /// Name of its folder.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Published(name) => name,
+            Self::Procedural => "procedural",
+            Self::ProceduralTraining => "procedural-training",
+        }
+    }
+
+    /// What the paper calls it.
+    pub(super) fn title(self) -> &'static str {
+        match self.name() {
+            "mvtec-ad" => "MVTec AD",
+            "visa" => "VisA",
+            "mpdd" => "MPDD",
+            "btad" => "BTAD",
+            "dagm" => "DAGM",
+            "dtd-synthetic" => "DTD-Synthetic",
+            "brain-mri" => "BrainMRI",
+            "br35h" => "Br35H",
+            "cvc-clinicdb" => "CVC-ClinicDB",
+            "kvasir" => "Kvasir",
+            _ => "Procedural",
+        }
+    }
+
+    pub(super) fn layout(self) -> Layout {
+        match self {
+            Self::Published(name) => name.parse().expect("the names are layouts"),
+            Self::Procedural | Self::ProceduralTraining => Layout::MvtecAd,
+        }
+    }
+
+    /// What a method learns from before it meets this set: MVTec AD for every target but itself,
+    /// VisA for MVTec AD (paper, section 4.1).
+    pub(super) fn auxiliary(self) -> Self {
+        match self {
+            Self::Published("mvtec-ad") => Self::Published("visa"),
+            Self::Published(_) => Self::Published("mvtec-ad"),
+            Self::Procedural | Self::ProceduralTraining => Self::ProceduralTraining,
+        }
+    }
+
+    pub(super) fn root(self, data: &Path) -> PathBuf {
+        data.join(self.name())
+    }
+
+    /// Whether a table has a column of it: Tables 3 to 5 have MVTec AD and VisA alone, Table 1
+    /// the sets with two classes, Table 2 those with masks.
+    pub(super) fn in_table(self, table: u8) -> bool {
+        match (self, table) {
+            (Self::ProceduralTraining, _) => false,
+            (Self::Procedural, _) => true,
+            (Self::Published("cvc-clinicdb" | "kvasir"), 1) => false,
+            (Self::Published("brain-mri" | "br35h"), 2) => false,
+            (_, 1 | 2) => true,
+            (Self::Published(name), _) => name == "mvtec-ad" || name == "visa",
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod paged;
 mod sorted;
+mod stored;
 
 use std::cmp::Reverse;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,27 +11,57 @@ use paged::Paged;
 use rayon::slice::ParallelSliceMut;
 use sorted::Sorted;
 
+pub(crate) use stored::{Stored, leb, push_leb};
+
 /// An order-preserving integer image of a score, with the multiset that suits its width.
 pub trait Key: Copy + Ord + Send + Sync + 'static {
     type Counts: Counts<Self>;
 
+    /// Larger than the key of any score.
+    const MAX: Self;
+    const BYTES: usize;
+
     /// The key after this one, which must not be the last.
     fn next(self) -> Self;
+    fn to_u64(self) -> u64;
+    fn from_u64(key: u64) -> Option<Self>;
 }
 
 impl Key for u32 {
     type Counts = Paged;
 
+    const MAX: Self = u32::MAX;
+    const BYTES: usize = u32::BITS as usize / 8;
+
     fn next(self) -> Self {
         self + 1
+    }
+
+    fn to_u64(self) -> u64 {
+        u64::from(self)
+    }
+
+    fn from_u64(key: u64) -> Option<Self> {
+        key.try_into().ok()
     }
 }
 
 impl Key for u64 {
     type Counts = Sorted<u64>;
 
+    const MAX: Self = u64::MAX;
+    const BYTES: usize = u64::BITS as usize / 8;
+
     fn next(self) -> Self {
         self + 1
+    }
+
+    fn to_u64(self) -> u64 {
+        self
+    }
+
+    fn from_u64(key: u64) -> Option<Self> {
+        Some(key)
     }
 }
 
@@ -45,6 +76,8 @@ pub trait Counts<K>: Default + Send + Sync {
     fn merge(&mut self, other: Self);
     /// Number of keys flushed so far.
     fn total(&self) -> u64;
+    /// Visits the distinct keys from the largest down, each with how often it occurs.
+    fn descend(&mut self, visit: &mut dyn FnMut(K, u64));
     fn into_cursor(self) -> Self::Cursor;
 }
 
@@ -54,17 +87,18 @@ pub trait Cursor<K> {
     fn seek(&mut self, key: K) -> Rank;
 }
 
-/// A multiset with the buffers of the threads that fill it.
+/// A multiset with the buffers of the threads that fill it, and others from files.
 pub(crate) struct Shared<K: Key> {
     counts: K::Counts,
     idle: Mutex<Vec<Buffer<K>>>,
+    stored: Vec<Stored<K>>,
 }
 
 type Buffer<K> = <<K as Key>::Counts as Counts<K>>::Buffer;
 
 impl<K: Key> Default for Shared<K> {
     fn default() -> Self {
-        Self { counts: K::Counts::default(), idle: Mutex::default() }
+        Self { counts: K::Counts::default(), idle: Mutex::default(), stored: Vec::new() }
     }
 }
 
@@ -78,15 +112,88 @@ impl<K: Key> Shared<K> {
         result
     }
 
-    pub(crate) fn into_counts(self) -> K::Counts {
-        for mut buffer in unlock(self.idle) {
-            self.counts.flush(&mut buffer);
-        }
-        self.counts
+    /// The multiset without buffers.
+    pub(crate) fn into_tally(mut self) -> Tally<K> {
+        self.flush();
+        Tally { counts: self.counts, stored: self.stored }
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        self.counts.merge(other.into_counts());
+        let mut other = other.into_tally();
+        self.counts.merge(other.counts);
+        self.stored.append(&mut other.stored);
+    }
+
+    pub(crate) fn from_stored(stored: Stored<K>) -> Self {
+        Self { stored: vec![stored], ..Self::default() }
+    }
+
+    /// Everything in the form for files.
+    pub(crate) fn to_stored(&mut self) -> Stored<K> {
+        self.flush();
+        let mut others: Vec<_> =
+            self.stored.iter().map(|other| other.cursor().peekable()).collect();
+        Stored::encode(|visit| {
+            // Passes on what the others have down to a key, and counts that key in them.
+            let mut down_to = |key: Option<K>, visit: &mut dyn FnMut(K, u64)| loop {
+                let next = others.iter_mut().filter_map(|other| Some(other.peek()?.0)).max();
+                let Some(next) = next.filter(|&next| key.is_none_or(|key| next >= key)) else {
+                    return 0;
+                };
+                let equal =
+                    others.iter_mut().filter_map(|other| other.next_if(|entry| entry.0 == next));
+                let count = equal.map(|(_, count)| count).sum();
+                if Some(next) == key {
+                    return count;
+                }
+                visit(next, count);
+            };
+            self.counts.descend(&mut |key, count| {
+                let others = down_to(Some(key), visit);
+                visit(key, count + others);
+            });
+            down_to(None, visit);
+        })
+    }
+
+    fn flush(&mut self) {
+        for mut buffer in std::mem::take(&mut *lock(&self.idle)) {
+            self.counts.flush(&mut buffer);
+        }
+    }
+}
+
+/// A multiset in parts, to be asked from the top.
+pub(crate) struct Tally<K: Key> {
+    counts: K::Counts,
+    stored: Vec<Stored<K>>,
+}
+
+impl<K: Key> Tally<K> {
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.total() + self.stored.iter().map(Stored::total).sum::<u64>()
+    }
+
+    pub(crate) fn into_cursor(self) -> impl Cursor<K> {
+        let stored = self.stored.into_iter().map(Stored::into_cursor).collect();
+        TallyCursor { counts: self.counts.into_cursor(), stored }
+    }
+}
+
+struct TallyCursor<K: Key> {
+    counts: <K::Counts as Counts<K>>::Cursor,
+    stored: Vec<stored::StoredCursor<K>>,
+}
+
+impl<K: Key> Cursor<K> for TallyCursor<K> {
+    fn seek(&mut self, key: K) -> Rank {
+        let mut rank = self.counts.seek(key);
+        for stored in &mut self.stored {
+            let other = stored.seek(key);
+            rank.above += other.above;
+            rank.equal += other.equal;
+        }
+        rank
     }
 }
 

@@ -1,6 +1,6 @@
 use ndarray::{ArrayView1, ArrayView3};
 
-use crate::counts::{Counts, Key};
+use crate::counts::Key;
 use crate::ranking::{Ranking, Tie};
 use crate::score::Score;
 use crate::{Connectivity, PixelMetrics, Undefined};

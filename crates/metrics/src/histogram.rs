@@ -1,3 +1,5 @@
+mod store;
+
 use ndarray::ArrayView2;
 
 use crate::pixel::without_region;
@@ -33,7 +35,8 @@ use crate::{Connectivity, Undefined};
 #[derive(Debug, Clone)]
 pub struct PixelHistogram {
     connectivity: Connectivity,
-    lowest: f64,
+    /// Lower end of the lowest bin, upper end of the highest.
+    range: (f64, f64),
     bins_per_unit: f64,
     /// Normal pixels of each bin, apart from the rest since most pixels touch nothing else.
     normal: Vec<u64>,
@@ -85,21 +88,37 @@ impl PixelHistogram {
     /// Scores outside are counted in the outermost bins, which the bounds take into account.
     ///
     /// # Panics
-    /// Unless `lowest < highest` and both are finite.
+    /// Unless `lowest < highest`, both are finite, and they are far enough apart for a bin to have a width.
     pub fn new(connectivity: Connectivity, lowest: f64, highest: f64) -> Self {
-        let width = highest - lowest;
-        assert!(
-            width > 0.0 && width.is_finite(),
-            "new: expected a finite range, got {lowest} to {highest}"
-        );
+        let range = (lowest, highest);
+        let Some(bins_per_unit) = Self::bins_per_unit(range) else {
+            panic!("new: expected a finite range, got {lowest} to {highest}");
+        };
         Self {
             connectivity,
-            lowest,
-            bins_per_unit: Self::BINS as f64 / width,
+            range,
+            bins_per_unit,
             normal: vec![0; Self::BINS],
             anomalous: vec![Anomalous::default(); Self::BINS],
             regions: 0,
         }
+    }
+
+    /// None unless the range is one and finite.
+    fn bins_per_unit((lowest, highest): (f64, f64)) -> Option<f64> {
+        let width = highest - lowest;
+        let bins_per_unit = Self::BINS as f64 / width;
+        (width > 0.0 && width.is_finite() && bins_per_unit.is_finite()).then_some(bins_per_unit)
+    }
+
+    /// The range given to [`new`](Self::new).
+    pub fn range(&self) -> (f64, f64) {
+        self.range
+    }
+
+    /// Which neighbours belong to one region.
+    pub fn connectivity(&self) -> Connectivity {
+        self.connectivity
     }
 
     /// Adds one image.
@@ -158,7 +177,7 @@ impl PixelHistogram {
 
     /// The bin of a score, which never falls where the score rises: the conversion saturates.
     fn bin<S: Score>(&self, score: S) -> usize {
-        let bin = ((score.to_f64() - self.lowest) * self.bins_per_unit) as u32;
+        let bin = ((score.to_f64() - self.range.0) * self.bins_per_unit) as u32;
         (bin as usize).min(Self::BINS - 1)
     }
 
@@ -167,8 +186,7 @@ impl PixelHistogram {
     /// # Panics
     /// If the two differ in range or connectivity.
     pub fn merge(&mut self, other: &Self) {
-        let settings =
-            |histogram: &Self| (histogram.connectivity, histogram.lowest, histogram.bins_per_unit);
+        let settings = |histogram: &Self| (histogram.connectivity, histogram.range);
         assert_eq!(settings(self), settings(other), "merge: expected the same settings");
         for (own, other) in self.normal.iter_mut().zip(&other.normal) {
             *own += other;
@@ -263,7 +281,7 @@ impl PixelHistogram {
             most = most.max(f1(hits, above.normal));
         });
         let threshold =
-            if at == 0 { f64::NEG_INFINITY } else { self.lowest + at as f64 / self.bins_per_unit };
+            if at == 0 { f64::NEG_INFINITY } else { self.range.0 + at as f64 / self.bins_per_unit };
         (Self::within(best, best, most, 0.0), threshold)
     }
 

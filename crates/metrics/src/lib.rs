@@ -22,6 +22,8 @@
 //! | maps in memory | [`aupro`], [`aupro_peer`] |
 //! | maps that come one by one, or all metrics at once | [`PixelMetrics`] |
 //! | any number of pixels in 19 MB, with a bound on the error | [`PixelHistogram`] |
+//! | shards on several machines | `save`, `load` and `merge` of the two |
+//! | which defects are missed | [`PixelReport::regions`], [`PixelReport::by_image`] |
 //! | plots | [`roc_curve`], [`precision_recall_curve`], [`pro_curve`] |
 //!
 //! # Conventions
@@ -57,10 +59,11 @@
 //!
 //! # Leaves out
 //!
-//! Reading files, averages over categories, thresholds chosen by other means than F1.
+//! Reading maps, averages over categories, thresholds chosen by other means than F1.
 
 mod counts;
 mod curve;
+mod format;
 mod histogram;
 mod overlap;
 mod pixel;
@@ -73,8 +76,9 @@ mod sweep;
 mod undefined;
 
 pub use curve::{Curve, precision_recall_curve, pro_curve, roc_curve};
+pub use format::{Kind, LoadError};
 pub use histogram::{Bounded, HistogramReport, PixelHistogram};
-pub use pixel::{PixelMetrics, PixelReport, Region};
+pub use pixel::{ImageRegions, PixelMetrics, PixelReport, Region};
 pub use pro::{AuproOptions, aupro, aupro_peer};
 pub use regions::Connectivity;
 pub use score::Score;

@@ -1,12 +1,14 @@
+mod store;
+
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 
-use crate::counts::{Counts, Shared};
+use crate::counts::Shared;
 use crate::curve::Curve;
 use crate::overlap::{MeanOverlap, Overlap, Peer, mean};
 use crate::ranking::{Ranking, same_shape, slice};
 use crate::regions::Regions;
-use crate::score::{Range, Score, range};
+use crate::score::{Range, Score, range, union};
 use crate::sweep::Sweep;
 use crate::{Connectivity, F1Max, Undefined};
 
@@ -101,6 +103,11 @@ impl<S: Score> PixelMetrics<S> {
         }
     }
 
+    /// Which neighbours belong to one region.
+    pub fn connectivity(&self) -> Connectivity {
+        self.connectivity
+    }
+
     /// Adds one image.
     ///
     /// # Shapes
@@ -193,10 +200,7 @@ impl<S: Score> PixelMetrics<S> {
         let first = self.regions.len() as u32;
         self.anomalous.extend(anomalous.into_iter().map(|(key, region)| (key, first + region)));
         self.regions.extend(regions);
-        self.range = match (self.range, range) {
-            (Some(own), Some(other)) => Some((own.0.min(other.0), own.1.max(other.1))),
-            (own, other) => own.or(other),
-        };
+        self.range = union::<S>(self.range, range);
     }
 
     /// Adds all images of another accumulator after those of this one.
@@ -229,7 +233,7 @@ impl<S: Score> PixelMetrics<S> {
     }
 
     fn into_ranking(self) -> Result<Ranking<S::Key, u32>, Undefined> {
-        Ranking { normal: self.normal.into_counts(), anomalous: self.anomalous }.check()
+        Ranking { normal: self.normal.into_tally(), anomalous: self.anomalous }.check()
     }
 
     pub(crate) fn into_curve(self) -> Result<Curve, Undefined> {
@@ -277,7 +281,32 @@ impl<S: Score> PixelMetrics<S> {
     }
 }
 
+/// How well the regions of one image are found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageRegions {
+    /// Number of the image, counted from 0 in the order of addition.
+    pub image: usize,
+    /// Number of its regions.
+    pub regions: usize,
+    /// For each limit, the mean over its regions of [`Region::aupro`], in [0, 1].
+    /// AUPRO is the mean of these over the images, weighted by `regions`.
+    pub aupro: Vec<f64>,
+}
+
 impl PixelReport {
+    /// The regions summed up by image, for images that have any.
+    pub fn by_image(&self) -> Vec<ImageRegions> {
+        let images = self.regions.chunk_by(|left, right| left.image == right.image);
+        let sum_up = |regions: &[Region]| {
+            let limits = 0..regions[0].aupro.len();
+            let share =
+                |limit| mean(&regions.iter().map(|region| region.aupro[limit]).collect::<Vec<_>>());
+            let aupro = limits.map(share).collect();
+            ImageRegions { image: regions[0].image, regions: regions.len(), aupro }
+        };
+        images.map(sum_up).collect()
+    }
+
     /// A report without a number, for `limits` limits of AUPRO.
     pub fn undefined(undefined: Undefined, limits: usize) -> Self {
         let overlap = without_region(undefined.clone());

@@ -2,12 +2,12 @@ use ndarray::{ArrayView1, CowArray, Dimension};
 use rayon::prelude::*;
 
 use crate::Undefined;
-use crate::counts::{Counts, Cursor, Key, Shared, sort_descending};
+use crate::counts::{Cursor, Key, Shared, Tally, sort_descending};
 use crate::score::{Score, range};
 
 /// Scores split by label: normal ones counted, anomalous ones listed with a tag each.
 pub(crate) struct Ranking<K: Key, T> {
-    pub(crate) normal: K::Counts,
+    pub(crate) normal: Tally<K>,
     pub(crate) anomalous: Vec<(K, T)>,
 }
 
@@ -92,7 +92,7 @@ impl<K: Key> Ranking<K, ()> {
             let parts = scores.par_chunks(PART).zip(labels.par_chunks(PART)).enumerate();
             parts.map(split).collect::<Result<Vec<_>, _>>()?.concat()
         };
-        Self { normal: normal.into_counts(), anomalous }.check()
+        Self { normal: normal.into_tally(), anomalous }.check()
     }
 }
 

@@ -12,6 +12,16 @@ pub enum Connectivity {
     Eight,
 }
 
+impl Connectivity {
+    /// How many neighbours a pixel has.
+    pub(crate) fn neighbours(self) -> u8 {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+}
+
 /// Anomalous pixels of one row, `start..end`, that touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {

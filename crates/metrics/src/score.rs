@@ -1,4 +1,5 @@
 use crate::counts::Key;
+use crate::format::Kind;
 
 /// A score: `f32` or `f64`, higher means more anomalous.
 ///
@@ -10,11 +11,12 @@ impl Score for f32 {}
 impl Score for f64 {}
 
 pub(crate) mod sealed {
-    use super::Key;
+    use super::{Key, Kind};
 
     /// Map between floats and unsigned integers that preserves the order.
     pub trait Ordered: Copy + Send + Sync + 'static {
         type Key: Key;
+        const KIND: Kind;
         fn is_nan(self) -> bool;
         fn key(self) -> Self::Key;
         fn to_f64(self) -> f64;
@@ -27,6 +29,7 @@ pub(crate) mod sealed {
 
     impl Ordered for f32 {
         type Key = u32;
+        const KIND: Kind = Kind::Single;
 
         #[inline]
         fn is_nan(self) -> bool {
@@ -60,6 +63,7 @@ pub(crate) mod sealed {
 
     impl Ordered for f64 {
         type Key = u64;
+        const KIND: Kind = Kind::Double;
 
         #[inline]
         fn is_nan(self) -> bool {
@@ -93,6 +97,14 @@ pub(crate) mod sealed {
 
 /// The least and the greatest key of some scores; none of no scores.
 pub(crate) type Range<K> = Option<(K, K)>;
+
+/// The range of two sets of scores together.
+pub(crate) fn union<S: Score>(own: Range<S::Key>, other: Range<S::Key>) -> Range<S::Key> {
+    match (own, other) {
+        (Some(own), Some(other)) => Some((own.0.min(other.0), own.1.max(other.1))),
+        (own, other) => own.or(other),
+    }
+}
 
 /// The range of `scores`, or else the place of the first NaN.
 pub(crate) fn range<S: Score>(scores: &[S]) -> Result<Range<S::Key>, usize> {

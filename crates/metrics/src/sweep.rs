@@ -1,7 +1,7 @@
 use ndarray::ArrayView1;
 
 use crate::Undefined;
-use crate::counts::{Counts, Key};
+use crate::counts::Key;
 use crate::ranking::{Ranking, Tie};
 use crate::score::Score;
 use crate::sum::Sum;

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use metrics::{
-    AuproOptions, Bounded, Connectivity, PixelHistogram, PixelMetrics, PixelReport, Score,
-    Undefined, aupro, aupro_peer, auroc, average_precision, f1_max, pro_curve, roc_curve,
+    AuproOptions, Bounded, Connectivity, ImageRegions, PixelHistogram, PixelMetrics, PixelReport,
+    Score, Undefined, aupro, aupro_peer, auroc, average_precision, f1_max, pro_curve, roc_curve,
 };
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView3, Axis, array, concatenate, s};
 use proptest::prelude::*;
@@ -180,6 +180,22 @@ fn regions_say_which_defect_is_missed() {
     assert_eq!(report.regions[0].aupro, [1.0]);
     assert_eq!(report.regions[1].aupro, [0.0]);
     assert_eq!(report.aupro, [Ok(0.5)]);
+    let by_image = [ImageRegions { image: 1, regions: 2, aupro: vec![0.5] }];
+    assert_eq!(report.by_image(), by_image);
+}
+
+#[test]
+fn images_add_up_to_aupro() {
+    let (maps, masks) = large(4);
+    let report = report(maps.view(), masks.view());
+    let images = report.by_image();
+    assert_eq!(images.len(), 3); // the last image is normal
+    assert_eq!(images.iter().map(|image| image.regions).sum::<usize>(), report.regions.len());
+    for (limit, aupro) in report.aupro.iter().enumerate() {
+        let weighted = images.iter().map(|image| image.regions as f64 * image.aupro[limit]);
+        let mean = weighted.sum::<f64>() / report.regions.len() as f64;
+        assert!((mean - aupro.clone().unwrap()).abs() < 1e-12);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::mem;
 use std::sync::{Mutex, OnceLock};
 
 use super::sorted::SortedCursor;
-use super::{Counts, Cursor, Rank, lock, unlock};
+use super::{Counts, Cursor, Rank, lock, sort_descending, unlock};
 
 /// Keys that share their upper 16 bits lie in one page.
 const PAGE: usize = 1 << 16;
@@ -100,6 +100,28 @@ impl Counts<u32> for Paged {
         let groups = self.groups.iter().filter_map(OnceLock::get);
         let paged: u64 = groups.flat_map(|group| group.iter()).map(|page| lock(page).total).sum();
         paged + lock(&self.loose).len() as u64
+    }
+
+    fn descend(&mut self, visit: &mut dyn FnMut(u32, u64)) {
+        let mut loose = lock(&self.loose);
+        if self.groups.iter().all(|group| group.get().is_none()) {
+            sort_descending(&mut loose, |&key| key);
+            for equal in loose.chunk_by(|left, right| left == right) {
+                visit(equal[0], equal.len() as u64);
+            }
+            return;
+        }
+        self.scatter(&mut loose);
+        let mut table = vec![0; PAGE];
+        for (index, group) in self.groups.iter().enumerate().rev() {
+            for (member, page) in
+                group.get().into_iter().flat_map(|group| group.iter().enumerate()).rev()
+            {
+                let first = ((index << 8 | member) as u32) << 16;
+                let mut visit = |lower: u16, count| visit(first | u32::from(lower), count);
+                lock(page).descend(&mut table, &mut visit);
+            }
+        }
     }
 
     fn into_cursor(self) -> PagedCursor {
@@ -205,6 +227,34 @@ impl Page {
         }
         self.list.clear();
         self.list.shrink_to(BATCH + GATHER);
+    }
+
+    /// Visits the distinct keys from the largest down; `table` is zero before and after.
+    fn descend(&mut self, table: &mut [u64], visit: &mut impl FnMut(u16, u64)) {
+        if self.cells.is_none() && self.list.len() <= SHORT {
+            self.list.sort_unstable_by(|left, right| right.cmp(left));
+            for equal in self.list.chunk_by(|left, right| left == right) {
+                visit(equal[0], equal.len() as u64);
+            }
+            return;
+        }
+        self.add_to(table, 1);
+        for (key, count) in table.iter_mut().enumerate().rev().filter(|(_, count)| **count > 0) {
+            visit(key as u16, mem::take(count));
+        }
+    }
+
+    fn add_to(&self, table: &mut [u64], weight: u64) {
+        for &key in &self.list {
+            table[usize::from(key)] += weight;
+        }
+        for (count, &cell) in table.iter_mut().zip(self.cells.iter().flat_map(|cells| cells.iter()))
+        {
+            *count += weight * u64::from(cell);
+        }
+        if let Some(carries) = &self.carries {
+            carries.add_to(table, 256 * weight);
+        }
     }
 
     fn merge(&mut self, other: Page) {

@@ -29,6 +29,14 @@ impl<K: Copy + Ord + Send + Sync> Counts<K> for Sorted<K> {
         lock(&self.0).len() as u64
     }
 
+    fn descend(&mut self, visit: &mut dyn FnMut(K, u64)) {
+        let mut keys = lock(&self.0);
+        sort_descending(&mut keys, |&key| key);
+        for equal in keys.chunk_by(|left, right| left == right) {
+            visit(equal[0], equal.len() as u64);
+        }
+    }
+
     fn into_cursor(self) -> SortedCursor<K> {
         SortedCursor::new(unlock(self.0))
     }

@@ -162,3 +162,157 @@ fn bad_files_are_named() {
         assert!(stderr.contains(name) && stderr.contains(reason), "{stderr}");
     }
 }
+
+/// Twelve maps of 2 x 3 in four files of three, with a few defects.
+fn shards(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let shard = |index: usize| {
+        let value = |at: usize| ((at * 7 + index * 5) % 16) as f32 / 16.0;
+        let maps: Vec<f32> = (0..18).map(value).collect();
+        let masks: Vec<u8> = (0..18).map(|at| u8::from(at == index || at % 6 == index)).collect();
+        let name = |what: &str| format!("{what}{index}");
+        let maps = npy(folder, &name("maps"), "<f4", "(3, 2, 3)", &floats(&maps));
+        (maps, npy(folder, &name("masks"), "|u1", "(3, 2, 3)", &masks))
+    };
+    (0..4).map(shard).collect()
+}
+
+/// The data of several files of three maps in one.
+fn joined(folder: &Path, name: &str, descr: &str, files: Vec<&PathBuf>) -> PathBuf {
+    let data = files.iter().flat_map(|file| fs::read(file).unwrap().split_off(128));
+    npy(folder, name, descr, &format!("({}, 2, 3)", 3 * files.len()), &data.collect::<Vec<u8>>())
+}
+
+fn fe_clip(arguments: &[&str], files: &[&Path]) -> (i32, Value, String) {
+    let mut command = Command::cargo_bin("fe-clip").unwrap();
+    let output = command.arg("metrics").args(arguments).args(files).output().unwrap();
+    let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code().unwrap(), json, String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn shards_merge_into_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let shards = shards(folder.path());
+    let maps = joined(folder.path(), "maps", "<f4", shards.iter().map(|s| &s.0).collect());
+    let masks = joined(folder.path(), "masks", "|u1", shards.iter().map(|s| &s.1).collect());
+    // How shards are counted, and what merging takes besides.
+    for (mode, merging) in [("--regions", &["--regions"][..]), ("--histogram=0,1", &[])] {
+        let (code, whole, stderr) =
+            fe_clip(&[mode, "--maps"], &[&maps, Path::new("--masks"), &masks]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        let mut partials = Vec::new();
+        for (index, (maps, masks)) in shards.iter().enumerate() {
+            let partial = path(&format!("partial{index}"));
+            let files = [&**maps, Path::new("--masks"), masks, Path::new("--partial"), &partial];
+            let (code, json, stderr) = fe_clip(&[mode, "--maps"], &files);
+            assert_eq!((code, stderr.as_str()), (0, ""));
+            assert!(json["pixel"]["auroc"].is_number(), "a shard's own metrics are printed too");
+            partials.push(partial);
+        }
+        // Two by two, then the two halves.
+        let halves = [path("half0"), path("half1")];
+        for (half, parts) in halves.iter().zip(partials.chunks(2)) {
+            let arguments = ["--partial", half.to_str().unwrap(), "--merge"];
+            let (code, _, stderr) = fe_clip(&arguments, &[&parts[0], &parts[1]]);
+            assert_eq!((code, stderr.as_str()), (0, ""));
+        }
+        let (code, merged, stderr) =
+            fe_clip(&[merging, &["--merge"]].concat(), &[&halves[0], &halves[1]]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert_eq!(merged, whole);
+    }
+}
+
+#[test]
+fn histograms_print_their_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let maps = npy(folder.path(), "maps", "<f4", SHAPE, &floats(&MAPS));
+    let masks = npy(folder.path(), "masks", "|u1", SHAPE, &MASKS);
+    for range in ["--histogram", "--histogram=0,1", "--histogram=-9e5,9e5"] {
+        let (code, json, stderr) =
+            fe_clip(&[range, "--maps"], &[&maps, Path::new("--masks"), &masks]);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        assert_close(&json!({"image": json["image"]}), &json!({"image": expected()["image"]}));
+        for name in ["auroc", "ap", "f1_max", "aupro"] {
+            let [value, exact] =
+                [&json["pixel"], &expected()["pixel"]].map(|of| of[name].as_f64().unwrap());
+            let bound = json["bounds"][format!("pixel.{name}")].as_f64().unwrap();
+            assert!(
+                (value - exact).abs() <= bound,
+                "{range} {name}: {value} is not {exact} within {bound}"
+            );
+        }
+        assert_eq!(json["pixel"]["aupro_peer"], Value::Null);
+        assert!(json["undefined"]["pixel.aupro_peer"].is_string());
+    }
+    let mut nan = MAPS;
+    nan[7] = f32::NAN;
+    let nan = npy(folder.path(), "nan", "<f4", SHAPE, &floats(&nan));
+    let (code, json, _) =
+        fe_clip(&["--histogram", "--maps"], &[&nan, Path::new("--masks"), &masks]);
+    assert_eq!(code, 1);
+    assert_eq!(json["undefined"]["pixel.auroc"], "the score at [1, 0, 1] is NaN");
+}
+
+#[test]
+fn regions_are_listed_and_summed_up_by_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let maps = npy(folder.path(), "maps", "<f4", SHAPE, &floats(&MAPS));
+    let masks = npy(folder.path(), "masks", "|u1", SHAPE, &MASKS);
+    let (code, json, _) = fe_clip(&["--regions", "--maps"], &[&maps, Path::new("--masks"), &masks]);
+    let aupro = &json["pixel"]["aupro"];
+    let region = json!([{"image": 0, "row": 0, "column": 2, "area": 2, "aupro": aupro}]);
+    assert_eq!((code, &json["regions"]), (0, &region));
+    assert_eq!(json["regions_by_image"], json!([{"image": 0, "regions": 1, "aupro": aupro}]));
+}
+
+#[test]
+fn what_cannot_be_merged_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (maps, masks) = shards(folder.path()).swap_remove(0);
+    let doubles: Vec<u8> = (0..18).flat_map(|at| f64::from(at).to_le_bytes()).collect();
+    let doubles = npy(folder.path(), "doubles", "<f8", "(3, 2, 3)", &doubles);
+    let save = |name: &str, maps: &Path, mode: &[&str]| {
+        let partial = path(name);
+        let arguments = [mode, &["--partial", partial.to_str().unwrap(), "--maps"]].concat();
+        let (code, _, stderr) = fe_clip(&arguments, &[maps, Path::new("--masks"), &masks]);
+        (code, stderr)
+    };
+    for (name, maps, mode) in [
+        ("single", &maps, &[][..]),
+        ("double", &doubles, &[]),
+        ("unit", &maps, &["--histogram=0,1"]),
+        ("wide", &maps, &["--histogram=-1,1"]),
+    ] {
+        assert_eq!(save(name, maps, mode), (0, String::new()));
+    }
+    let (code, stderr) = save("found", &maps, &["--histogram"]);
+    assert!(code == 2 && stderr.contains("--histogram=LOW,HIGH"), "{stderr}");
+    assert!(!path("found").exists());
+
+    let whole = fs::read(path("single")).unwrap();
+    let mut flipped = whole.clone();
+    flipped[40] ^= 1;
+    fs::write(path("flipped"), flipped).unwrap();
+    fs::write(path("cut"), &whole[..whole.len() - 1]).unwrap();
+    fs::write(path("long"), [&whole[..], b"x"].concat()).unwrap();
+    for (name, reason) in [
+        ("double", "float64 scores cannot be merged with exact counts of float32"),
+        ("unit", "a histogram cannot be merged with"),
+        ("flipped", "is damaged"),
+        ("cut", "ends early"),
+        ("long", "something follows its end"),
+        ("maps0", "was not written with --partial"),
+        ("missing", "No such file"),
+    ] {
+        let (code, json, stderr) = fe_clip(&["--merge"], &[&path("single"), &path(name)]);
+        assert_eq!((code, json), (2, Value::Null), "{stderr}");
+        assert!(stderr.contains(name) && stderr.contains(reason), "{stderr}");
+    }
+    let (code, _, stderr) = fe_clip(&["--merge"], &[&path("unit"), &path("wide")]);
+    assert!(code == 2 && stderr.contains("over (-1.0, 1.0)"), "{stderr}");
+    let (code, _, stderr) = fe_clip(&["--regions", "--merge"], &[&path("unit")]);
+    assert!(code == 2 && stderr.contains("does not keep regions apart"), "{stderr}");
+}

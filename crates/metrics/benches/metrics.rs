@@ -85,6 +85,13 @@ fn tiny(bencher: Bencher<'_, '_>, side: usize) {
     bencher.counter(ItemsCount::new(maps.len())).bench(|| all(&maps, &masks));
 }
 
+/// Many maps as small as they come.
+#[divan::bench(args = [8, 32], sample_count = 10)]
+fn many_tiny(bencher: Bencher<'_, '_>, side: usize) {
+    let (maps, masks) = data(((1 << 20) / (side * side), side, side));
+    bencher.counter(ItemsCount::new(maps.len())).bench(|| all(&maps, &masks));
+}
+
 /// Image scores of one category.
 #[divan::bench(args = [100, 1000])]
 fn auroc(bencher: Bencher<'_, '_>, count: usize) {

@@ -129,7 +129,7 @@ impl<K: Key> Shared<K> {
     }
 
     /// Everything in the form for files.
-    pub(crate) fn to_stored(&mut self) -> Stored<K> {
+    pub(crate) fn gather(&mut self) -> Stored<K> {
         self.flush();
         let mut others: Vec<_> =
             self.stored.iter().map(|other| other.cursor().peekable()).collect();

@@ -34,6 +34,9 @@ pub(crate) fn measure(args: &Args, maps: &Path, masks: &Path) -> Result<Shard> {
     Ok(shard)
 }
 
+/// Counts some images.
+type Add<'a, S> = dyn FnMut(ArrayView3<'_, S>, ArrayView3<'_, bool>) -> Result<(), Undefined> + 'a;
+
 fn count<'a, S: Score + PartialOrd + Into<f64>>(
     maps: &'a Npy,
     masks: &Npy,
@@ -46,19 +49,18 @@ where
     [S]: ToOwned<Owned = Vec<S>>,
 {
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
-    let mut count =
-        |add: &mut dyn FnMut(ArrayView3<'_, S>, ArrayView3<'_, bool>) -> Result<(), Undefined>| {
-            for_each_part(maps, masks, shape, read, |map, mask| {
-                add(map, mask)?;
-                for (map, mask) in map.outer_iter().zip(mask.outer_iter()) {
-                    if let Some(score) = map.as_slice().and_then(greatest) {
-                        scores.push(score.into());
-                        labels.push(mask.iter().any(|&anomalous| anomalous));
-                    }
+    let mut count = |add: &mut Add<'_, S>| {
+        for_each_part(maps, masks, shape, read, |map, mask| {
+            add(map, mask)?;
+            for (map, mask) in map.outer_iter().zip(mask.outer_iter()) {
+                if let Some(score) = map.as_slice().and_then(greatest) {
+                    scores.push(score.into());
+                    labels.push(mask.iter().any(|&anomalous| anomalous));
                 }
-                Ok(())
-            })
-        };
+            }
+            Ok(())
+        })
+    };
     let counted = match args.histogram {
         None => {
             let mut pixels = PixelMetrics::new(Connectivity::Eight);

@@ -23,23 +23,28 @@ const LOOSE: usize = 1 << 14;
 /// A key costs about two bytes at most, and a page about 80 KiB however many keys fall into it, but for the carries of its
 /// 8-bit counters, one byte in 128 keys.
 /// The cost of a key does not depend on the range of the scores: nothing is scaled.
+#[derive(Default)]
 pub struct Paged {
     loose: Mutex<Vec<u32>>,
-    groups: [OnceLock<Box<[Mutex<Page>; 256]>>; 256],
+    /// Made when the loose keys have become too many.
+    groups: OnceLock<Box<[Group; 256]>>,
 }
 
-impl Default for Paged {
-    fn default() -> Self {
-        Self { loose: Mutex::default(), groups: array::from_fn(|_| OnceLock::new()) }
-    }
-}
+type Group = OnceLock<Box<[Mutex<Page>; 256]>>;
 
 impl Paged {
     fn page(&self, upper: u16) -> &Mutex<Page> {
         let [group, member] = upper.to_be_bytes().map(usize::from);
-        let group = self.groups[group]
-            .get_or_init(|| Box::new(array::from_fn(|_| Mutex::new(Page::default()))));
+        let groups = self.groups.get_or_init(|| Box::new(array::from_fn(|_| OnceLock::new())));
+        let group =
+            groups[group].get_or_init(|| Box::new(array::from_fn(|_| Mutex::new(Page::default()))));
         &group[member]
+    }
+
+    /// The groups in use, in ascending order, each with its number.
+    fn groups(&self) -> impl DoubleEndedIterator<Item = (usize, &[Mutex<Page>; 256])> {
+        let groups = self.groups.get().into_iter().flat_map(|groups| groups.iter().enumerate());
+        groups.filter_map(|(index, group)| Some((index, &**group.get()?)))
     }
 
     /// Moves keys that have become too many for a plain list into the pages.
@@ -51,7 +56,8 @@ impl Paged {
 
     /// The pages in use, in ascending order.
     fn into_pages(self) -> impl Iterator<Item = (u16, Page)> {
-        let groups = self.groups.into_iter().enumerate();
+        let groups =
+            self.groups.into_inner().into_iter().flat_map(|groups| groups.into_iter().enumerate());
         groups
             .filter_map(|(index, group)| Some((index, group.into_inner()?)))
             .flat_map(|(index, group)| {
@@ -97,14 +103,14 @@ impl Counts<u32> for Paged {
     }
 
     fn total(&self) -> u64 {
-        let groups = self.groups.iter().filter_map(OnceLock::get);
-        let paged: u64 = groups.flat_map(|group| group.iter()).map(|page| lock(page).total).sum();
+        let pages = self.groups().flat_map(|(_, group)| group.iter());
+        let paged: u64 = pages.map(|page| lock(page).total).sum();
         paged + lock(&self.loose).len() as u64
     }
 
     fn descend(&mut self, visit: &mut dyn FnMut(u32, u64)) {
         let mut loose = lock(&self.loose);
-        if self.groups.iter().all(|group| group.get().is_none()) {
+        if self.groups.get().is_none() {
             sort_descending(&mut loose, |&key| key);
             for equal in loose.chunk_by(|left, right| left == right) {
                 visit(equal[0], equal.len() as u64);
@@ -113,10 +119,8 @@ impl Counts<u32> for Paged {
         }
         self.scatter(&mut loose);
         let mut table = vec![0; PAGE];
-        for (index, group) in self.groups.iter().enumerate().rev() {
-            for (member, page) in
-                group.get().into_iter().flat_map(|group| group.iter().enumerate()).rev()
-            {
+        for (index, group) in self.groups().rev() {
+            for (member, page) in group.iter().enumerate().rev() {
                 let first = ((index << 8 | member) as u32) << 16;
                 let mut visit = |lower: u16, count| visit(first | u32::from(lower), count);
                 lock(page).descend(&mut table, &mut visit);
@@ -126,7 +130,7 @@ impl Counts<u32> for Paged {
 
     fn into_cursor(self) -> PagedCursor {
         let mut loose = mem::take(&mut *lock(&self.loose));
-        if self.groups.iter().all(|group| group.get().is_none()) {
+        if self.groups.get().is_none() {
             return PagedCursor::Loose(SortedCursor::new(loose));
         }
         self.scatter(&mut loose);

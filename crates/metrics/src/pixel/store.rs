@@ -72,7 +72,7 @@ impl<S: Score> PixelMetrics<S> {
             );
             writer.bytes(&keys)?;
         }
-        let normal = self.normal.to_stored();
+        let normal = self.normal.gather();
         writer.number(normal.bytes().len() as u64)?;
         writer.bytes(normal.bytes())?;
         writer.finish()

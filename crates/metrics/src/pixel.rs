@@ -143,8 +143,12 @@ impl<S: Score> PixelMetrics<S> {
         if maps.len_of(Axis(0)) == 1 {
             return self.add(maps.index_axis(Axis(0), 0), masks.index_axis(Axis(0), 0));
         }
+        /// Pixels that make a task worth its while.
+        const TASK: usize = 1 << 16;
+        let size = (maps.len_of(Axis(1)) * maps.len_of(Axis(2))).max(1);
         let images: Vec<Image<S::Key>> = (0..maps.len_of(Axis(0)))
             .into_par_iter()
+            .with_min_len((TASK / size).max(1))
             .map(|image| {
                 let (map, mask) =
                     (maps.index_axis(Axis(0), image), masks.index_axis(Axis(0), image));

@@ -162,7 +162,14 @@ fn run_toml(args: &Args, set: &Set, row: Row) -> Result<String> {
             Some(backbone) if line.starts_with("backbone") => {
                 text += &format!("backbone = {:?}\n", std::path::absolute(backbone)?);
             }
-            _ => text += &format!("{line}\n"),
+            // The baselines obey these two alone.
+            _ if row.method == "fe-clip" || line.starts_with("backbone") => {
+                text += &format!("{line}\n");
+            }
+            _ if row.method == "clip" && line.starts_with("temperature") => {
+                text += &format!("{line}\n");
+            }
+            _ => {}
         }
     }
     text += &format!("[eval]\nshots = {}\n", row.shots);

@@ -66,7 +66,7 @@ impl Setting {
             format!("datasets = [{{ name = {name:?}, root = {root:?} }}]\n")
         };
         let mut text = format!("[model]\nbackbone = {:?}\n", self.backbone);
-        text += self.profile.model();
+        text += self.profile.model(job.method);
         text += job.method.settings();
         if job.method.is_trained() {
             let dataset =

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use data::Layout;
 
+use super::method::Method;
+
 /// How much of the paper is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Profile {
@@ -36,12 +38,15 @@ impl Profile {
         if self == Self::Paper { 5 } else { 1 }
     }
 
-    /// Lines of `[model]` that hold for every method.
-    pub(super) fn model(self) -> &'static str {
-        match self {
-            Self::Paper => "image_size = 518\n",
-            Self::Fast => "image_size = 336\n",
-            Self::Quick => "temperature = \"clip\"\nprojection_init = \"clip\"\n",
+    /// Lines of `[model]`. `tiny` needs the temperature that it was trained with, and is too
+    /// short of data here to learn a projection from nothing.
+    pub(super) fn model(self, method: Method) -> &'static str {
+        match (self, method) {
+            (Self::Paper, _) => "image_size = 518\n",
+            (Self::Fast, _) => "image_size = 336\n",
+            (Self::Quick, Method::Clip) => "temperature = \"clip\"\n",
+            (Self::Quick, Method::WinClip | Method::AprilGan | Method::PatchCore) => "",
+            (Self::Quick, _) => "temperature = \"clip\"\nprojection_init = \"clip\"\n",
         }
     }
 

@@ -9,7 +9,7 @@ use fe_clip::files::sha256_of_lines;
 use fe_clip::{Calibration, DataIdentity, Error, Scores, images_needed};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::model::{ModelArgs, device};
+use crate::model::ModelArgs;
 use crate::normals::ImageFile;
 
 /// Set thresholds at a wanted false-alarm rate from normal images alone.
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let named = || format!("--normals {}", args.normals.display());
     check_count(normals.len()).with_context(named)?;
 
-    let (mut detector, _, mut model) = args.model.identified_detector(&device())?;
+    let (mut detector, _, mut model) = args.model.identified_detector()?;
     detector.check_normals(references.len())?;
     if !references.is_empty() {
         detector.remember(&ImageFile::read_all(&references, detector.preprocess())?);

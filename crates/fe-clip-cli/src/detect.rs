@@ -13,7 +13,7 @@ use ndarray::Array3;
 use serde::Serialize;
 
 use crate::inputs::{Input, expand};
-use crate::model::{ModelArgs, device};
+use crate::model::ModelArgs;
 use crate::output::{Save, Saved, save};
 use crate::thresholds::{Thresholds, calibrated_detector};
 
@@ -100,7 +100,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
             (detector, Some(thresholds))
         }
         None => {
-            let (mut detector, _) = args.model.detector(&device())?;
+            let (mut detector, _) = args.model.detector()?;
             let normals = match &args.normals {
                 Some(folder) => read_normals(folder, detector.preprocess())?,
                 None => Vec::new(),

@@ -9,7 +9,8 @@ use data::{Limits, Preprocess, Resize, preprocess, read_image};
 use fe_clip::Backbone;
 use fe_clip::files::write_atomic;
 
-use crate::model::{Activation, device};
+use crate::device::DeviceArgs;
+use crate::model::Activation;
 use crate::npy;
 
 /// Write the L2-normalised CLIP embeddings of texts and images to a .npy file, one row an input,
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     /// The file to write: float32, [inputs, embedding width].
     #[arg(long, value_name = "FILE.npy")]
     out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -60,7 +63,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
             problems.into_iter().filter_map(Result::err).map(|e| e.to_string()).collect();
         bail!("{}", lines.join("\n"));
     }
-    let device = device();
+    let device = args.device.open()?;
     let backbone =
         Backbone::load(&args.model, args.activation.map(fe_clip::Activation::from), &device)?;
     let clip = &backbone.clip;

@@ -11,7 +11,7 @@ use fe_clip::{Detector, RunConfig, Source};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::model::{ModelArgs, device};
+use crate::model::ModelArgs;
 
 /// Measure image and pixel metrics on data sets, category by category.
 #[derive(clap::Args)]
@@ -32,7 +32,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         bail!("{}: eval.datasets names no data set", path.display());
     }
     std::fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
-    let (mut detector, run) = args.model.detector(&device())?;
+    let (mut detector, run) = args.model.detector()?;
     let mut datasets = BTreeMap::new();
     let (mut undefined, mut chosen) = (BTreeMap::new(), BTreeMap::new());
     let mut failures = 0;

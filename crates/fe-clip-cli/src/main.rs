@@ -4,6 +4,7 @@
 mod calibrate;
 mod datasets;
 mod detect;
+mod device;
 mod embed;
 mod eval;
 mod inputs;

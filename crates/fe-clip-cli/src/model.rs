@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use burn::tensor::Device;
 use clap::Args;
 use fe_clip::{
     Backbone, Checkpoint, Detector, Method, ModelConfig, ModelIdentity, RunConfig, Weights,
 };
+
+use crate::device::DeviceArgs;
 
 /// Flags of every command that runs the model.
 #[derive(Args)]
@@ -28,6 +29,8 @@ pub(crate) struct ModelArgs {
     /// Use adapters that were trained on another backbone.
     #[arg(long)]
     allow_backbone_mismatch: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -46,17 +49,16 @@ impl ModelArgs {
     }
 
     /// Loads backbone and adapters and assembles the detector; also returns the settings used.
-    pub(crate) fn detector(&self, device: &Device) -> anyhow::Result<(Detector, RunConfig)> {
-        let loaded = self.load(device)?;
+    pub(crate) fn detector(&self) -> anyhow::Result<(Detector, RunConfig)> {
+        let loaded = self.load()?;
         Ok((loaded.detector, loaded.run))
     }
 
     /// The same with the model's identity, without a memory bank; reads the weights once more.
     pub(crate) fn identified_detector(
         &self,
-        device: &Device,
     ) -> anyhow::Result<(Detector, RunConfig, ModelIdentity)> {
-        let Loaded { detector, run, weights, adapters } = self.load(device)?;
+        let Loaded { detector, run, weights, adapters } = self.load()?;
         let config =
             ModelConfig { image_size: Some(detector.preprocess().height), ..run.model.clone() };
         let prompts = run.prompts.clone();
@@ -65,7 +67,8 @@ impl ModelArgs {
         Ok((detector, run, identity))
     }
 
-    fn load(&self, device: &Device) -> anyhow::Result<Loaded> {
+    fn load(&self) -> anyhow::Result<Loaded> {
+        let device = &self.device.open()?;
         let from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
         let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
         let of_adapters = |checkpoint: &Checkpoint| checkpoint.origin.config.clone();
@@ -143,9 +146,4 @@ impl From<Activation> for fe_clip::Activation {
             Activation::Gelu => Self::Gelu,
         }
     }
-}
-
-/// The device that the model runs on.
-pub(crate) fn device() -> Device {
-    Device::flex()
 }

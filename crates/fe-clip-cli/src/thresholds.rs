@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::bail;
 use fe_clip::{Calibration, Detector};
 
-use crate::model::{ModelArgs, device};
+use crate::model::ModelArgs;
 use crate::normals::ImageFile;
 
 /// What reaches these is anomalous.
@@ -27,7 +27,7 @@ pub(crate) fn calibrated_detector(
     file: &Path,
 ) -> anyhow::Result<(Detector, Thresholds)> {
     let calibration = Calibration::read(file)?;
-    let (mut detector, _, mut identity) = model.identified_detector(&device())?;
+    let (mut detector, _, mut identity) = model.identified_detector()?;
     let wanted = &calibration.model.references;
     match normals {
         Some(folder) if !wanted.is_empty() => {

@@ -13,7 +13,7 @@ use fe_clip::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::model::device;
+use crate::device::DeviceArgs;
 
 /// Train adapters on data sets with masks.
 #[derive(clap::Args)]
@@ -33,9 +33,12 @@ pub(crate) struct Args {
     /// Write the adapters in half precision: half the size.
     #[arg(long)]
     half: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
+    let device = args.device.open()?;
     let run = RunConfig::read(&args.config)?;
     if run.train.datasets.is_empty() {
         bail!("{}: train.datasets names no data set", args.config.display());
@@ -56,7 +59,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     }
     std::fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
     let (samples, names) = samples_of(&run.train.datasets)?;
-    let device = device();
     let backbone = Backbone::load(&run.model.backbone, None, &device)?;
     let sha256 = backbone.sha256()?;
     device.seed(run.train.seed);

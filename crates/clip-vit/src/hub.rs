@@ -37,7 +37,11 @@ impl Hub {
     /// As Python's `huggingface_hub`: `HF_HUB_CACHE`, `HF_HOME` and `XDG_CACHE_HOME` give the cache, `HF_ENDPOINT`
     /// the server, `HF_TOKEN` or the cache's neighbour `token` the token, `HF_HUB_OFFLINE` turns the network off.
     pub fn from_env() -> Self {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let cache = match (set("HF_HUB_CACHE"), set("HF_HOME"), set("XDG_CACHE_HOME")) {
             (Some(cache), ..) => PathBuf::from(cache),
             (_, Some(home), _) => Path::new(&home).join("hub"),
@@ -239,4 +243,51 @@ pub(crate) fn sha256(paths: &[PathBuf]) -> Result<String, Error> {
         }
     }
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(variables: &[(&str, &str)]) -> Hub {
+        let value =
+            |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into());
+        Hub::from_variables(value)
+    }
+
+    #[test]
+    fn the_more_particular_variable_names_the_cache() {
+        let all = [("HF_HUB_CACHE", "/a"), ("HF_HOME", "/b"), ("XDG_CACHE_HOME", "/c")];
+        for (skip, cache) in [(0, "/a"), (1, "/b/hub"), (2, "/c/huggingface/hub")] {
+            assert_eq!(hub(&all[skip..]).cache, Path::new(cache));
+        }
+        // Set to nothing is not set.
+        assert_eq!(hub(&[("HF_HUB_CACHE", ""), ("HF_HOME", "/b")]).cache, Path::new("/b/hub"));
+        assert!(hub(&[]).cache.ends_with(".cache/huggingface/hub"));
+    }
+
+    #[test]
+    fn server_token_and_offline_come_from_the_environment() {
+        let given = hub(&[
+            ("HF_HOME", "/b"),
+            ("HF_ENDPOINT", "http://mirror"),
+            ("HF_TOKEN", "secret"),
+            ("HF_HUB_OFFLINE", "1"),
+        ]);
+        assert_eq!(given.endpoint, "http://mirror");
+        assert_eq!(given.token.as_deref(), Some("secret"));
+        assert!(given.offline);
+        let default = hub(&[("HF_HOME", "/b"), ("HF_HUB_OFFLINE", "0")]);
+        assert_eq!(default.endpoint, "https://huggingface.co");
+        assert_eq!(default.token, None);
+        assert!(!default.offline);
+    }
+
+    #[test]
+    fn a_token_is_found_beside_the_cache() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("token"), "from the file\n").unwrap();
+        let home = home.path().to_str().unwrap();
+        assert_eq!(hub(&[("HF_HOME", home)]).token.as_deref(), Some("from the file"));
+    }
 }

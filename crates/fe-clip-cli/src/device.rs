@@ -39,7 +39,7 @@ fn open(name: &str) -> anyhow::Result<Device> {
         None => (name, None),
     };
     if backend != "flex" {
-        require(backend.strip_suffix("-cuda").unwrap_or(backend))?;
+        require(if backend == "tch-cuda" { "tch" } else { backend })?;
     }
     match (backend, index) {
         ("flex", None) => Ok(Device::flex()),

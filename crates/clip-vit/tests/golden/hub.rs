@@ -152,7 +152,7 @@ fn a_model_is_downloaded_once() {
     let hub = server.hub(cache.path());
     let path = hub.locate(ID).unwrap();
     assert_eq!(path, cache.path().join("models--someone--some-clip/snapshots").join(COMMIT));
-    load(&path, None, &Device::flex()).unwrap();
+    load(&path, None, &Device::default()).unwrap();
     assert!(
         server
             .behaviour
@@ -191,7 +191,7 @@ fn shards_and_pickled_weights_are_found() {
         let server = Server::start(files);
         let cache = tempfile::tempdir().unwrap();
         let path = server.hub(cache.path()).snapshot(ID, "main").unwrap();
-        load(&path, None, &Device::flex()).unwrap();
+        load(&path, None, &Device::default()).unwrap();
         assert_eq!(
             Hub { offline: true, ..server.hub(cache.path()) }.snapshot(ID, "main").unwrap(),
             path
@@ -237,7 +237,7 @@ fn a_corrupted_download_is_refused_and_removed() {
     let error = hub.snapshot(ID, "main").unwrap_err();
     assert!(matches!(error, Error::Checksum { .. }), "{error}");
     server.behaviour.lock().unwrap().corrupt = false;
-    load(&hub.snapshot(ID, "main").unwrap(), None, &Device::flex()).unwrap();
+    load(&hub.snapshot(ID, "main").unwrap(), None, &Device::default()).unwrap();
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn assert_close<const D: usize>(actual: Tensor<D>, expected: TensorData, what: &
 
 #[track_caller]
 fn check(model: &Pretrained, expected: &Expected, what: &str) {
-    let device = Device::flex();
+    let device = Device::default();
     let images = || Tensor::<4>::from_data(expected.data("images"), &device);
     let clip = &model.clip;
     assert_close(
@@ -73,13 +73,13 @@ fn check(model: &Pretrained, expected: &Expected, what: &str) {
 
 #[test]
 fn quick_gelu_model_is_transformers() {
-    let model = load(&golden("hf_quick_gelu"), None, &Device::flex()).unwrap();
+    let model = load(&golden("hf_quick_gelu"), None, &Device::default()).unwrap();
     check(&model, &Expected::of("hf_quick_gelu"), "quick_gelu");
 }
 
 #[test]
 fn gelu_model_is_transformers() {
-    let model = load(&golden("hf_gelu"), None, &Device::flex()).unwrap();
+    let model = load(&golden("hf_gelu"), None, &Device::default()).unwrap();
     assert_eq!(model.config.vision.activation, Activation::Gelu);
     check(&model, &Expected::of("hf_gelu"), "gelu");
 }
@@ -87,7 +87,7 @@ fn gelu_model_is_transformers() {
 #[test]
 fn hidden_states_are_transformers() {
     for folder in ["hf_quick_gelu", "hf_gelu"] {
-        let device = Device::flex();
+        let device = Device::default();
         let expected = Expected::of(folder);
         let vision = load(&golden(folder), None, &device).unwrap().clip.vision;
         let mut tokens = vision.embed(Tensor::from_data(expected.data("images"), &device));
@@ -102,21 +102,21 @@ fn hidden_states_are_transformers() {
 
 #[test]
 fn shards_and_bfloat16_hold_the_same_model() {
-    let model = load(&golden("hf_sharded"), None, &Device::flex()).unwrap();
+    let model = load(&golden("hf_sharded"), None, &Device::default()).unwrap();
     assert!(model.weight_files.len() > 1);
     check(&model, &Expected::of("hf_quick_gelu"), "shards");
 }
 
 #[test]
 fn pickled_parameters_hold_the_same_model() {
-    let model = load(&golden("hf_pickled"), None, &Device::flex()).unwrap();
+    let model = load(&golden("hf_pickled"), None, &Device::default()).unwrap();
     check(&model, &Expected::of("hf_quick_gelu"), "pytorch_model.bin");
 }
 
 #[test]
 fn single_files_tell_their_architecture() {
     for file in ["half.safetensors", "checkpoint.pt", "openai.pt"] {
-        let model = load(&golden("open_clip").join(file), None, &Device::flex()).unwrap();
+        let model = load(&golden("open_clip").join(file), None, &Device::default()).unwrap();
         let config = &model.config;
         assert_eq!(
             (config.vision.width, config.vision.heads, config.vision.image_size),
@@ -130,17 +130,17 @@ fn single_files_tell_their_architecture() {
 #[test]
 fn activation_can_be_chosen() {
     let path = golden("open_clip/half.safetensors");
-    let model = load(&path, Some(Activation::Gelu), &Device::flex()).unwrap();
+    let model = load(&path, Some(Activation::Gelu), &Device::default()).unwrap();
     assert_eq!(model.config.text.activation, Activation::Gelu);
     let expected = Expected::of("open_clip");
-    let images = Tensor::<4>::from_data(expected.data("images"), &Device::flex());
+    let images = Tensor::<4>::from_data(expected.data("images"), &Device::default());
     let features = model.clip.vision.forward(images).into_data();
     assert_ne!(features, expected.data("image_features"));
 }
 
 #[test]
 fn saved_models_load_from_disk_and_from_memory() {
-    let device = Device::flex();
+    let device = Device::default();
     let expected = Expected::of("hf_quick_gelu");
     let model = load(&golden("hf_quick_gelu"), None, &device).unwrap();
     for precision in [Precision::F32, Precision::F16] {
@@ -163,7 +163,7 @@ fn saved_models_load_from_disk_and_from_memory() {
 /// transformers' own file, byte for byte: names, shapes and values.
 #[test]
 fn saved_weights_are_transformers() {
-    let model = load(&golden("hf_quick_gelu"), None, &Device::flex()).unwrap();
+    let model = load(&golden("hf_quick_gelu"), None, &Device::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     save_hf(&model.clip, &model.config, folder.path(), Precision::F32).unwrap();
     let saved = std::fs::read(folder.path().join("model.safetensors")).unwrap();
@@ -178,7 +178,7 @@ fn saved_weights_are_transformers() {
 
 #[test]
 fn sha256_is_that_of_the_file() {
-    let model = load(&golden("open_clip/half.safetensors"), None, &Device::flex()).unwrap();
+    let model = load(&golden("open_clip/half.safetensors"), None, &Device::default()).unwrap();
     let output =
         std::process::Command::new("sha256sum").arg(&model.weight_files[0]).output().unwrap();
     let expected = String::from_utf8(output.stdout).unwrap();

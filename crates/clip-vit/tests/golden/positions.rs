@@ -21,7 +21,7 @@ fn values(name: &str) -> (Vec<f32>, [usize; 2]) {
 }
 
 fn tower() -> VisionTower {
-    let device = Device::flex();
+    let device = Device::default();
     let config = VisionConfig {
         width: 4,
         layers: 1,
@@ -65,7 +65,7 @@ fn every_grid_is_open_clips() {
 
 #[test]
 fn a_rectangle_can_be_embedded() {
-    let images = Tensor::<4>::zeros([2, 3, 6, 10], &Device::flex());
+    let images = Tensor::<4>::zeros([2, 3, 6, 10], &Device::default());
     assert_eq!(tower().with_grid(3, 5).embed(images).dims(), [2, 16, 4]);
 }
 

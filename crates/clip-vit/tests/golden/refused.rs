@@ -23,7 +23,7 @@ fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
 /// The whole chain of messages, which must name the file.
 #[track_caller]
 fn message(path: &Path) -> String {
-    let error = load(path, None, &Device::flex()).expect_err("it must be refused");
+    let error = load(path, None, &Device::default()).expect_err("it must be refused");
     let mut message = error.to_string();
     assert!(message.contains(&*path.to_string_lossy()), "{message}");
     let mut cause: &dyn std::error::Error = &error;
@@ -170,7 +170,7 @@ fn truncated_and_damaged_files_never_panic() {
         let name = path.file_name().unwrap().to_str().unwrap();
         let load = |bytes: &[u8]| {
             let (_folder, path) = file(name, bytes);
-            load(&path, None, &Device::flex())
+            load(&path, None, &Device::default())
         };
         for cut in (0..whole.len()).step_by(1499) {
             assert!(load(&whole[..cut]).is_err(), "{name} cut at {cut}");
@@ -251,7 +251,7 @@ fn directories_say_what_is_wrong() {
     let path = folder.path();
     let write = |config: &str| std::fs::write(path.join("config.json"), config).unwrap();
     let refused = |expected: &str| {
-        let error = load(path, None, &Device::flex()).unwrap_err().to_string();
+        let error = load(path, None, &Device::default()).unwrap_err().to_string();
         assert!(error.contains(expected), "expected \"{expected}\" in: {error}");
     };
     refused("config.json");

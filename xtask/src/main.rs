@@ -2,10 +2,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod arrows;
+mod backends;
+mod bench;
 mod download;
 mod evaluate_tiny;
+mod libtorch;
 mod parity;
 mod pretrain_tiny;
+mod process;
 mod reproduce;
 
 use clap::Parser;
@@ -14,8 +18,11 @@ use clap::Parser;
 #[derive(Parser)]
 enum Task {
     Arrows(arrows::Args),
+    Backends(backends::Args),
+    Bench(bench::Args),
     Download(download::Args),
     EvaluateTiny(evaluate_tiny::Args),
+    Libtorch(libtorch::Args),
     Parity(parity::Parity),
     PretrainTiny(pretrain_tiny::Args),
     Reproduce(reproduce::Args),
@@ -24,8 +31,11 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Arrows(args) => arrows::run(&args),
+        Task::Backends(args) => backends::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Download(args) => download::run(&args),
         Task::EvaluateTiny(args) => evaluate_tiny::run(&args),
+        Task::Libtorch(args) => libtorch::run(&args),
         Task::Parity(args) => parity::run(&args),
         Task::PretrainTiny(args) => pretrain_tiny::run(&args),
         Task::Reproduce(args) => reproduce::run(&args),

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+
+use crate::process::{cargo, execute, python};
 
 /// Compare with transformers at the size of ViT-L/14@336 (5 GB of memory, 2 GB of disk).
 #[derive(clap::Args)]
@@ -23,36 +25,47 @@ const SCRIPT: &str = "crates/clip-vit/tests/parity/parity.py";
 pub(crate) fn run(arguments: &Parity) -> Result<()> {
     let python = match &arguments.python {
         Some(python) => python.clone(),
-        None => set_up_python(Path::new("target/parity-python"))?,
+        None => {
+            python(Path::new("target/parity-python"), &[&format!("{GOLDEN}/requirements.txt")])?
+        }
     };
     let folder = &arguments.folder;
     std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     if !folder.join("expected.safetensors").is_file() {
         execute(Command::new(&python).arg(SCRIPT).arg("make").arg(folder))?;
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let forward = || run_program("--example", "forward");
+    for name in ["hf_quick_gelu", "hf_gelu"] {
+        let (original, saved) = (Path::new(GOLDEN).join(name), folder.join("saved").join(name));
+        execute(forward().arg(&original).arg("--save").arg(&saved))?;
+        execute(Command::new(&python).arg(SCRIPT).arg("reload").arg(&original).arg(&saved))?;
+    }
     execute(
-        Command::new(cargo)
-            .args(["run", "--release", "--quiet", "-p", "clip-vit", "--example", "forward", "--"])
+        forward()
             .arg(folder.join("model"))
             .arg(folder.join("input.safetensors"))
             .arg(folder.join("output.safetensors")),
     )?;
+    embed(folder)?;
     execute(Command::new(&python).arg(SCRIPT).arg("compare").arg(folder))
 }
 
-fn set_up_python(folder: &Path) -> Result<PathBuf> {
-    let python = folder.join("bin/python");
-    if !python.is_file() {
-        execute(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-        let requirements = Path::new(GOLDEN).join("requirements.txt");
-        execute(Command::new(&python).args(["-m", "pip", "install", "-r"]).arg(requirements))?;
+fn embed(folder: &Path) -> Result<()> {
+    let path = folder.join("texts.json");
+    let texts = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let texts: Vec<String> = serde_json::from_slice(&texts).context("reading the texts")?;
+    let mut command = run_program("--bin", "fe-clip");
+    command.arg("embed").arg("--model").arg(folder.join("model"));
+    for text in texts {
+        command.args(["--text", &text]);
     }
-    Ok(python)
+    command.arg("--image").arg(folder.join("photo.png"));
+    execute(command.arg("--out").arg(folder.join("embed.npy")))
 }
 
-fn execute(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("starting {command:?}"))?;
-    ensure!(status.success(), "{command:?} ended with {status}");
-    Ok(())
+/// One of our programs, built with the features that the whole workspace has.
+fn run_program(kind: &str, name: &str) -> Command {
+    let mut command = cargo();
+    command.args(["run", "--release", "--quiet", kind, name, "--"]);
+    command
 }

@@ -3,8 +3,13 @@
 //! `forward MODEL INPUT.safetensors OUTPUT.safetensors`: reads `images` `[batch, 3, side, side]` (f32) and `ids`
 //! `[texts, context]` (i32); writes `image_features`, `text_features` and `hidden.N`, the tokens after layer N.
 //!
-//! `forward MODEL --time SIDE BATCH`: for every line on stdin runs the image tower once and prints the seconds, or, for
-//! the line `peak`, the machine's multiply-add peak in GFLOP/s.
+//! `forward MODEL --save DIRECTORY`: writes the model in Hugging Face layout.
+//!
+//! `forward MODEL --time SIDE BATCH`: answers lines on stdin with a number: `forward` with the seconds of one pass of
+//! the image tower, `peak` with the machine's multiply-add peak in GFLOP/s, `load` with the seconds that loading took,
+//! `memory` with the most MB that passes needed beyond the model's weights (Linux).
+//!
+//! `BURN_DEVICE` chooses among the backends compiled in.
 
 #![allow(clippy::print_stdout)]
 
@@ -15,21 +20,35 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use clip_vit::{Clip, VisionTower, load};
+use clip_vit::{Clip, Precision, VisionTower, load, save_hf};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let device = Device::flex();
+    let device = Device::default();
     match arguments.as_slice() {
         [model, "--time", side, batch] => {
+            let start = Instant::now();
             let model = load(Path::new(model), None, &device)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let weights = 4 * model.clip.num_params();
             let patch = model.config.vision.patch_size;
             let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
-            time(&model.clip.vision.with_grid(side / patch, side / patch), side, batch, &device)
+            let vision = model.clip.vision.with_grid(side / patch, side / patch);
+            answer(&vision, side, batch, &device, |question| match question {
+                "peak" => Ok(peak()),
+                "load" => Ok(seconds),
+                "memory" => Ok((peak_memory()? - weights as f64) / 1e6),
+                _ => Err(format!("{question}: expected forward, peak, load or memory").into()),
+            })
+        }
+        [model, "--save", directory] => {
+            let model = load(Path::new(model), None, &device)?;
+            Ok(save_hf(&model.clip, &model.config, Path::new(directory), Precision::F32)?)
         }
         [model, input, output] => compare(
             &load(Path::new(model), None, &device)?.clip,
@@ -37,29 +56,43 @@ fn main() -> Result<(), Box<dyn Error>> {
             Path::new(output),
             &device,
         ),
-        _ => Err("usage: forward MODEL INPUT OUTPUT | forward MODEL --time SIDE BATCH".into()),
+        _ => Err(
+            "usage: forward MODEL INPUT OUTPUT | MODEL --save DIRECTORY | MODEL --time SIDE BATCH"
+                .into(),
+        ),
     }
 }
 
-fn time(
+fn answer(
     vision: &VisionTower,
     side: usize,
     batch: usize,
     device: &Device,
+    other: impl Fn(&str) -> Result<f64, Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let pixels: Vec<f32> =
         (0..batch * 3 * side * side).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
     let images = Tensor::<4>::from_data(TensorData::new(pixels, [batch, 3, side, side]), device);
-    for line in std::io::stdin().lock().lines() {
-        if line? == "peak" {
-            println!("{}", peak());
-            continue;
+    // Starts the peak of the memory afresh, where there is such a file: loading is over.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    for question in std::io::stdin().lock().lines() {
+        let question = question?;
+        if question == "forward" {
+            let start = Instant::now();
+            vision.forward(images.clone()).into_data();
+            println!("{}", start.elapsed().as_secs_f64());
+        } else {
+            println!("{}", other(&question)?);
         }
-        let start = Instant::now();
-        vision.forward(images.clone()).into_data();
-        println!("{}", start.elapsed().as_secs_f64());
     }
     Ok(())
+}
+
+/// The most memory that the process held, in bytes.
+fn peak_memory() -> Result<f64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
 }
 
 /// GFLOP/s of all threads in a loop of independent multiply-adds on registers.

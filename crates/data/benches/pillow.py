@@ -2,12 +2,13 @@
 
     cargo build --release -p data --example throughput
     pip install -r ../tests/golden/requirements.txt
-    python pillow.py PATH/TO/examples/throughput DIRECTORY [ROUNDS]
+    python pillow.py PATH/TO/examples/throughput DIRECTORY [ROUNDS [FILE.json]]
 
 Prints, for each format, the median over the rounds of Pillow's time divided by ours. Processor time, because a shared
-machine stops either at will; starting our program counts against us.
+machine stops either at will; starting our program counts against us. FILE.json: the rows of `cargo xtask bench`.
 """
 
+import json
 import resource
 import statistics
 import subprocess
@@ -45,6 +46,7 @@ for file in sorted(folder.rglob("*")):
     if file.suffix.lower() in (".png", ".jpg", ".jpeg") and "mask" not in str(file).lower():
         groups.setdefault(Image.open(file).format, []).append(file)
 print(f"Pillow {__version__}, to {SIZE} x {SIZE}, {rounds} rounds; Pillow's time / ours")
+rows = []
 for format, files in groups.items():
     samples = [[f(size) for size in (0, SIZE) for f in (lambda s: pillow(files, s), lambda s: ours(program, files, s))]
                for _ in range(rounds)]
@@ -54,3 +56,7 @@ for format, files in groups.items():
     ms = [statistics.median(column) / PASSES / len(files) * 1e3 for column in zip(*samples)]
     print(f"{format}, {len(files)} files: decode {decode:.2f}, resize {resize:.2f}, both {both:.2f}; "
           f"ms an image: Pillow {ms[2]:.2f} (decode {ms[0]:.2f}), ours {ms[3]:.2f} (decode {ms[1]:.2f})")
+    for what, theirs, mine in (("decode", ms[0], ms[1]), (f"decode and resize to {SIZE} x {SIZE}", ms[2], ms[3])):
+        rows.append({"case": f"{format}, {what}", "peer": f"Pillow {__version__}", "ours": mine, "theirs": theirs, "unit": "CPU ms an image"})
+if len(sys.argv) > 4:
+    Path(sys.argv[4]).write_text(json.dumps(rows))

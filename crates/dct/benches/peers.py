@@ -3,13 +3,16 @@
     pip install -r requirements.txt
     python peers.py arrays
     python peers.py lengths 1-64 100 1024
+    python peers.py --json FILE arrays      (also writes the rows of `cargo xtask bench`)
 
 One thread everywhere, processor time, the best of several repetitions. The Rust program
 (`compare.rs`) and the Python one take turns, and the best of all turns counts.
 """
 
 import collections
+import json
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -125,7 +128,8 @@ def expand(arguments):
 
 
 def main():
-    what, *rest = sys.argv[1:]
+    file = sys.argv[2] if sys.argv[1] == "--json" else None
+    what, *rest = sys.argv[3 if file else 1 :]
     numbers = list(expand(rest))
     table = collections.defaultdict(dict)
 
@@ -143,10 +147,15 @@ def main():
             note(case, name, float(nanoseconds))
         arrays(report) if what == "arrays" else lengths(report, numbers)
 
+    rows = []
     for case, times in table.items():
         ours = times.pop("dct")
+        row = {"case": f"dct, length {case}" if what == "lengths" else f"dct, {case}", "ours": ours, "unit": "CPU ns a sample"}
+        rows += [row | {"peer": name, "theirs": t} for name, t in times.items()]
         peers = ", ".join(f"{name} {t / ours:.1f}x ({t:.3f})" for name, t in times.items())
         print(f"| {case} | {ours:.3f} | {peers} |")
+    if file:
+        pathlib.Path(file).write_text(json.dumps(rows))
 
 
 main()

@@ -1,6 +1,6 @@
 """CPU time and memory of `fe-clip metrics` beside the packages people use, on the same maps in one sitting.
 
-Usage: python peers.py FE_CLIP [--images 80] [--side 1024] [--rounds 3] [--dir DIR]      (Linux)
+Usage: python peers.py FE_CLIP [--images 80] [--side 1024] [--rounds 3] [--dir DIR] [--json FILE]      (Linux)
 
 FE_CLIP is the program. Every measurement is a process of its own; a round runs all of them once, and the fastest of
 the rounds counts, in CPU seconds of the process (user and system), since other programs share the machine.
@@ -123,6 +123,7 @@ def main():
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dir", type=Path)
+    parser.add_argument("--json", type=Path, help="write the rows of `cargo xtask bench`")
     parser.add_argument("--peer")
     arguments = parser.parse_args()
     if arguments.peer:
@@ -152,10 +153,15 @@ def main():
     exact = results["fe-clip metrics, 1 thread"][0][2]
     unit = min(run[0] for run in results["fe-clip metrics, 1 thread"])
     print("| what | CPU seconds | times ours | MB beyond the input | differs by |\n|---|---|---|---|---|")
+    rows = []
     for name, runs in results.items():
         seconds, memory = min(run[0] for run in runs), max(run[1] for run in runs)
         difference = ", ".join(f"{key} {abs(value - exact[key]):.1g}" for key, value in runs[0][2].items())
         print(f"| {name} | {seconds:.2f} | {seconds / unit:.1f} | {memory:.0f} | {difference} |")
+        row = {"case": f"metrics of {masks.shape[0]} maps of {masks.shape[1]} x {masks.shape[2]}", "unit": "CPU s"}
+        rows.append(row | {"peer": f"{name}: {', '.join(runs[0][2])}", "ours": unit, "theirs": seconds})
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows[2:]))
     for name in list(results)[:2]:
         print(f"{name}: {min(run[3] for run in results[name]):.2f} s wall")
 

@@ -1,8 +1,14 @@
 """The reference side of `cargo xtask parity`: ViT-L/14@336 with random weights.
 
-Usage: python parity.py make FOLDER | compare FOLDER | time FOLDER FORWARD SIDE BATCH ROUNDS
+Usage: python parity.py make FOLDER | compare FOLDER | reload ORIGINAL SAVED | time FOLDER FORWARD SIDE BATCH ROUNDS [FILE.json]
 (versions: ../golden/requirements.txt; FORWARD: the program of examples/forward.rs)
+
+`make` writes weights, inputs and what transformers makes of them; `compare` reads what `forward` and `fe-clip embed`
+made of the same; `time` sets our image tower beside PyTorch's and, if it is installed, ONNX Runtime's; `reload` opens a saved model with transformers and compares it with the one that was saved.
 """
+import importlib.metadata
+import importlib.util
+import json
 import os
 import pathlib
 import statistics
@@ -10,13 +16,16 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel
 
 TAPS = [6, 12, 18, 24]
 EMBEDDING_TOLERANCE = 1e-5
 HIDDEN_TOLERANCE = 1e-4
+TEXTS = ["A photo of a normal object", "A photo of a damaged object", "Naïve café &amp; <b>tags</b> 漢字 😀"]
 
 
 def model():
@@ -56,7 +65,37 @@ def make(folder):
         tensors = {f"hidden.{layer}": vision.hidden_states[layer].contiguous() for layer in TAPS}
         tensors["image_features"] = reference.visual_projection(vision.pooler_output)
         tensors["text_features"] = reference.text_projection(text.pooler_output)
+        tensors["embed"] = embed(reference, folder)
     save_file(tensors, folder / "expected.safetensors")
+
+
+def embed(reference, folder):
+    """What `fe-clip embed` should write for TEXTS and photo.png, with OpenAI's tokenizer and preprocessing."""
+    y, x = np.mgrid[:400, :640]
+    photo = np.stack([x % 256, (x * y // 97) % 256, 128 + 100 * np.sin(x / 9) * np.cos(y / 7)], -1).astype(np.uint8)
+    Image.fromarray(photo).save(folder / "photo.png")
+    (folder / "texts.json").write_text(json.dumps(TEXTS))
+    tokenizer = openai_tokenizer()
+    ids = torch.zeros(len(TEXTS), 77, dtype=torch.long)
+    for row, text in zip(ids, TEXTS):
+        tokens = [49406, *tokenizer.encode(text), 49407]
+        row[: len(tokens)] = torch.tensor(tokens)
+    left = (537 - 336) // 2  # 640 x 400 becomes 537 x 336, then its centre
+    image = Image.fromarray(photo).resize((537, 336), Image.Resampling.BICUBIC).crop((left, 0, left + 336, 336))
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    pixels = ((torch.from_numpy(np.array(image)).float() / 255 - mean) / std).permute(2, 0, 1)[None]
+    text = reference.text_projection(reference.text_model(input_ids=ids).pooler_output)
+    vision = reference.visual_projection(reference.vision_model(pixel_values=pixels).pooler_output)
+    return torch.nn.functional.normalize(torch.cat([text, vision]), dim=-1)
+
+
+def openai_tokenizer():
+    """clip.simple_tokenizer alone: the package itself imports pkg_resources."""
+    file = next(f for f in importlib.metadata.files("clip-anytorch") if f.name == "simple_tokenizer.py")
+    spec = importlib.util.spec_from_file_location("simple_tokenizer", file.locate())
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SimpleTokenizer()
 
 
 def compare(folder):
@@ -72,11 +111,35 @@ def compare(folder):
         worst = ((a - b).abs().max() / b.abs().max()).item()
         failed |= not worst <= HIDDEN_TOLERANCE
         print(f"after layer {layer:4} largest difference / largest value     {worst:.2e} (at most {HIDDEN_TOLERANCE:.0e})")
+    worst = (torch.from_numpy(np.load(folder / "embed.npy")) - expected["embed"]).abs().max().item()
+    failed |= not worst <= EMBEDDING_TOLERANCE
+    print(f"{'fe-clip embed':16} largest difference of normalised embeddings {worst:.2e} (at most {EMBEDDING_TOLERANCE:.0e})")
     sys.exit(1 if failed else 0)
 
 
-def measure(folder, forward, side, batch, rounds):
-    """Alternates between the two in one run: a noisy machine disturbs both alike."""
+def reload(original, saved):
+    """Nothing missing, nothing unexpected, every parameter and the outputs equal."""
+    models = []
+    for folder in (original, saved):
+        model, info = CLIPModel.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+        for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            assert not info[problem], (folder, problem, info[problem])
+        models.append(model.eval())
+    first, second = (dict(model.named_parameters()) for model in models)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    vision, text = models[0].config.vision_config, models[0].config.text_config
+    images = torch.randn(2, 3, vision.image_size, vision.image_size, generator=torch.Generator().manual_seed(2))
+    ids = torch.arange(text.max_position_embeddings)[None] % (text.vocab_size - 1)
+    ids[:, -1] = text.vocab_size - 1
+    with torch.no_grad():
+        outputs = [model(input_ids=ids, pixel_values=images).logits_per_image for model in models]
+    assert torch.equal(*outputs)
+    print(f"from_pretrained({saved}): {len(first)} parameters and the outputs are those of {original}")
+
+
+def measure(folder, forward, side, batch, rounds, file=None):
+    """Takes turns in one run, since a noisy machine disturbs all alike; the fastest round of each counts."""
     side, batch, rounds = int(side), int(batch), int(rounds)
     threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
@@ -89,22 +152,61 @@ def measure(folder, forward, side, batch, rounds):
         process.stdin.flush()
         return float(process.stdout.readline())
 
-    rows = []
+    def clocked(call):
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    torch_name = f"PyTorch {torch.__version__}, eager, SDPA"
+    runs = {"peak": lambda: ask("peak"), "ours": lambda: ask("forward")}
+    runs[torch_name] = lambda: clocked(lambda: vision(pixel_values=images, interpolate_pos_encoding=side != 336))
+    if importlib.util.find_spec("onnxruntime") and side == 336:
+        name, session = onnx_session(folder, vision, threads)
+        runs[name] = lambda: clocked(lambda: session.run(None, {"pixels": images.numpy()}))
     with torch.inference_mode():
-        for _ in range(rounds + 1):
-            peak, ours = ask("peak"), ask("forward")
-            start = time.perf_counter()
-            vision(pixel_values=images, interpolate_pos_encoding=side != 336)
-            rows.append((ours, time.perf_counter() - start, peak))
+        rows = [{name: run() for name, run in runs.items()} for _ in range(rounds + 1)][1:]  # the first warms up
+    load = ask("load")
+    memory = ask("memory")
     process.stdin.close()
-    rows = rows[1:]  # the first is warming up
-    ours, theirs, peaks = (statistics.median(column) for column in zip(*rows))
-    ratio = statistics.median(a / b for a, b, _ in rows)
+    best = {name: min(row[name] for row in rows) for name in runs if name != "peak"}
+    peak = max(row["peak"] for row in rows)
     flop = 2 * batch * multiply_adds((side // 14) ** 2)
-    share = [flop / seconds / (max(peak for *_, peak in rows) * 1e9) for seconds in (ours, theirs)]
-    print(f"{side} px, batch {batch}, {threads} threads, torch {torch.__version__}, {rounds} rounds")
-    print(f"ours {ours:.2f} s, PyTorch {theirs:.2f} s, median ratio {ratio:.3f} ({min(a / b for a, b, _ in rows):.3f} to {max(a / b for a, b, _ in rows):.3f})")
-    print(f"multiply-add peak {peaks:.0f} GFLOP/s (best {max(peak for *_, peak in rows):.0f}): ours {share[0]:.0%}, PyTorch {share[1]:.0%} of the best")
+    case = f"ViT-L/14 image tower, {side} px, batch {batch}"
+    print(f"{case}, {threads} threads, {rounds} rounds, multiply-add peak {peak:.0f} GFLOP/s")
+    for name, seconds in best.items():
+        ratio = statistics.median(row["ours"] / row[name] for row in rows)
+        print(f"{name}: {seconds:.2f} s, {flop / seconds / peak / 1e9:.0%} of the peak; ours takes {best['ours'] / seconds:.3f} of it, median of the rounds {ratio:.3f}")
+    print(f"loading {load:.2f} s, {memory:.0f} MB more than the weights at the peak of a forward pass")
+    if file:
+        row = {"case": case, "ours": best["ours"], "unit": "s"}
+        share = {"case": f"{case}: share of the multiply-add peak", "peer": torch_name, "unit": "of 1"}
+        shares = [flop / best[name] / peak / 1e9 for name in ("ours", torch_name)]
+        peers = [row | {"peer": name, "theirs": seconds} for name, seconds in best.items() if name != "ours"]
+        pathlib.Path(file).write_text(json.dumps([*peers, share | {"ours": shares[0], "theirs": shares[1]}]))
+
+
+def onnx_session(folder, vision, threads):
+    """The image tower in ONNX Runtime, exported once."""
+    import onnxruntime
+
+    file = folder / "onnx" / "vision.onnx"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        batch = torch.export.Dim("batch", min=1, max=64)
+        example = (torch.zeros(2, 3, 336, 336),)
+
+        class Pooled(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.vision = vision
+
+            def forward(self, pixels):
+                return self.vision(pixel_values=pixels).pooler_output
+
+        torch.onnx.export(Pooled().eval(), example, file, input_names=["pixels"], dynamic_shapes=({0: batch},), external_data=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return f"ONNX Runtime {onnxruntime.__version__}", onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
 
 
 def multiply_adds(patches):
@@ -112,4 +214,5 @@ def multiply_adds(patches):
     return patches * 588 * d + layers * (n * d * 12 * d + 2 * n * n * d)
 
 
-{"make": make, "compare": compare, "time": measure}[sys.argv[1]](pathlib.Path(sys.argv[2]), *sys.argv[3:])
+commands = {"make": make, "compare": compare, "reload": reload, "time": measure}
+commands[sys.argv[1]](pathlib.Path(sys.argv[2]), *sys.argv[3:])

@@ -1,12 +1,17 @@
 //! The paper's sizes: 3x3 blocks and sliding windows of ViT-L tokens, 8x8 blocks of a 4K image.
+//!
+//! Allocations are counted: none may depend on the number of windows.
 
 use dct::{
     Padding, Reduction, Sliding, block_dct_2d, block_dct_2d_in_place, block_idct_2d_in_place,
     dct_2d, sliding_dct_2d, sliding_reduce,
 };
-use divan::Bencher;
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{AllocProfiler, Bencher};
 use ndarray::{Array, Array2, Array4, Axis, Dimension, ShapeBuilder, s};
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -88,6 +93,23 @@ fn sliding_3x3_of_one_image_all_coefficients(bencher: Bencher<'_, '_>) {
     let x = tokens();
     let image = x.slice(s![0, .., .., ..]);
     bencher.bench_local(|| sliding_dct_2d(divan::black_box(image), 3));
+}
+
+/// The cost of a window does not depend on how many there are, nor does the number of allocations.
+#[divan::bench(args = [8, 16, 32, 64])]
+fn sliding_5x5_of_a_square(bencher: Bencher<'_, '_>, side: usize) {
+    let x: ndarray::Array3<f32> = noise((side, side, 64));
+    bencher.counter(ItemsCount::new(side * side)).bench_local(|| {
+        sliding_reduce(divan::black_box(x.view()), &Sliding::new(5), Reduction::AbsMean)
+    });
+}
+
+#[divan::bench(args = [8, 16, 32, 64])]
+fn blocks_4x4_of_a_square_in_place(bencher: Bencher<'_, '_>, side: usize) {
+    let mut x: ndarray::Array3<f32> = noise((side, side, 64));
+    bencher.counter(ItemsCount::new(side * side / 16)).bench_local(|| {
+        block_dct_2d_in_place(divan::black_box(&mut x), 4).expect("multiples of 4")
+    });
 }
 
 #[divan::bench]

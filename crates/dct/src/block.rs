@@ -1,6 +1,6 @@
 use ndarray::{Array, Array4, ArrayBase, ArrayView, ArrayView4, Axis, DataMut};
 
-use crate::columns::{Columns, Matrix, UNROLLED};
+use crate::columns::{Matrix, UNROLLED, Unrolled};
 use crate::padding::fill_row;
 use crate::parallel::each_chunk;
 use crate::plan::{Plan, Scratch};
@@ -210,11 +210,16 @@ impl<T: Float> Blocks<T> {
     }
 
     fn transform_strip(&self, strip: &mut [T], channels: usize, buffers: &mut Buffers<T>) {
-        if channels >= MANY_CHANNELS && self.window <= UNROLLED {
+        let unrolled = UNROLLED.contains(&self.window);
+        if unrolled && channels >= MANY_CHANNELS {
             return T::whole_blocks(&self.matrix, strip, channels);
         }
         let row = strip.len() / self.window;
-        self.plan.process_inner(strip, row, &mut buffers.plan);
+        if unrolled {
+            T::tall_columns(&self.matrix, strip);
+        } else {
+            self.plan.process_inner(strip, row, &mut buffers.plan);
+        }
         if channels == 1 || channels >= MANY_CHANNELS {
             return self.plan.process_inner(strip, channels, &mut buffers.plan);
         }
@@ -237,60 +242,78 @@ impl<T: Float> Blocks<T> {
     }
 }
 
-/// One strip, each block in one go.
-pub(crate) struct Whole<'a, T, K> {
-    pub(crate) columns: K,
+/// Samples transformed together: in `f32` a cache line, so that blocks whose columns are a power of
+/// two apart, and compete for the same places in the cache, need each line once.
+const LANES: usize = 16;
+
+/// Calls `work(start, load, store)` for each vector of `0..count`; the last one may be shorter.
+macro_rules! each_vector {
+    ($count:expr, |$start:ident, $load:ident, $store:ident| $work:expr) => {{
+        let whole = $count / LANES * LANES;
+        for $start in (0..whole).step_by(LANES) {
+            let $load = |samples: &[T]| *samples.first_chunk::<LANES>().expect("LANES samples");
+            let $store = |y: [T; LANES], samples: &mut [T]| {
+                *samples.first_chunk_mut().expect("LANES samples") = y;
+            };
+            $work
+        }
+        if whole < $count {
+            let ($start, rest) = (whole, $count - whole);
+            let $load = |samples: &[T]| load(&samples[..rest]);
+            let $store = |y: [T; LANES], samples: &mut [T]| store(y, &mut samples[..rest]);
+            $work
+        }
+    }};
+}
+
+/// One strip, each block in one go, vectors running over channels.
+pub(crate) struct Whole<'a, T, const N: usize> {
+    pub(crate) columns: Unrolled<'a, T, N>,
     pub(crate) strip: &'a mut [T],
     pub(crate) channels: usize,
 }
 
-impl<T: Float, K: Columns<T>> Vectorize for Whole<'_, T, K> {
+impl<T: Float, const N: usize> Vectorize for Whole<'_, T, N> {
     #[inline(always)]
-    fn run(mut self) {
-        let row = self.strip.len() / self.columns.len();
-        let whole = self.channels / LANES * LANES;
-        for first in (0..row).step_by(self.columns.len() * self.channels) {
-            for channel in (0..whole).step_by(LANES) {
-                self.block(
-                    first + channel,
-                    |samples| *samples.first_chunk().expect("LANES samples"),
-                    |y, samples| *samples.first_chunk_mut().expect("LANES samples") = y,
-                    LANES,
-                );
-            }
-            if whole < self.channels {
-                self.block(first + whole, load, store, self.channels - whole);
-            }
+    fn run(self) {
+        let Self { columns, strip, channels } = self;
+        let row = strip.len() / N;
+        for block in (0..row).step_by(N * channels) {
+            let at = |u: usize, v: usize| block + u * row + v * channels;
+            each_vector!(channels, |start, load, store| {
+                let mut square = [[[T::zero(); LANES]; N]; N];
+                for u in 0..N {
+                    let row = std::array::from_fn(|v| load(&strip[at(u, v) + start..]));
+                    square[u] = columns.transform(row);
+                }
+                for v in 0..N {
+                    let column = columns.transform(std::array::from_fn(|u| square[u][v]));
+                    for u in 0..N {
+                        store(column[u], &mut strip[at(u, v) + start..]);
+                    }
+                }
+            });
         }
     }
 }
 
-/// Channels transformed together.
-const LANES: usize = 8;
+/// The columns of one strip, vectors running along its rows.
+pub(crate) struct Tall<'a, T, const N: usize> {
+    pub(crate) columns: Unrolled<'a, T, N>,
+    pub(crate) strip: &'a mut [T],
+}
 
-impl<T: Float, K: Columns<T>> Whole<'_, T, K> {
-    /// Transforms `count` channels of the block that begins at `start`.
+impl<T: Float, const N: usize> Vectorize for Tall<'_, T, N> {
     #[inline(always)]
-    fn block(
-        &mut self,
-        start: usize,
-        load: impl Fn(&[T]) -> [T; LANES],
-        store: impl Fn([T; LANES], &mut [T]),
-        count: usize,
-    ) {
-        let Self { columns, strip, channels } = self;
-        let window = columns.len();
-        let row = strip.len() / window;
-        let at = |u: usize, v: usize| {
-            let start = start + u * row + v * *channels;
-            start..start + count
-        };
-        let mut block = [[[T::zero(); LANES]; UNROLLED]; UNROLLED];
-        for u in 0..window {
-            columns.apply(|v| load(&strip[at(u, v)]), |v, y| block[u][v] = y);
-        }
-        for v in 0..window {
-            columns.apply(|u| block[u][v], |u, y| store(y, &mut strip[at(u, v)]));
-        }
+    fn run(self) {
+        let Self { columns, strip } = self;
+        let row = strip.len() / N;
+        each_vector!(row, |start, load, store| {
+            let column = std::array::from_fn(|u| load(&strip[u * row + start..]));
+            let column = columns.transform(column);
+            for u in 0..N {
+                store(column[u], &mut strip[u * row + start..]);
+            }
+        });
     }
 }

@@ -1,10 +1,12 @@
 //! Orthonormal transforms of columns: `n` vectors of `L` samples, each lane a transform.
 
+use std::ops::RangeInclusive;
+
 use crate::Float;
 use crate::definition::{DctType, Definition, Normalization};
 
-/// The longest transform that is unrolled.
-pub(crate) const UNROLLED: usize = 8;
+/// The lengths that [`with_unrolled`] knows.
+pub(crate) const UNROLLED: RangeInclusive<usize> = 2..=8;
 
 /// A type II or III transform of columns.
 pub(crate) trait Columns<T>: Copy + Send + Sync {
@@ -96,69 +98,64 @@ impl<T: Float, const N: usize> Columns<T> for Unrolled<'_, T, N> {
         load: impl Fn(usize) -> [T; L],
         mut store: impl FnMut(usize, [T; L]),
     ) {
-        let mut x: [[T; L]; N] = std::array::from_fn(load);
-        let y = if self.inverse { inverse(self.basis, &x) } else { forward(self.basis, &mut x) };
-        for (k, y) in y.into_iter().enumerate() {
+        for (k, y) in self.transform(std::array::from_fn(load)).into_iter().enumerate() {
             store(k, y);
         }
     }
 }
 
-/// `X[k] = sum_{i < n/2} C[k,i] (x[i] + (-1)^k x[n-1-i])`; overwrites `x`.
-#[inline(always)]
-fn forward<T: Float, const N: usize, const L: usize>(
-    basis: &[[T; N]; N],
-    x: &mut [[T; L]; N],
-) -> [[T; L]; N] {
-    for i in 0..N / 2 {
-        for l in 0..L {
-            let (a, b) = (x[i][l], x[N - 1 - i][l]);
-            (x[i][l], x[N - 1 - i][l]) = (a + b, a - b);
+impl<T: Float, const N: usize> Unrolled<'_, T, N> {
+    #[inline(always)]
+    pub(crate) fn transform<const L: usize>(self, x: [[T; L]; N]) -> [[T; L]; N] {
+        if self.inverse {
+            each_lane(x, |x| inverse(self.basis, x))
+        } else {
+            each_lane(x, |x| forward(self.basis, x))
         }
     }
+}
+
+/// The lanes are the only loop that is left in unrolled code: the compiler vectorises it.
+#[inline(always)]
+fn each_lane<T: Float, const N: usize, const L: usize>(
+    x: [[T; L]; N],
+    transform: impl Fn([T; N]) -> [T; N],
+) -> [[T; L]; N] {
     let mut y = [[T::zero(); L]; N];
-    for k in 0..N {
-        let terms = if k % 2 == 0 { N - N / 2 } else { N / 2 };
-        for i in 0..terms {
-            let term = if k % 2 == 0 { i } else { N - 1 - i };
-            for l in 0..L {
-                let product = basis[k][i] * x[term][l];
-                y[k][l] = if i == 0 { product } else { y[k][l] + product };
-            }
+    for l in 0..L {
+        let lane = transform(std::array::from_fn(|i| x[i][l]));
+        for k in 0..N {
+            y[k][l] = lane[k];
         }
     }
     y
 }
 
-/// `x[i], x[n-1-i] = sum_{k even} C[k,i] X[k] +- sum_{k odd} C[k,i] X[k]`.
+/// `X[k] = sum_{i < n/2} C[k,i] (x[i] + (-1)^k x[n-1-i])`
 #[inline(always)]
-fn inverse<T: Float, const N: usize, const L: usize>(
-    basis: &[[T; N]; N],
-    y: &[[T; L]; N],
-) -> [[T; L]; N] {
-    let mut x = [[T::zero(); L]; N];
-    for i in 0..N - N / 2 {
-        for l in 0..L {
-            let mut sums = [T::zero(); 2];
-            for k in 0..N {
-                let product = basis[k][i] * y[k][l];
-                sums[k % 2] = if k < 2 { product } else { sums[k % 2] + product };
-            }
-            x[N - 1 - i][l] = sums[0] - sums[1];
-            if i < N / 2 {
-                x[i][l] = sums[0] + sums[1];
-            }
-        }
-    }
-    if N % 2 == 1 {
+fn forward<T: Float, const N: usize>(basis: &[[T; N]; N], x: [T; N]) -> [T; N] {
+    let folded: [T; N] = std::array::from_fn(|i| match N - 1 - i {
+        mirror if i < mirror => x[i] + x[mirror],
+        mirror if i > mirror => x[mirror] - x[i],
+        _ => x[i],
+    });
+    std::array::from_fn(|k| {
+        let odd = k % 2 == 1;
+        let term = |i: usize| basis[k][i] * folded[if odd { N - 1 - i } else { i }];
+        (1..(N + 1 - k % 2) / 2).fold(term(0), |sum, i| sum + term(i))
+    })
+}
+
+/// `x[i], x[n-1-i] = sum_{k even} C[k,i] X[k] +- sum_{k odd} C[k,i] X[k]`
+#[inline(always)]
+fn inverse<T: Float, const N: usize>(basis: &[[T; N]; N], y: [T; N]) -> [T; N] {
+    let mut x = [T::zero(); N];
+    for i in 0..N.div_ceil(2) {
+        let term = |k: usize| basis[k][i] * y[k];
+        let even = (2..N).step_by(2).fold(term(0), |sum, k| sum + term(k));
+        let odd = (3..N).step_by(2).fold(term(1), |sum, k| sum + term(k));
         // the middle sample has no odd part
-        for l in 0..L {
-            let mut sum = basis[0][N / 2] * y[0][l];
-            for k in (2..N).step_by(2) {
-                sum += basis[k][N / 2] * y[k][l];
-            }
-            x[N / 2][l] = sum;
-        }
+        (x[i], x[N - 1 - i]) = if 2 * i + 1 == N { (even, even) } else { (even + odd, even - odd) };
     }
     x
 }
@@ -167,13 +164,23 @@ fn inverse<T: Float, const N: usize, const L: usize>(
 /// the looped one.
 macro_rules! with_columns {
     ($matrix:expr, $columns:ident => $call:expr) => {
-        with_columns!(@ $matrix, $columns => $call; 2 3 4 5 8)
+        with_columns!(@ $matrix, $columns => $call; 2 3 4 5 8;
+            _ => { let $columns = $matrix.looped(); $call })
     };
-    (@ $matrix:expr, $columns:ident => $call:expr; $($n:literal)*) => {
+    (@ $matrix:expr, $columns:ident => $call:expr; $($n:literal)*; $($other:tt)*) => {
         match $matrix.len {
             $($n => { let $columns = $matrix.unrolled::<$n>(); $call })*
-            _ => { let $columns = $matrix.looped(); $call }
+            $($other)*
         }
     };
 }
 pub(crate) use with_columns;
+
+/// Runs `$call` with `$columns` bound to the unrolled transform of the matrix's length.
+macro_rules! with_unrolled {
+    ($matrix:expr, $columns:ident => $call:expr) => {
+        $crate::columns::with_columns!(@ $matrix, $columns => $call; 2 3 4 5 6 7 8;
+            len => unreachable!("length {len} has no unrolled columns"))
+    };
+}
+pub(crate) use with_unrolled;

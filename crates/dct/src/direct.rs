@@ -7,18 +7,31 @@
 //! I, II   y[k] = sum_{i < n/2} M[k,i] (x[i] + (-1)^k x[n-1-i])
 //! III     y[i], y[n-1-i] = sum_{k even} M[i,k] x[k] +- sum_{k odd} M[i,k] x[k]
 //! ```
+//!
+//! Either way a row becomes pairs, (sum, difference) or (even, odd). In types I and II coefficients
+//! alternate between the two, so that a vector of the pair repeated meets a vector of coefficients
+//! in their own order, and neither samples nor coefficients need transposing.
 
 use crate::Float;
 use crate::definition::{DctType, Definition};
 use crate::simd::{Vectorize, load, store};
 
-/// Coefficients computed together.
+/// Coefficients in a group: they are computed together.
 const WIDTH: usize = 8;
+
+/// Rows multiplied together, so that each factor is loaded once for all.
+const ROWS: usize = 4;
+
+/// No transform is shorter: overlapping groups need this many samples.
+const SHORTEST: usize = 2 * WIDTH;
 
 pub(crate) struct Direct<T> {
     len: usize,
     symmetry: Symmetry,
-    parts: Vec<Part<T>>,
+    /// Pairs that a row becomes.
+    terms: usize,
+    /// `[groups, terms]`; where the output is symmetric `[groups, 2, terms]`.
+    table: Vec<[T; WIDTH]>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -28,198 +41,250 @@ enum Symmetry {
     Absent,
 }
 
-/// One matrix, `terms` columns by `outputs` rows, in groups of [`WIDTH`] rows:
-/// `[outputs / WIDTH][terms][WIDTH]`, padded with zeros.
-struct Part<T> {
-    terms: usize,
-    outputs: usize,
-    table: Vec<[T; WIDTH]>,
-}
-
-impl<T: Float> Part<T> {
-    fn new(outputs: usize, terms: usize, coefficient: impl Fn(usize, usize) -> f64) -> Self {
-        let mut table = Vec::with_capacity(outputs.div_ceil(WIDTH) * terms);
-        for group in 0..outputs.div_ceil(WIDTH) {
-            for term in 0..terms {
-                table.push(std::array::from_fn(|lane| {
-                    let output = group * WIDTH + lane;
-                    if output < outputs { T::of(coefficient(output, term)) } else { T::zero() }
-                }));
-            }
-        }
-        Self { terms, outputs, table }
-    }
-
-    /// Outputs rounded up to whole groups.
-    fn padded(&self) -> usize {
-        self.outputs.next_multiple_of(WIDTH)
-    }
-}
-
 impl<T: Float> Direct<T> {
     pub(crate) fn new(definition: &Definition) -> Self {
         let len = definition.len;
-        let m = |k, i| definition.coefficient(k, i);
-        let (long, short) = (len.div_ceil(2), len / 2);
-        let (symmetry, parts) = match definition.kind {
-            DctType::I | DctType::II => (
-                Symmetry::Input,
-                vec![
-                    Part::new(long, long, |k, i| m(2 * k, i)),
-                    Part::new(short, short, |k, i| m(2 * k + 1, short - 1 - i)),
-                ],
-            ),
-            DctType::III => (
-                Symmetry::Output,
-                vec![
-                    Part::new(long, long, |i, k| m(i, 2 * k)),
-                    Part::new(short, short, |i, k| m(i, 2 * k + 1)),
-                ],
-            ),
-            DctType::IV => (Symmetry::Absent, vec![Part::new(len, len, m)]),
+        assert!(len >= SHORTEST, "folded matrix: expected a length >= {SHORTEST}, got {len}");
+        let symmetry = match definition.kind {
+            DctType::I | DctType::II => Symmetry::Input,
+            DctType::III => Symmetry::Output,
+            DctType::IV => Symmetry::Absent,
         };
-        Self { len, symmetry, parts }
+        let terms = if symmetry == Symmetry::Absent { len } else { len.div_ceil(2) };
+        let mut direct = Self { len, symmetry, terms, table: Vec::new() };
+        for group in 0..direct.groups() {
+            let start = direct.start(group);
+            // which half of the pairs, and which term, meets lane `lane` in step `term`
+            let mut push = |factor: &dyn Fn(usize, usize) -> f64| {
+                let terms = 0..terms;
+                let rows =
+                    terms.map(|t| std::array::from_fn(|lane| T::of(factor(t, start + lane))));
+                direct.table.extend(rows);
+            };
+            match symmetry {
+                Symmetry::Absent => push(&|t, k| definition.coefficient(k, t)),
+                Symmetry::Input if start % 2 == 0 => push(&|t, k| definition.coefficient(k, t)),
+                Symmetry::Input => push(&|t, k| match (t, k % 2) {
+                    (0, 1) => 0.0,
+                    (t, odd) => definition.coefficient(k, t - odd),
+                }),
+                Symmetry::Output => {
+                    push(&|t, i| definition.coefficient(i, 2 * t));
+                    push(&|t, i| match 2 * t + 1 {
+                        k if k < len => definition.coefficient(i, k),
+                        _ => 0.0,
+                    });
+                }
+            }
+        }
+        direct
+    }
+
+    /// Coefficients that groups have to cover.
+    fn covered(&self) -> usize {
+        if self.symmetry == Symmetry::Output { self.terms } else { self.len }
+    }
+
+    fn groups(&self) -> usize {
+        self.covered().div_ceil(WIDTH)
+    }
+
+    /// The first coefficient of a group; the last group overlaps the one before.
+    #[inline(always)]
+    fn start(&self, group: usize) -> usize {
+        (group * WIDTH).min(self.covered() - WIDTH)
+    }
+
+    /// Samples of a folded row: a zero, then the pairs.
+    ///
+    /// The last group of an odd length begins with an odd coefficient; its vectors are of the pairs
+    /// that begin with the zero.
+    fn pitch(&self) -> usize {
+        2 * self.terms + 1
     }
 
     /// Elements of scratch that both `process` functions need.
     pub(crate) fn scratch_len(&self) -> usize {
-        let outputs: usize = self.parts.iter().map(Part::padded).sum();
-        (self.len + outputs) * if size_of::<T>() == 4 { 16 } else { 8 }
+        ROWS.max(WIDTH) * self.pitch()
     }
 
     /// Transforms contiguous rows in place.
     pub(crate) fn process(&self, rows: &mut [T], scratch: &mut [T]) {
-        if size_of::<T>() == 4 {
-            Rows::<T, 16> { direct: self, rows, scratch }.dispatch();
-        } else {
-            Rows::<T, 8> { direct: self, rows, scratch }.dispatch();
-        }
+        Rows { direct: self, rows, scratch }.dispatch();
     }
 
     /// Transforms along the first axis of each contiguous `[len, inner]` array in place.
     pub(crate) fn process_lanes(&self, arrays: &mut [T], inner: usize, scratch: &mut [T]) {
         if size_of::<T>() == 4 {
-            Lanes::<T, 16> { direct: self, arrays, inner, scratch }.dispatch();
-        } else {
             Lanes::<T, 8> { direct: self, arrays, inner, scratch }.dispatch();
+        } else {
+            Lanes::<T, 4> { direct: self, arrays, inner, scratch }.dispatch();
         }
     }
 }
 
-struct Rows<'a, T, const L: usize> {
+struct Rows<'a, T> {
     direct: &'a Direct<T>,
     rows: &'a mut [T],
     scratch: &'a mut [T],
 }
 
-impl<T: Float, const L: usize> Vectorize for Rows<'_, T, L> {
+impl<T: Float> Vectorize for Rows<'_, T> {
     #[inline(always)]
     fn run(self) {
         let Self { direct, rows, scratch } = self;
-        let len = direct.len;
-        let mut tiles = rows.chunks_exact_mut(L * len);
+        let mut tiles = rows.chunks_exact_mut(ROWS * direct.len);
         for tile in &mut tiles {
-            let (scratch, _) = scratch.as_chunks_mut::<L>();
-            let (inputs, outputs) = scratch.split_at_mut(len);
-            for (i, x) in inputs.iter_mut().enumerate() {
-                for l in 0..L {
-                    x[l] = tile[l * len + i];
-                }
-            }
-            direct.multiply_lanes(inputs, outputs);
-            direct.merge_lanes(outputs, |index, values| {
-                for l in 0..L {
-                    tile[l * len + index] = values[l];
-                }
-            });
+            direct.tile::<ROWS>(tile, scratch);
         }
-        let (inputs, outputs) = scratch.split_at_mut(len);
-        for row in tiles.into_remainder().chunks_exact_mut(len) {
-            direct.split_row(row, inputs);
-            direct.multiply_row(inputs, outputs);
-            direct.merge_row(row, outputs);
+        for row in tiles.into_remainder().chunks_exact_mut(direct.len) {
+            direct.tile::<1>(row, scratch);
         }
     }
 }
 
 impl<T: Float> Direct<T> {
-    /// The terms of the first part, then those of the second.
+    /// Transforms `R` rows.
     #[inline(always)]
-    fn split_row(&self, row: &[T], inputs: &mut [T]) {
-        let (long, short) = (self.len.div_ceil(2), self.len / 2);
-        let (a, b) = inputs.split_at_mut(long);
+    fn tile<const R: usize>(&self, tile: &mut [T], scratch: &mut [T]) {
+        let (len, pitch) = (self.len, self.pitch());
+        let folded = &mut scratch[..R * pitch];
+        for (row, folded) in tile.chunks_exact(len).zip(folded.chunks_exact_mut(pitch)) {
+            self.fold(row, folded);
+        }
+        if self.symmetry == Symmetry::Output {
+            let mut group = 0;
+            while group < self.groups() {
+                group += match self.groups() - group {
+                    4.. if R == 1 => self.mirrored::<R, 4>((folded, 1), group, tile),
+                    2.. if R == 1 => self.mirrored::<R, 2>((folded, 1), group, tile),
+                    _ => self.mirrored::<R, 1>((folded, 1), group, tile),
+                };
+            }
+            return;
+        }
+        let from_zero = self.symmetry == Symmetry::Input && len % 2 == 1;
+        let groups = self.groups() - usize::from(from_zero);
+        let mut group = 0;
+        while group < groups {
+            // few rows: more groups, to have as many sums in flight
+            group += match groups - group {
+                8.. if R == 1 => self.alternating::<R, 8>((folded, 1), group, tile),
+                4.. if R == 1 => self.alternating::<R, 4>((folded, 1), group, tile),
+                2.. => self.alternating::<R, 2>((folded, 1), group, tile),
+                _ => self.alternating::<R, 1>((folded, 1), group, tile),
+            };
+        }
+        if from_zero {
+            self.alternating::<R, 1>((folded, 0), groups, tile);
+        }
+    }
+
+    /// Writes a row to `folded` as pairs.
+    #[inline(always)]
+    fn fold(&self, row: &[T], folded: &mut [T]) {
+        let (len, half) = (self.len, self.len / 2);
+        folded[0] = T::zero();
+        let folded = &mut folded[1..];
         match self.symmetry {
             Symmetry::Absent => {
-                a.copy_from_slice(&row[..long]);
-                b.copy_from_slice(&row[long..]);
-            }
-            Symmetry::Input => {
-                let mirrored = row[..short].iter().zip(row[long..].iter().rev());
-                for ((a, b), (&x, &y)) in a.iter_mut().zip(b.iter_mut().rev()).zip(mirrored) {
-                    (*a, *b) = (x + y, x - y);
-                }
-                if long > short {
-                    a[short] = row[short];
-                }
+                let (pairs, _) = folded.as_chunks_mut::<2>();
+                pairs.iter_mut().zip(row).for_each(|(pair, &x)| *pair = [x, x]);
             }
             Symmetry::Output => {
-                let (pairs, last) = row.as_chunks::<2>();
-                for ((a, b), &[x, y]) in a.iter_mut().zip(b).zip(pairs) {
-                    (*a, *b) = (x, y);
+                folded[..len].copy_from_slice(row);
+                if len % 2 == 1 {
+                    folded[len] = T::zero();
                 }
-                if let [last] = last {
-                    a[short] = *last;
+            }
+            Symmetry::Input => {
+                for start in (0..half).step_by(WIDTH).map(|start| start.min(half - WIDTH)) {
+                    let x: &[T; WIDTH] = group(row, start);
+                    let y: &[T; WIDTH] = group(row, len - start - WIDTH);
+                    *group_mut::<T, { 2 * WIDTH }>(folded, 2 * start) = std::array::from_fn(|i| {
+                        let (x, y) = (x[i / 2], y[WIDTH - 1 - i / 2]);
+                        x + if i % 2 == 0 { y } else { -y }
+                    });
+                }
+                if len % 2 == 1 {
+                    (folded[len - 1], folded[len]) = (row[half], T::zero());
                 }
             }
         }
     }
 
+    /// The pairs of `R` folded rows, from this position of each row on.
     #[inline(always)]
-    fn multiply_row(&self, mut inputs: &[T], mut outputs: &mut [T]) {
-        for part in &self.parts {
-            let input;
-            (input, inputs) = inputs.split_at(part.terms);
-            let (output, rest) = outputs.split_at_mut(part.padded());
-            outputs = rest;
-            let (output, _) = output.as_chunks_mut::<WIDTH>();
-            for (output, table) in output.iter_mut().zip(part.table.chunks_exact(part.terms)) {
-                let mut sums = [T::zero(); WIDTH];
-                for (&x, factors) in input.iter().zip(table) {
+    fn pairs<'a, const R: usize>(&self, (folded, from): (&'a [T], usize)) -> [&'a [[T; 2]]; R] {
+        let (terms, pitch) = (self.terms, self.pitch());
+        std::array::from_fn(|r| &folded[r * pitch + from..][..2 * terms].as_chunks().0[..terms])
+    }
+
+    /// `G` groups of coefficients that take the first and second of the pairs by turns.
+    #[inline(always)]
+    fn alternating<const R: usize, const G: usize>(
+        &self,
+        folded: (&[T], usize),
+        first: usize,
+        tile: &mut [T],
+    ) -> usize {
+        let (len, terms) = (self.len, self.terms);
+        let pairs = self.pairs::<R>(folded);
+        let starts: [_; G] = std::array::from_fn(|g| self.start(first + g));
+        let tables: [_; G] = std::array::from_fn(|g| &self.table[(first + g) * terms..][..terms]);
+        let mut sums = [[[T::zero(); WIDTH]; G]; R];
+        for t in 0..terms {
+            for r in 0..R {
+                let x: [T; WIDTH] = std::array::from_fn(|k| pairs[r][t][k % 2]);
+                for g in 0..G {
                     for k in 0..WIDTH {
-                        sums[k] += x * factors[k];
+                        sums[r][g][k] += x[k] * tables[g][t][k];
                     }
                 }
-                *output = sums;
             }
         }
+        for r in 0..R {
+            for g in 0..G {
+                *group_mut(tile, r * len + starts[g]) = sums[r][g];
+            }
+        }
+        G
     }
 
+    /// `G` groups of coefficients, and their mirror images.
     #[inline(always)]
-    fn merge_row(&self, row: &mut [T], outputs: &[T]) {
-        let (long, short) = (self.len.div_ceil(2), self.len / 2);
-        let (a, b) = outputs.split_at(self.parts[0].padded());
-        match self.symmetry {
-            Symmetry::Absent => row.copy_from_slice(&a[..self.len]),
-            Symmetry::Input => {
-                let (pairs, last) = row.as_chunks_mut::<2>();
-                for (pair, (&a, &b)) in pairs.iter_mut().zip(a.iter().zip(b)) {
-                    *pair = [a, b];
-                }
-                if let [last] = last {
-                    *last = a[short];
-                }
-            }
-            Symmetry::Output => {
-                let (left, right) = row.split_at_mut(long);
-                let mirrored = left.iter_mut().zip(right.iter_mut().rev());
-                for ((x, y), (&a, &b)) in mirrored.zip(a.iter().zip(b)) {
-                    (*x, *y) = (a + b, a - b);
-                }
-                if long > short {
-                    left[short] = a[short];
+    fn mirrored<const R: usize, const G: usize>(
+        &self,
+        folded: (&[T], usize),
+        first: usize,
+        tile: &mut [T],
+    ) -> usize {
+        let (len, terms) = (self.len, self.terms);
+        let pairs = self.pairs::<R>(folded);
+        let starts: [_; G] = std::array::from_fn(|g| self.start(first + g));
+        let table = |g: usize| &self.table[(first + g) * 2 * terms..][..2 * terms];
+        let tables: [_; G] = std::array::from_fn(|g| table(g).split_at(terms));
+        let mut sums = [[[[T::zero(); WIDTH]; 2]; G]; R];
+        for t in 0..terms {
+            for r in 0..R {
+                for g in 0..G {
+                    for k in 0..WIDTH {
+                        sums[r][g][0][k] += pairs[r][t][0] * tables[g].0[t][k];
+                        sums[r][g][1][k] += pairs[r][t][1] * tables[g].1[t][k];
+                    }
                 }
             }
         }
+        for r in 0..R {
+            let row = &mut tile[r * len..][..len];
+            for g in 0..G {
+                let ([even, odd], start) = (sums[r][g], starts[g]);
+                *group_mut::<T, WIDTH>(row, start) = std::array::from_fn(|k| even[k] + odd[k]);
+                *group_mut::<T, WIDTH>(row, len - WIDTH - start) =
+                    std::array::from_fn(|k| even[WIDTH - 1 - k] - odd[WIDTH - 1 - k]);
+            }
+        }
+        G
     }
 }
 
@@ -235,86 +300,93 @@ impl<T: Float, const L: usize> Vectorize for Lanes<'_, T, L> {
     fn run(self) {
         let Self { direct, arrays, inner, scratch } = self;
         let (scratch, _) = scratch.as_chunks_mut::<L>();
-        let (inputs, outputs) = scratch.split_at_mut(direct.len);
+        let folded = &mut scratch[..direct.pitch()];
         for array in arrays.chunks_exact_mut(direct.len * inner) {
-            let mut start = 0;
-            while start < inner {
+            for start in (0..inner).step_by(L) {
                 let count = L.min(inner - start);
-                for (x, row) in inputs.iter_mut().zip(array.chunks_exact(inner)) {
-                    *x = load(&row[start..start + count]);
-                }
-                direct.multiply_lanes(inputs, outputs);
-                direct.merge_lanes(outputs, |index, values| {
-                    store(*values, &mut array[index * inner + start..][..count]);
+                direct.fold_lanes(|i| load(&array[i * inner + start..][..count]), folded);
+                direct.multiply_lanes(folded, |k, y| {
+                    store(y, &mut array[k * inner + start..][..count]);
                 });
-                start += count;
             }
         }
     }
 }
 
 impl<T: Float> Direct<T> {
+    /// [`fold`](Self::fold) for `L` transforms, one a lane.
     #[inline(always)]
-    fn multiply_lanes<const L: usize>(&self, inputs: &mut [[T; L]], mut outputs: &mut [[T; L]]) {
-        let (len, long) = (self.len, self.len.div_ceil(2));
-        if self.symmetry == Symmetry::Input {
-            let (left, right) = inputs.split_at_mut(long);
-            for (x, y) in left.iter_mut().zip(right.iter_mut().rev()) {
-                for l in 0..L {
-                    (x[l], y[l]) = (x[l] + y[l], x[l] - y[l]);
+    fn fold_lanes<const L: usize>(&self, row: impl Fn(usize) -> [T; L], folded: &mut [[T; L]]) {
+        let len = self.len;
+        folded[0] = [T::zero(); L];
+        let (pairs, _) = folded[1..].as_chunks_mut::<2>();
+        for (t, pair) in pairs.iter_mut().enumerate() {
+            *pair = match self.symmetry {
+                Symmetry::Absent => [row(t); 2],
+                Symmetry::Output if 2 * t + 1 == len => [row(2 * t), [T::zero(); L]],
+                Symmetry::Output => [row(2 * t), row(2 * t + 1)],
+                Symmetry::Input if 2 * t + 1 == len => [row(t), [T::zero(); L]],
+                Symmetry::Input => {
+                    let (x, y) = (row(t), row(len - 1 - t));
+                    [std::array::from_fn(|l| x[l] + y[l]), std::array::from_fn(|l| x[l] - y[l])]
                 }
-            }
-        }
-        for (index, part) in self.parts.iter().enumerate() {
-            // where part `index` finds its terms
-            let (start, step) = match self.symmetry {
-                Symmetry::Absent => (0, 1),
-                Symmetry::Output => (index, 2),
-                Symmetry::Input if index == 0 => (0, 1),
-                Symmetry::Input => (long, 1),
             };
-            let (output, rest) = outputs.split_at_mut(part.padded());
-            outputs = rest;
-            let (output, _) = output.as_chunks_mut::<WIDTH>();
-            for (output, table) in output.iter_mut().zip(part.table.chunks_exact(part.terms)) {
-                let terms = inputs[start..len.min(start + part.terms * step)].chunks(step);
-                let (low, high) = output.split_at_mut(WIDTH / 2);
-                for (half, output) in [low, high].into_iter().enumerate() {
-                    let mut sums = [[T::zero(); L]; WIDTH / 2];
-                    let mut add = |x: &[T; L], factors: &[T; WIDTH]| {
-                        for k in 0..WIDTH / 2 {
-                            let factor = factors[half * (WIDTH / 2) + k];
-                            for l in 0..L {
-                                sums[k][l] += factor * x[l];
-                            }
-                        }
-                    };
-                    terms.clone().zip(table).for_each(|(x, factors)| add(&x[0], factors));
-                    output.copy_from_slice(&sums);
-                }
-            }
         }
     }
 
+    /// Calls `put(k, y)` for each coefficient, for some of them twice.
     #[inline(always)]
-    fn merge_lanes<const L: usize>(&self, outputs: &[[T; L]], mut put: impl FnMut(usize, &[T; L])) {
-        let (len, long, short) = (self.len, self.len.div_ceil(2), self.len / 2);
-        let (even, odd) = outputs.split_at(self.parts[0].padded());
-        match self.symmetry {
-            Symmetry::Absent => even[..len].iter().enumerate().for_each(|(k, y)| put(k, y)),
-            Symmetry::Input => {
-                even[..long].iter().enumerate().for_each(|(k, y)| put(2 * k, y));
-                odd[..short].iter().enumerate().for_each(|(k, y)| put(2 * k + 1, y));
-            }
-            Symmetry::Output => {
-                for (i, (a, b)) in even.iter().zip(&odd[..short]).enumerate() {
-                    put(i, &std::array::from_fn(|l| a[l] + b[l]));
-                    put(len - 1 - i, &std::array::from_fn(|l| a[l] - b[l]));
+    fn multiply_lanes<const L: usize>(
+        &self,
+        folded: &[[T; L]],
+        mut put: impl FnMut(usize, [T; L]),
+    ) {
+        let terms = self.terms;
+        for group in 0..self.groups() {
+            let start = self.start(group);
+            if self.symmetry == Symmetry::Output {
+                let table = &self.table[group * 2 * terms..][..2 * terms];
+                for half in [0, WIDTH / 2] {
+                    let mut sums = [[[T::zero(); L]; 2]; WIDTH / 2];
+                    let factors = table[..terms].iter().zip(&table[terms..]);
+                    for (pair, (even, odd)) in folded[1..].as_chunks::<2>().0.iter().zip(factors) {
+                        for k in 0..WIDTH / 2 {
+                            for l in 0..L {
+                                sums[k][0][l] += pair[0][l] * even[half + k];
+                                sums[k][1][l] += pair[1][l] * odd[half + k];
+                            }
+                        }
+                    }
+                    for (k, [even, odd]) in (start + half..).zip(sums) {
+                        put(k, std::array::from_fn(|l| even[l] + odd[l]));
+                        put(self.len - 1 - k, std::array::from_fn(|l| even[l] - odd[l]));
+                    }
                 }
-                if long > short {
-                    put(short, &even[short]);
+                continue;
+            }
+            let from_zero = self.symmetry == Symmetry::Input && start % 2 == 1;
+            let (pairs, _) = folded[usize::from(!from_zero)..].as_chunks::<2>();
+            let mut sums = [[T::zero(); L]; WIDTH];
+            for (pair, factors) in pairs.iter().zip(&self.table[group * terms..][..terms]) {
+                for k in 0..WIDTH {
+                    for l in 0..L {
+                        sums[k][l] += pair[k % 2][l] * factors[k];
+                    }
                 }
             }
+            sums.into_iter().enumerate().for_each(|(k, y)| put(start + k, y));
         }
     }
+}
+
+/// The `N` samples from `start` on.
+#[inline(always)]
+fn group<T, const N: usize>(samples: &[T], start: usize) -> &[T; N] {
+    samples[start..].first_chunk().expect("a whole group")
+}
+
+/// The `N` samples from `start` on.
+#[inline(always)]
+fn group_mut<T, const N: usize>(samples: &mut [T], start: usize) -> &mut [T; N] {
+    samples[start..].first_chunk_mut().expect("a whole group")
 }

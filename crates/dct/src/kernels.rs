@@ -4,8 +4,8 @@
 
 use rustfft::num_complex::Complex;
 
-use crate::block::Whole;
-use crate::columns::{Matrix, with_columns};
+use crate::block::{Tall, Whole};
+use crate::columns::{Matrix, with_columns, with_unrolled};
 use crate::definition::Definition;
 use crate::lines::Ring;
 use crate::plan::Plan;
@@ -23,6 +23,8 @@ pub trait Kernels: Sized {
     fn lanes(plan: &Plan<Self>, arrays: &mut [Self], inner: usize, real: &mut [Self]);
 
     fn whole_blocks(matrix: &Matrix<Self>, strip: &mut [Self], channels: usize);
+
+    fn tall_columns(matrix: &Matrix<Self>, strip: &mut [Self]);
 
     fn filter_row(filter: &Filter<Self>, row: &mut [Self], channels: usize, line: &mut [Self]);
 
@@ -61,7 +63,11 @@ macro_rules! kernels {
             }
 
             fn whole_blocks(matrix: &Matrix<Self>, strip: &mut [Self], channels: usize) {
-                with_columns!(matrix, columns => Whole { columns, strip, channels }.dispatch());
+                with_unrolled!(matrix, columns => Whole { columns, strip, channels }.dispatch());
+            }
+
+            fn tall_columns(matrix: &Matrix<Self>, strip: &mut [Self]) {
+                with_unrolled!(matrix, columns => Tall { columns, strip }.dispatch());
             }
 
             fn filter_row(

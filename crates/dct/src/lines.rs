@@ -8,8 +8,11 @@ use crate::{Float, Sliding};
 /// Samples in a vector. Lines are whole numbers of vectors.
 pub(crate) const L: usize = 16;
 
-/// Samples in a line, about: so that a ring of lines stays in the second-level cache.
+/// Samples in a line, about: so that a ring of lines stays in the first-level cache.
 const LINE: usize = 2048;
+
+/// A line takes a multiple of this many channels: whole cache lines.
+const CHANNELS: usize = 64;
 
 /// The transform of a line, that is, of one row for some of the channels, columns outermost.
 ///
@@ -61,7 +64,7 @@ pub(crate) fn run<T: Float>(
     steps: &impl Steps<T>,
 ) {
     let (_, _, columns, channels) = out.dim();
-    let step = (LINE / columns).max(L);
+    let step = (LINE / columns / CHANNELS).max(1) * CHANNELS;
     for start in (0..channels).step_by(step) {
         let end = channels.min(start + step);
         let image = image.slice(s![.., .., start..end]);

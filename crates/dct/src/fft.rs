@@ -1,18 +1,18 @@
 //! Long transforms through a complex FFT, one file an algorithm.
 
+mod delegated;
 mod even;
 mod first;
 mod fourth;
 mod odd;
-mod odd_fourth;
 
 use rustfft::num_complex::Complex;
 
+pub(crate) use delegated::Delegated;
 pub(crate) use even::Even;
 pub(crate) use first::First;
 pub(crate) use fourth::Fourth;
 pub(crate) use odd::Odd;
-pub(crate) use odd_fourth::OddFourth;
 
 use crate::Float;
 use crate::definition::{cos_pi_ratio, sin_pi_ratio};

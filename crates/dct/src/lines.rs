@@ -1,6 +1,6 @@
 //! The loop that all sliding transforms share: rows come in once, a ring keeps the last `window`.
 
-use ndarray::{ArrayView3, ArrayViewMut4, s};
+use ndarray::{ArrayView3, ArrayViewMut3, ArrayViewMut4, s};
 
 use crate::padding::fill_row;
 use crate::{Float, Sliding};
@@ -8,10 +8,11 @@ use crate::{Float, Sliding};
 /// Samples in a vector. Lines are whole numbers of vectors.
 pub(crate) const L: usize = 16;
 
-/// Samples in a line, about: so that a ring of lines stays in the first-level cache.
-const LINE: usize = 2048;
+/// Bytes to work on, about: half a second-level cache, so that rows of all channels, which are read
+/// and written in one piece, seldom have to be cut.
+const MEMORY: usize = 1 << 19;
 
-/// A line takes a multiple of this many channels: whole cache lines.
+/// Lines are cut at multiples of this many channels: whole cache lines.
 const CHANNELS: usize = 64;
 
 /// The transform of a line, that is, of one row for some of the channels, columns outermost.
@@ -64,7 +65,9 @@ pub(crate) fn run<T: Float>(
     steps: &impl Steps<T>,
 ) {
     let (_, _, columns, channels) = out.dim();
-    let step = (LINE / columns / CHANNELS).max(1) * CHANNELS;
+    let lines = sliding.window * steps.planes_in() + steps.planes_out() + 1;
+    let step = MEMORY / size_of::<T>() / lines / columns;
+    let step = (step / CHANNELS).max(1) * CHANNELS;
     for start in (0..channels).step_by(step) {
         let end = channels.min(start + step);
         let image = image.slice(s![.., .., start..end]);
@@ -126,8 +129,14 @@ impl<'a, T: Float> Tile<'a, T> {
                 *start = input.rem_euclid(window) as usize * slot;
             }
             let ring = Ring { samples: &self.ring, starts: &self.starts, line: self.line };
-            steps.vertical(ring, &mut self.lines);
-            self.put_row(output, &mut out);
+            let mut row = out.slice_mut(s![.., output, .., ..]);
+            match row.as_slice_mut() {
+                Some(row) if row.len() == self.lines.len() => steps.vertical(ring, row),
+                _ => {
+                    steps.vertical(ring, &mut self.lines);
+                    self.put_row(row);
+                }
+            }
         }
     }
 
@@ -152,10 +161,9 @@ impl<'a, T: Float> Tile<'a, T> {
         }
     }
 
-    /// Copies the lines to row `output` of each plane.
-    fn put_row(&self, output: usize, out: &mut ArrayViewMut4<'_, T>) {
-        for (line, mut plane) in self.lines.chunks_exact(self.line).zip(out.outer_iter_mut()) {
-            let mut row = plane.index_axis_mut(ndarray::Axis(0), output); // [columns, channels]
+    /// Copies the lines to a row of each plane, `[planes, columns, channels]`.
+    fn put_row(&self, mut planes: ArrayViewMut3<'_, T>) {
+        for (line, mut row) in self.lines.chunks_exact(self.line).zip(planes.outer_iter_mut()) {
             if let Some(row) = row.as_slice_mut() {
                 row.copy_from_slice(&line[..row.len()]);
                 continue;

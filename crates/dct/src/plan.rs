@@ -5,7 +5,7 @@ use rustfft::num_complex::Complex;
 use crate::Float;
 use crate::definition::{DctType, Definition, Normalization};
 use crate::direct::Direct;
-use crate::fft::{Even, First, Fourth, Odd, OddFourth};
+use crate::fft::{Delegated, Even, First, Fourth, Odd};
 use crate::small::{self, Small};
 
 /// A 1-D transform of one type, length and normalisation, ready to be run many times.
@@ -33,7 +33,7 @@ enum Algorithm<T> {
     Odd(Odd<T>),
     First(First<T>),
     Fourth(Fourth<T>),
-    OddFourth(OddFourth<T>),
+    Delegated(Delegated<T>),
 }
 
 /// Working memory of a [`Plan`], owned by the caller.
@@ -77,12 +77,15 @@ impl<T: Float> Plan<T> {
         } else {
             match definition.kind {
                 DctType::I => Algorithm::First(First::new(&definition, planner)),
+                DctType::II | DctType::III if DELEGATED.contains(&definition.len) => {
+                    Algorithm::Delegated(Delegated::new(&definition))
+                }
                 DctType::II | DctType::III if even => {
                     Algorithm::Even(Even::new(&definition, planner))
                 }
                 DctType::II | DctType::III => Algorithm::Odd(Odd::new(&definition, planner)),
                 DctType::IV if even => Algorithm::Fourth(Fourth::new(&definition, planner)),
-                DctType::IV => Algorithm::OddFourth(OddFourth::new(&definition)),
+                DctType::IV => Algorithm::Delegated(Delegated::new(&definition)),
             }
         };
         Self { definition, algorithm }
@@ -113,7 +116,7 @@ impl<T: Float> Plan<T> {
             Algorithm::Odd(odd) => (0, odd.scratch_len()),
             Algorithm::First(first) => (0, first.scratch_len()),
             Algorithm::Fourth(fourth) => (0, fourth.scratch_len()),
-            Algorithm::OddFourth(fourth) => (fourth.scratch_len(), 0),
+            Algorithm::Delegated(delegated) => (delegated.scratch_len(), 0),
         }
     }
 
@@ -142,7 +145,7 @@ impl<T: Float> Plan<T> {
             Algorithm::Odd(odd) => odd.process(rows, complex),
             Algorithm::First(first) => first.process(rows, complex),
             Algorithm::Fourth(fourth) => fourth.process(rows, complex),
-            Algorithm::OddFourth(fourth) => fourth.process(rows, real),
+            Algorithm::Delegated(delegated) => delegated.process(rows, real),
         }
     }
 
@@ -278,21 +281,41 @@ impl<T: Float> Scratch<T> {
     }
 }
 
+/// Lengths whose FFT is faster than two halves of it: 36 is a butterfly of `rustfft`, 18 is not.
+const DELEGATED: [usize; 4] = [180, 252, 396, 900];
+
 /// The longest length for which the matrix beats an FFT: longer for lengths that FFTs dislike.
+/// Measured, see docs/results/dct.md.
 fn longest_direct(definition: &Definition) -> usize {
-    let mut cofactor = match definition.kind {
+    let len = match definition.kind {
         DctType::I => definition.len - 1,
         _ => definition.len,
     };
-    let even = cofactor.is_multiple_of(2);
-    for prime in [2, 3, 5, 7] {
-        while cofactor.is_multiple_of(prime) {
-            cofactor /= prime;
+    let limit = match (largest_prime_factor(len), len % 2 == 0) {
+        (..14, true) => 62,
+        (14.., true) => 96,
+        (..8, false) => 80,
+        (8..14, false) => 120,
+        (14..24, false) => 150,
+        (24..37, false) => 256,
+        // Rader's algorithm, an FFT of one less, is fast if that has small factors
+        (prime, false) if largest_prime_factor(prime - 1) <= 7 => 170,
+        _ => 256,
+    };
+    // the matrix of type IV has no symmetry: twice as many products
+    if definition.kind == DctType::IV { limit / 2 } else { limit }
+}
+
+/// 1 for 1.
+fn largest_prime_factor(mut n: usize) -> usize {
+    let mut largest = 1;
+    let mut factor = 2;
+    while factor * factor <= n {
+        while n.is_multiple_of(factor) {
+            largest = factor;
+            n /= factor;
         }
+        factor += 1;
     }
-    match (cofactor, even) {
-        (1, true) => 32,
-        (1, false) => 96,
-        _ => 160,
-    }
+    largest.max(n)
 }

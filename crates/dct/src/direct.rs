@@ -63,7 +63,9 @@ impl<T: Float> Direct<T> {
             };
             match symmetry {
                 Symmetry::Absent => push(&|t, k| definition.coefficient(k, t)),
-                Symmetry::Input if start % 2 == 0 => push(&|t, k| definition.coefficient(k, t)),
+                Symmetry::Input if start.is_multiple_of(2) => {
+                    push(&|t, k| definition.coefficient(k, t))
+                }
                 Symmetry::Input => push(&|t, k| match (t, k % 2) {
                     (0, 1) => 0.0,
                     (t, odd) => definition.coefficient(k, t - odd),

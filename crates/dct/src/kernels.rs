@@ -7,10 +7,11 @@ use rustfft::num_complex::Complex;
 use crate::block::{Tall, Whole};
 use crate::columns::{Matrix, with_columns, with_unrolled};
 use crate::definition::Definition;
+use crate::filter::WeightedSum;
 use crate::lines::Ring;
 use crate::plan::Plan;
 use crate::simd::Vectorize;
-use crate::steps::{Filter, FilterColumn, FilterRow, KeepColumn, MeanColumn, Measure, Row};
+use crate::steps::{KeepColumn, MeanColumn, Measure, Row};
 
 /// Sealed by being private.
 pub trait Kernels: Sized {
@@ -26,9 +27,7 @@ pub trait Kernels: Sized {
 
     fn tall_columns(matrix: &Matrix<Self>, strip: &mut [Self]);
 
-    fn filter_row(filter: &Filter<Self>, row: &mut [Self], channels: usize, line: &mut [Self]);
-
-    fn filter_column(filter: &Filter<Self>, ring: Ring<'_, Self>, line: &mut [Self]);
+    fn weighted_sum(samples: &[Self], terms: &[(usize, Self)], square: bool, out: &mut [Self]);
 
     fn row(matrix: &Matrix<Self>, row: &[Self], channels: usize, lines: &mut [Self]);
 
@@ -70,17 +69,13 @@ macro_rules! kernels {
                 with_unrolled!(matrix, columns => Tall { columns, strip }.dispatch());
             }
 
-            fn filter_row(
-                filter: &Filter<Self>,
-                row: &mut [Self],
-                channels: usize,
-                line: &mut [Self],
+            fn weighted_sum(
+                samples: &[Self],
+                terms: &[(usize, Self)],
+                square: bool,
+                out: &mut [Self],
             ) {
-                FilterRow { filter, row, channels, line }.dispatch();
-            }
-
-            fn filter_column(filter: &Filter<Self>, ring: Ring<'_, Self>, line: &mut [Self]) {
-                FilterColumn { filter, ring, line }.dispatch();
+                WeightedSum { samples, terms, square, out }.dispatch();
             }
 
             fn row(matrix: &Matrix<Self>, row: &[Self], channels: usize, lines: &mut [Self]) {

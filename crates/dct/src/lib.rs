@@ -60,13 +60,13 @@
 //!
 //! # How
 //!
-//! Rows up to 16 samples are products with an unrolled matrix. Longer ones, up to limits set in
-//! `plan.rs` (not tuned everywhere yet: docs/results/dct.md), are products with the two halves that
-//! the symmetry of the matrix leaves, sixteen rows at a time.
-//! The rest goes through one complex FFT of `rustfft`, of half the length where the length is even;
-//! type IV of odd length is left to `rustdct`.
-//! Blocks of eight channels or more are transformed in one pass, vectors running over channels, with
-//! sides of 2, 3, 4, 5 and 8 unrolled; fewer channels go column by column, then row by row.
+//! Rows up to 16 samples are products with an unrolled matrix. Longer ones, up to 62 or up to 256 if
+//! an FFT dislikes the length, are products with the two halves that the symmetry of the matrix
+//! leaves, four rows at a time. The rest goes through one complex FFT of `rustfft`, of half the length
+//! where the length is even; a few lengths, and type IV of odd length, are left to `rustdct`.
+//! Odd composite lengths above 100 are where others, scipy among them, are faster.
+//! Blocks of eight channels or more are transformed in one pass, vectors running over channels; fewer
+//! channels go column by column, then row by row. Sides up to 8 are unrolled.
 //! Sliding windows share the horizontal transforms of each row through a ring of `q` rows, so the
 //! cost is linear in the number of windows, and nothing is allocated per window.
 //!
@@ -88,6 +88,7 @@ mod columns;
 mod definition;
 mod direct;
 mod fft;
+mod filter;
 mod float;
 mod image;
 mod kernels;

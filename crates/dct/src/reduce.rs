@@ -1,10 +1,11 @@
-use ndarray::{Array, Array4, ArrayView, Axis};
+use ndarray::{Array, Array4, ArrayView, ArrayView3, ArrayViewMut4, Axis};
 
 use crate::columns::Matrix;
-use crate::lines::{Steps, run};
+use crate::filter::Filter;
+use crate::lines::run;
 use crate::parallel::each_band;
 use crate::sliding::{Sliding, mean_weights};
-use crate::steps::{Filter, Keep, Map, Mean, Measure};
+use crate::steps::{Keep, Map, Mean, Measure};
 use crate::{Float, ImageDim};
 
 /// What becomes of the `q*q` coefficients `X` of a window.
@@ -41,23 +42,23 @@ pub fn sliding_reduce<T: Float, D: ImageDim>(
     reduction: Reduction,
 ) -> Array<T, D> {
     let q = sliding.window;
+    let filter = |weights, square| {
+        let filter = Filter { weights, square };
+        each_image(image.view(), sliding, |image, first, band| {
+            filter.run(image, sliding, first, band.index_axis_move(Axis(0), 0));
+        })
+    };
+    let mean = |measure| {
+        let mean = Mean { matrix: Matrix::new(q, false), measure };
+        each_image(image.view(), sliding, |image, first, band| {
+            run(image, sliding, first, band, &mean);
+        })
+    };
     match reduction {
-        Reduction::Mean => {
-            let weights = mean_weights(q).into_iter().map(T::of).collect();
-            each_image(image, sliding, &Filter { weights, square: false })
-        }
-        Reduction::PowerMean => {
-            let weights = vec![T::of(1.0 / q as f64); q];
-            each_image(image, sliding, &Filter { weights, square: true })
-        }
-        Reduction::AbsMean => {
-            let matrix = Matrix::new(q, false);
-            each_image(image, sliding, &Mean { matrix, measure: Measure::Magnitude })
-        }
-        Reduction::LogMean => {
-            let matrix = Matrix::new(q, false);
-            each_image(image, sliding, &Mean { matrix, measure: Measure::LogMagnitude })
-        }
+        Reduction::Mean => filter(mean_weights(q).into_iter().map(T::of).collect(), false),
+        Reduction::PowerMean => filter(vec![T::of(1.0 / q as f64); q], true),
+        Reduction::AbsMean => mean(Measure::Magnitude),
+        Reduction::LogMean => mean(Measure::LogMagnitude),
     }
 }
 
@@ -82,23 +83,24 @@ pub fn sliding_map<T: Float, D: ImageDim>(
     sliding: &Sliding,
     reduce: impl Fn(&[T]) -> T + Sync + Send,
 ) -> Array<T, D> {
-    let keep = Keep(Matrix::new(sliding.window, false));
-    each_image(image, sliding, &Map { keep, function: reduce })
+    let steps = Map { keep: Keep(Matrix::new(sliding.window, false)), function: reduce };
+    each_image(image, sliding, |image, first, band| run(image, sliding, first, band, &steps))
 }
 
+/// Calls `work(image, first, band)` for bands of rows, `[1, rows, columns, channels]`, of each
+/// image's result, the first of them row `first`.
 #[track_caller]
 fn each_image<T: Float, D: ImageDim>(
     images: ArrayView<'_, T, D>,
     sliding: &Sliding,
-    steps: &(impl Steps<T> + Sync),
+    work: impl Fn(ArrayView3<'_, T>, usize, ArrayViewMut4<'_, T>) + Sync + Send,
 ) -> Array<T, D> {
     let images = D::into_batch(images);
     let (batch, height, width, channels) = images.dim();
     let (rows, columns) = sliding.output_size(height, width);
     let mut out = Array4::zeros((batch, rows, columns, channels));
     for (image, out) in images.outer_iter().zip(out.outer_iter_mut()) {
-        let out = out.insert_axis(Axis(0)); // [1, rows, columns, channels]
-        each_band(out, |first, band| run(image, sliding, first, band, steps));
+        each_band(out.insert_axis(Axis(0)), |first, band| work(image, first, band));
     }
     D::from_batch(out)
 }

@@ -1,20 +1,23 @@
 //! The learnable convolution of LFS and of the Conv adapter.
 
-use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::module::{Module, Param};
+use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
-use crate::pad;
+use crate::pad::{Padding, pad};
 
 /// A `k x k` convolution over tokens with zero padding that keeps the grid, then nothing.
 ///
 /// It runs as one matrix product over gathered neighbourhoods: a matrix
 /// `[k * k * channels, channels]`, rows in the order row, column, input channel.
+/// The separable form is a kernel for each channel and a matrix `[channels, channels]` after it.
 #[derive(Module, Debug)]
 pub struct Conv {
-    /// The kernel as a matrix, with its bias.
+    /// The kernel as a matrix, with its bias; of the separable form the matrix that mixes channels.
     pub linear: Linear,
+    /// Of the separable form, the kernel of each channel: `[k * k, channels]`.
+    pub depthwise: Option<Param<Tensor<2>>>,
     kernel: usize,
 }
 
@@ -26,7 +29,20 @@ impl Conv {
     pub fn new(kernel: usize, channels: usize, device: &Device) -> Self {
         assert!(kernel % 2 == 1, "conv: expected an odd kernel, got {kernel}");
         let linear = LinearConfig::new(kernel * kernel * channels, channels).init(device);
-        Self { linear, kernel }
+        Self { linear, depthwise: None, kernel }
+    }
+
+    /// A depthwise-separable one, without a bias between its two steps.
+    ///
+    /// # Panics
+    /// If `kernel` is even.
+    pub fn separable(kernel: usize, channels: usize, device: &Device) -> Self {
+        assert!(kernel % 2 == 1, "conv: expected an odd kernel, got {kernel}");
+        let linear = LinearConfig::new(channels, channels).init(device);
+        let bound = 1.0 / kernel as f64;
+        let weights = Initializer::Uniform { min: -bound, max: bound };
+        let depthwise = Some(weights.init([kernel * kernel, channels], device));
+        Self { linear, depthwise, kernel }
     }
 
     /// Side of the kernel.
@@ -37,16 +53,25 @@ impl Conv {
     /// # Shapes
     /// - tokens, output: `[batch, height, width, channels]`
     pub fn forward(&self, tokens: Tensor<4>) -> Tensor<4> {
-        let [_, h, w, _] = tokens.dims();
+        let [_, h, w, d] = tokens.dims();
         let k = self.kernel;
-        if k == 1 {
+        if k == 1 && self.depthwise.is_none() {
             return self.linear.forward(tokens);
         }
-        let padded = pad::zeros(tokens, k / 2);
-        let taps = (0..k * k)
-            .map(|tap| padded.clone().narrow(1, tap / k, h).narrow(2, tap % k, w))
-            .collect();
-        self.linear.forward(Tensor::cat(taps, 3)) // [b, h, w, k * k * d] -> [b, h, w, d]
+        let border = (k / 2, k / 2);
+        let padded = pad(tokens, border, border, Padding::Zero);
+        let taps = (0..k * k).map(|tap| padded.clone().narrow(1, tap / k, h).narrow(2, tap % k, w));
+        let gathered = match &self.depthwise {
+            None => Tensor::cat(taps.collect(), 3), // [b, h, w, k * k * d]
+            Some(kernels) => {
+                let kernel = |tap| kernels.val().narrow(0, tap, 1).reshape([1, 1, 1, d]);
+                taps.enumerate()
+                    .map(|(tap, x)| x * kernel(tap))
+                    .reduce(|a, b| a + b)
+                    .expect("a kernel has at least one tap")
+            }
+        };
+        self.linear.forward(gathered) // [b, h, w, d]
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::pad;
+use crate::pad::{Padding, pad};
 use crate::transform::{Transform, matrix};
 
 /// Settings of [`Ffe`].
@@ -15,6 +15,12 @@ use crate::transform::{Transform, matrix};
 pub struct FfeConfig {
     /// Side of a window in tokens, 3 in the paper.
     pub window: usize,
+    /// What completes windows at the right and at the bottom: border tokens or mirrored ones.
+    pub padding: Padding,
+    /// The linear layer.
+    pub linear: Mixing,
+    /// With the FFT, whether imaginary parts have a linear layer of their own.
+    pub separate_imaginary: bool,
     /// Transform of a window; set for the whole model.
     #[serde(skip)]
     pub transform: Option<Transform>,
@@ -22,23 +28,50 @@ pub struct FfeConfig {
 
 impl Default for FfeConfig {
     fn default() -> Self {
-        Self { window: 3, transform: None }
+        Self {
+            window: 3,
+            padding: Padding::Replicate,
+            linear: Mixing::Full,
+            separate_imaginary: false,
+            transform: None,
+        }
     }
+}
+
+/// What the linear layer mixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixing {
+    /// All channels, the same at every coefficient: `channels * channels` weights.
+    Full,
+    /// Nothing: a factor for each coefficient and channel, `window * window * channels` weights.
+    Depthwise,
+    /// All channels through so many of them.
+    LowRank(usize),
 }
 
 /// Window-wise transform, linear layer and GELU on every coefficient position, inverse
 /// transform. A grid that the window does not divide is padded on the right and at the bottom
-/// by its border tokens, and cropped again.
+/// and cropped again.
 ///
-/// With the FFT the same layer acts on real and imaginary parts, and the real part of the
-/// inverse is kept.
+/// With the FFT the same layer, or one each, acts on real and imaginary parts, and the real part
+/// of the inverse is kept.
 ///
 /// Source: FE-CLIP, section 3.3.
 #[derive(Module, Debug)]
 pub struct Ffe {
-    /// The linear layer, channels to channels.
+    /// The linear layer, channels to channels; the second of two of low rank; the factors
+    /// `[window * window, channels]` of a depthwise one.
     pub linear: Linear,
+    /// The first layer of two of low rank, without bias.
+    pub reduce: Option<Linear>,
+    /// The linear layer of imaginary parts, where they have one of their own.
+    pub imaginary: Option<Linear>,
     window: usize,
+    #[module(skip)]
+    padding: Padding,
+    #[module(skip)]
+    mixing: Mixing,
     #[module(skip)]
     transform: Transform,
 }
@@ -50,10 +83,28 @@ impl Ffe {
     /// If the window is 0.
     pub fn new(config: &FfeConfig, channels: usize, device: &Device) -> Self {
         assert!(config.window > 0, "ffe: expected a window of at least 1, got 0");
+        let transform = config.transform.unwrap_or(Transform::Dct);
+        let inputs = match config.linear {
+            Mixing::Full => channels,
+            Mixing::Depthwise => config.window * config.window,
+            Mixing::LowRank(rank) => rank,
+        };
+        let layer = || LinearConfig::new(inputs, channels).init(device);
+        let reduce = match config.linear {
+            Mixing::LowRank(rank) => {
+                Some(LinearConfig::new(channels, rank).with_bias(false).init(device))
+            }
+            Mixing::Full | Mixing::Depthwise => None,
+        };
+        let separate = config.separate_imaginary && transform == Transform::Fft;
         Self {
-            linear: LinearConfig::new(channels, channels).init(device),
+            linear: layer(),
+            reduce,
+            imaginary: separate.then(layer),
             window: config.window,
-            transform: config.transform.unwrap_or(Transform::Dct),
+            padding: config.padding,
+            mixing: config.linear,
+            transform,
         }
     }
 
@@ -64,14 +115,15 @@ impl Ffe {
         let [b, h, w, d] = tokens.dims();
         let p = self.window;
         let (hp, wp) = (h.div_ceil(p), w.div_ceil(p));
-        let x = pad::replicate(tokens, (0, hp * p - h), (0, wp * p - w))
+        let x = pad(tokens, (0, hp * p - h), (0, wp * p - w), self.padding)
             .reshape([b, hp, p, wp, p, d])
             .permute([2, 4, 0, 1, 3, 5]) // [p, p, b, hp, wp, d]
             .reshape([p * p, b * hp * wp * d]);
-        let parts = self.transform.bases_2d(p).into_iter().map(|basis| {
+        let layers = [&self.linear, self.imaginary.as_ref().unwrap_or(&self.linear)];
+        let parts = self.transform.bases_2d(p).into_iter().zip(layers).map(|(basis, layer)| {
             let basis = matrix(&basis, &device);
             let coefficients = basis.clone().matmul(x.clone()).reshape([p * p, b * hp * wp, d]);
-            let mapped = gelu(self.linear.forward(coefficients)); // [p², windows, d]
+            let mapped = gelu(self.mix(coefficients, layer)); // [p², windows, d]
             // Real part of the inverse: both bases are symmetric or orthogonal.
             basis.transpose().matmul(mapped.reshape([p * p, b * hp * wp * d]))
         });
@@ -81,5 +133,20 @@ impl Ffe {
             .reshape([b, hp * p, wp * p, d])
             .narrow(1, 0, h)
             .narrow(2, 0, w)
+    }
+
+    /// The linear layer on coefficients `[window * window, windows, channels]`.
+    fn mix(&self, coefficients: Tensor<3>, layer: &Linear) -> Tensor<3> {
+        match (self.mixing, &self.reduce) {
+            (Mixing::Depthwise, _) => {
+                let factors = coefficients * layer.weight.val().unsqueeze_dim::<3>(1);
+                match &layer.bias {
+                    Some(bias) => factors + bias.val().unsqueeze(),
+                    None => factors,
+                }
+            }
+            (_, Some(reduce)) => layer.forward(reduce.forward(coefficients)),
+            (_, None) => layer.forward(coefficients),
+        }
     }
 }

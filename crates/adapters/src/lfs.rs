@@ -7,7 +7,7 @@ use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
 use crate::conv::Conv;
-use crate::pad;
+use crate::pad::{Padding, pad};
 use crate::transform::Transform;
 
 /// How the coefficients of a window become one value a channel.
@@ -36,6 +36,10 @@ pub struct LfsConfig {
     pub statistic: Option<Statistic>,
     /// Side of the learnable convolution's kernel: 1 or 3.
     pub kernel: usize,
+    /// Whether that convolution is one kernel a channel and a mixing of channels after it.
+    pub separable: bool,
+    /// What windows see beyond the border.
+    pub padding: Padding,
     /// Transform of a window; set for the whole model.
     #[serde(skip)]
     pub transform: Option<Transform>,
@@ -43,12 +47,19 @@ pub struct LfsConfig {
 
 impl Default for LfsConfig {
     fn default() -> Self {
-        Self { window: 3, statistic: None, kernel: 3, transform: None }
+        Self {
+            window: 3,
+            statistic: None,
+            kernel: 3,
+            separable: false,
+            padding: Padding::Replicate,
+            transform: None,
+        }
     }
 }
 
-/// Statistics of the sliding-window transform, then convolution and GELU. Windows are padded
-/// by border tokens, `window / 2` of them before; the convolution is padded by zeros.
+/// Statistics of the sliding-window transform, then convolution and GELU. Windows reach
+/// `window / 2` tokens back; the convolution is padded by zeros.
 ///
 /// Source: FE-CLIP, section 3.4.
 #[derive(Module, Debug)]
@@ -56,6 +67,8 @@ pub struct Lfs {
     /// The learnable convolution.
     pub conv: Conv,
     window: usize,
+    #[module(skip)]
+    padding: Padding,
     #[module(skip)]
     statistic: Statistic,
     #[module(skip)]
@@ -74,8 +87,9 @@ impl Lfs {
             Transform::Dct => Statistic::SignedMean,
             Transform::Fft => Statistic::AbsMean,
         });
-        let conv = Conv::new(config.kernel, channels, device);
-        Self { conv, window: config.window, statistic, transform }
+        let make = if config.separable { Conv::separable } else { Conv::new };
+        let conv = make(config.kernel, channels, device);
+        Self { conv, window: config.window, padding: config.padding, statistic, transform }
     }
 
     /// # Shapes
@@ -91,7 +105,7 @@ impl Lfs {
     pub fn statistics(&self, tokens: Tensor<4>) -> Tensor<4> {
         let q = self.window;
         let count = (q * q) as f64;
-        let padded = pad_window(tokens, q);
+        let padded = pad_window(tokens, q, self.padding);
         let bases = self.transform.bases(q);
         match self.statistic {
             // The mean over all coefficients is one fixed separable kernel: the mean of the
@@ -161,12 +175,13 @@ impl Lfs {
 pub fn literal_statistic(
     tokens: Tensor<4>,
     window: usize,
+    padding: Padding,
     statistic: Statistic,
     transform: Transform,
 ) -> Tensor<4> {
     let [b, h, w, d] = tokens.dims();
     let (q, device) = (window, tokens.device());
-    let padded = pad_window(tokens, q);
+    let padded = pad_window(tokens, q, padding);
     let taps = (0..q * q)
         .map(|tap| padded.clone().narrow(1, tap / q, h).narrow(2, tap % q, w))
         .map(|tap| tap.reshape([1, b * h * w * d]))
@@ -186,9 +201,9 @@ pub fn literal_statistic(
     sum.reshape([b, h, w, d])
 }
 
-fn pad_window(tokens: Tensor<4>, q: usize) -> Tensor<4> {
+fn pad_window(tokens: Tensor<4>, q: usize, padding: Padding) -> Tensor<4> {
     let border = (q / 2, q - 1 - q / 2);
-    pad::replicate(tokens, border, border)
+    pad(tokens, border, border, padding)
 }
 
 /// Correlates one axis with a kernel; the axis loses `kernel.len() - 1` places.

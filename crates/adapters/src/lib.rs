@@ -25,6 +25,7 @@ mod pad;
 mod transform;
 
 pub use conv::{Conv, ConvAdapter};
-pub use ffe::{Ffe, FfeConfig};
+pub use ffe::{Ffe, FfeConfig, Mixing};
 pub use lfs::{Lfs, LfsConfig, Statistic, literal_statistic};
+pub use pad::Padding;
 pub use transform::Transform;

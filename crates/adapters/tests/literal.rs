@@ -1,7 +1,9 @@
 //! The adapters against their definitions.
 #![allow(clippy::unwrap_used)]
 
-use adapters::{Ffe, FfeConfig, Lfs, LfsConfig, Statistic, Transform, literal_statistic};
+use adapters::{
+    Conv, Ffe, FfeConfig, Lfs, LfsConfig, Mixing, Padding, Statistic, Transform, literal_statistic,
+};
 use burn::module::Param;
 use burn::tensor::{Device, Distribution, Tensor};
 
@@ -34,9 +36,11 @@ fn every_statistic_equals_its_literal_form_for_every_window_and_ragged_grids() {
                         statistic: Some(statistic),
                         kernel: 1,
                         transform: Some(transform),
+                        ..LfsConfig::default()
                     };
                     let fast = Lfs::new(&config, 3, &device).statistics(x.clone());
-                    let slow = literal_statistic(x.clone(), window, statistic, transform);
+                    let slow =
+                        literal_statistic(x.clone(), window, config.padding, statistic, transform);
                     let error = difference(fast, slow);
                     assert!(
                         error < TOLERANCE,
@@ -67,7 +71,8 @@ fn the_signed_mean_is_the_kernel_that_the_crate_dct_names() {
 #[test]
 fn the_fourier_signed_mean_is_the_windows_first_token() {
     let x = tokens([1, 6, 6, 2]);
-    let mean = literal_statistic(x.clone(), 3, Statistic::SignedMean, Transform::Fft);
+    let mean =
+        literal_statistic(x.clone(), 3, Padding::Replicate, Statistic::SignedMean, Transform::Fft);
     // Orthonormal scaling: the sum of all coefficients is window * x[0, 0].
     let corner = x.narrow(1, 0, 5).narrow(2, 0, 5) / 3.0;
     assert!(difference(mean.narrow(1, 1, 5).narrow(2, 1, 5), corner) < TOLERANCE);
@@ -80,7 +85,7 @@ fn transform_and_inverse_cancel() {
     let device = Device::flex();
     for transform in [Transform::Dct, Transform::Fft] {
         for (window, side) in [(3, 6), (3, 7), (2, 5), (5, 15)] {
-            let config = FfeConfig { window, transform: Some(transform) };
+            let config = FfeConfig { window, transform: Some(transform), ..FfeConfig::default() };
             let mut ffe = Ffe::new(&config, 4, &device);
             // gelu(x + 30) = x + 30 in f32: the bias comes back as 30 times the DC image.
             ffe.linear.weight = Param::from_tensor(Tensor::eye(4, &device));
@@ -100,4 +105,97 @@ fn grids_that_the_window_does_not_divide_keep_their_shape() {
     for side in [1, 2, 3, 4, 37] {
         assert_eq!(ffe.forward(tokens([1, side, side, 4])).dims(), [1, side, side, 4]);
     }
+}
+
+#[test]
+fn windows_see_beyond_the_border_what_they_are_told_to() {
+    let device = Device::flex();
+    let x = tokens([1, 5, 4, 2]);
+    let statistic = Statistic::AbsMean;
+    let fast = |padding| {
+        let statistic = Some(statistic);
+        let config = LfsConfig { padding, statistic, kernel: 1, ..LfsConfig::default() };
+        Lfs::new(&config, 2, &device).statistics(x.clone())
+    };
+    let all = [Padding::Replicate, Padding::Reflect, Padding::Zero];
+    for padding in all {
+        let slow = literal_statistic(x.clone(), 3, padding, statistic, Transform::Dct);
+        assert!(difference(fast(padding), slow) < TOLERANCE, "{padding:?}");
+    }
+    let inner = |t: Tensor<4>| t.narrow(1, 1, 3).narrow(2, 1, 2);
+    for padding in &all[1..] {
+        assert!(difference(fast(*padding), fast(all[0])) > 1e-2, "{padding:?}");
+        assert!(difference(inner(fast(*padding)), inner(fast(all[0]))) < TOLERANCE);
+    }
+    // FFE completes a ragged grid at the right and at the bottom.
+    let replicating = Ffe::new(&FfeConfig::default(), 2, &device);
+    let config = FfeConfig { padding: Padding::Reflect, ..FfeConfig::default() };
+    let mut reflecting = Ffe::new(&config, 2, &device);
+    reflecting.linear = replicating.linear.clone();
+    let replicating = replicating.forward(x.clone());
+    let reflected = reflecting.forward(x.clone());
+    assert!(difference(reflected.clone(), replicating.clone()) > 1e-3);
+    let whole = |t: Tensor<4>| t.narrow(1, 0, 3).narrow(2, 0, 3);
+    assert!(difference(whole(reflected), whole(replicating)) < TOLERANCE);
+}
+
+/// Every special form of FFE's linear layer is the full one with weights that say so.
+#[test]
+fn low_rank_and_depthwise_layers_are_special_full_ones() {
+    let device = Device::flex();
+    let x = tokens([2, 6, 6, 4]);
+    let with = |linear| Ffe::new(&FfeConfig { linear, ..FfeConfig::default() }, 4, &device);
+    let low = with(Mixing::LowRank(2));
+    let (first, second) = (low.reduce.as_ref().unwrap().weight.val(), low.linear.weight.val());
+    assert_eq!((first.dims(), second.dims()), ([4, 2], [2, 4]));
+    let mut full = with(Mixing::Full);
+    full.linear.weight = Param::from_tensor(first.matmul(second));
+    full.linear.bias = low.linear.bias.clone();
+    assert!(difference(low.forward(x.clone()), full.forward(x.clone())) < TOLERANCE);
+
+    let mut depthwise = with(Mixing::Depthwise);
+    assert_eq!(depthwise.linear.weight.val().dims(), [9, 4]);
+    depthwise.linear.weight = Param::from_tensor(Tensor::ones([9, 4], &device) * 0.7);
+    full.linear.weight = Param::from_tensor(Tensor::eye(4, &device) * 0.7);
+    full.linear.bias = depthwise.linear.bias.clone();
+    assert!(difference(depthwise.forward(x.clone()), full.forward(x.clone())) < TOLERANCE);
+    // Coefficients have factors of their own.
+    let rows: Vec<Tensor<2>> =
+        (0..9).map(|k| Tensor::ones([1, 4], &device) * if k == 0 { 0.7 } else { -0.7 }).collect();
+    depthwise.linear.weight = Param::from_tensor(Tensor::cat(rows, 0));
+    assert!(difference(depthwise.forward(x.clone()), full.forward(x)) > 1e-2);
+}
+
+#[test]
+fn imaginary_parts_may_have_a_layer_of_their_own() {
+    let device = Device::flex();
+    let x = tokens([1, 6, 6, 4]);
+    let config = FfeConfig {
+        separate_imaginary: true,
+        transform: Some(Transform::Fft),
+        ..FfeConfig::default()
+    };
+    let mut separate = Ffe::new(&config, 4, &device);
+    let mut shared = separate.clone();
+    shared.imaginary = None;
+    assert!(difference(separate.forward(x.clone()), shared.forward(x.clone())) > 1e-3);
+    separate.imaginary = Some(separate.linear.clone());
+    assert!(difference(separate.forward(x.clone()), shared.forward(x)) < TOLERANCE);
+    let dct = FfeConfig { transform: Some(Transform::Dct), ..config };
+    assert!(Ffe::new(&dct, 4, &device).imaginary.is_none(), "the DCT has no imaginary part");
+}
+
+/// A separable convolution is a full one whose kernels are products.
+#[test]
+fn a_separable_convolution_is_a_special_full_one() {
+    let device = Device::flex();
+    let x = tokens([2, 5, 4, 3]);
+    let separable = Conv::separable(3, 3, &device);
+    let (taps, mix) = (separable.depthwise.as_ref().unwrap().val(), separable.linear.weight.val());
+    let mut full = Conv::new(3, 3, &device);
+    // Row (tap, input), column output: depthwise[tap, input] * mix[input, output].
+    let weight = taps.reshape([9, 3, 1]) * mix.reshape([1, 3, 3]);
+    full.linear.weight = Param::from_tensor(weight.reshape([27, 3]));
+    full.linear.bias = separable.linear.bias.clone();
+    assert!(difference(separable.forward(x.clone()), full.forward(x)) < TOLERANCE);
 }

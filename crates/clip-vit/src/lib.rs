@@ -26,6 +26,7 @@ pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
 pub use error::Error;
 pub use hub::{Hub, VIT_L_14_336};
+pub use positions::Interpolation;
 pub use text::TextTower;
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
 pub use vision::VisionTower;

@@ -5,6 +5,15 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::VisionTower;
 
+/// How positions between the trained ones are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interpolation {
+    /// Bicubic with antialiasing, as open_clip has it.
+    Bicubic,
+    /// Bilinear without, as AnomalyCLIP has it.
+    Bilinear,
+}
+
 impl VisionTower {
     /// The tower for images of `rows` x `columns` patches: its positions are resampled from the square grid that
     /// they were trained for, bicubic with antialiasing; the class token's stays.
@@ -15,7 +24,20 @@ impl VisionTower {
     ///
     /// # Panics
     /// If `rows` or `columns` is zero or the tower's own grid is not square.
-    pub fn with_grid(mut self, rows: usize, columns: usize) -> Self {
+    pub fn with_grid(self, rows: usize, columns: usize) -> Self {
+        self.with_grid_by(rows, columns, Interpolation::Bicubic)
+    }
+
+    /// The same with a choice of interpolation.
+    ///
+    /// # Panics
+    /// As [`with_grid`](Self::with_grid).
+    pub fn with_grid_by(
+        mut self,
+        rows: usize,
+        columns: usize,
+        interpolation: Interpolation,
+    ) -> Self {
         assert!(
             rows > 0 && columns > 0,
             "with_grid: expected a patch, got a grid of {rows}x{columns}"
@@ -34,8 +56,12 @@ impl VisionTower {
         let device = positions.device();
         let class = positions.clone().narrow(0, 0, 1);
         let grid = positions.narrow(0, 1, n - 1).reshape([side, side * width]);
-        let grid = weights(side, rows, &device).matmul(grid).reshape([rows, side, width]);
-        let across = weights(side, columns, &device).unsqueeze::<3>().expand([rows, columns, side]);
+        let weights = |to| match interpolation {
+            Interpolation::Bicubic => weights(side, to, &device),
+            Interpolation::Bilinear => bilinear(side, to, &device),
+        };
+        let grid = weights(rows).matmul(grid).reshape([rows, side, width]);
+        let across = weights(columns).unsqueeze::<3>().expand([rows, columns, side]);
         let grid = across.matmul(grid).reshape([rows * columns, width]);
         let resampled = Tensor::cat(vec![class, grid], 0);
         self.positional_embedding = Param::from_tensor(resampled);
@@ -62,6 +88,19 @@ fn weights(from: usize, to: usize, device: &Device) -> Tensor<2> {
         for (weight, tap) in row[first..end].iter_mut().zip(taps) {
             *weight = (tap / sum) as f32;
         }
+    }
+    Tensor::from_data(TensorData::new(weights, [to, from]), device)
+}
+
+/// Bilinear weights of one axis, `[to, from]`; places beyond the outer ones repeat them.
+fn bilinear(from: usize, to: usize, device: &Device) -> Tensor<2> {
+    let mut weights = vec![0f32; to * from];
+    for (place, row) in weights.chunks_exact_mut(from).enumerate() {
+        let center = (from as f64 * (place as f64 + 0.5) / to as f64 - 0.5).max(0.0);
+        let low = (center as usize).min(from - 1);
+        let fraction = (center - low as f64) as f32;
+        row[low] += 1.0 - fraction;
+        row[(low + 1).min(from - 1)] += fraction;
     }
     Tensor::from_data(TensorData::new(weights, [to, from]), device)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
+use adapters::Conv;
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -22,6 +23,7 @@ use crate::run::{ModelConfig, Prompts};
 
 const FORMAT: &str = "fe-clip-adapters";
 const VERSION: &str = "1";
+const LOGIT_SCALE: &str = "logit_scale";
 
 /// Number format of a checkpoint's tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,11 +106,19 @@ impl Checkpoint {
         let mut head = FeClip::new_head(clip, config, device)?;
         let mut problems = Vec::new();
         for part in parts(&mut head) {
-            let weight = self.take(&part, "weight", part.weight_shape(), &mut problems);
-            let bias = self.take(&part, "bias", vec![part.outputs()], &mut problems);
+            let weight = self.take(&part.weight_key(), part.weight_shape(), &mut problems);
+            let bias = match part.bias_key() {
+                Some(key) => self.take(&key, vec![part.outputs()], &mut problems).map(Some),
+                None => Some(None),
+            };
             if let (Some(weight), Some(bias)) = (weight, bias) {
                 part.set(weight, bias, device);
             }
+        }
+        if let Some(scale) = &mut head.logit_scale
+            && let Some(value) = self.take(LOGIT_SCALE, vec![1], &mut problems)
+        {
+            *scale = Param::from_tensor(Tensor::from_data(TensorData::new(value, [1]), device));
         }
         problems.extend(self.tensors.keys().map(|key| format!("unexpected {key}")));
         if problems.is_empty() {
@@ -121,13 +131,11 @@ impl Checkpoint {
 
     fn take(
         &mut self,
-        part: &Part<'_>,
-        what: &str,
+        key: &str,
         expected: Vec<usize>,
         problems: &mut Vec<String>,
     ) -> Option<Vec<f32>> {
-        let key = format!("{}.{what}", part.key);
-        match self.tensors.remove(&key) {
+        match self.tensors.remove(key) {
             None => problems.push(format!("missing {key}")),
             Some((shape, _)) if shape != expected => {
                 problems.push(format!("{key} has shape {shape:?}, expected {expected:?}"));
@@ -147,10 +155,14 @@ pub fn save(path: &Path, head: &Head, origin: &Origin, precision: Precision) -> 
     let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
     for part in parts(&mut head) {
         let (weight, bias) = part.get();
-        let shape = part.weight_shape();
-        tensors.insert(format!("{}.weight", part.key), (shape, encode(&weight, precision)));
-        let shape = vec![part.outputs()];
-        tensors.insert(format!("{}.bias", part.key), (shape, encode(&bias, precision)));
+        tensors.insert(part.weight_key(), (part.weight_shape(), encode(&weight, precision)));
+        if let (Some(key), Some(bias)) = (part.bias_key(), bias) {
+            tensors.insert(key, (vec![part.outputs()], encode(&bias, precision)));
+        }
+    }
+    if let Some(scale) = &head.logit_scale {
+        let value = encode(&floats(scale.val().inner()), precision);
+        tensors.insert(LOGIT_SCALE.into(), (vec![1], value));
     }
     let dtype = match precision {
         Precision::Full => Dtype::F32,
@@ -241,57 +253,96 @@ fn own_name(key: &str) -> String {
     }
 }
 
-/// A linear layer of the head and how its matrix is stored.
+/// A matrix of the head and how it is stored.
 struct Part<'a> {
     key: String,
-    linear: &'a mut Linear,
-    /// Side of the convolution that the matrix stands for, if it does.
-    kernel: Option<usize>,
+    weight: &'a mut Param<Tensor<2>>,
+    bias: Option<&'a mut Param<Tensor<1>>>,
+    form: Form,
+}
+
+/// What a matrix `[inputs, outputs]` stands for.
+#[derive(Clone, Copy)]
+enum Form {
+    Linear,
+    /// A convolution with a square kernel of this side.
+    Conv(usize),
+    /// A convolution of each channel alone.
+    Depthwise(usize),
 }
 
 fn parts(head: &mut Head) -> Vec<Part<'_>> {
+    fn linear(key: String, layer: &mut Linear, form: Form) -> Part<'_> {
+        Part { key, weight: &mut layer.weight, bias: layer.bias.as_mut(), form }
+    }
+    fn conv(key: String, conv: &mut Conv) -> Vec<Part<'_>> {
+        let kernel = conv.kernel();
+        match &mut conv.depthwise {
+            None => vec![linear(key, &mut conv.linear, Form::Conv(kernel))],
+            Some(weight) => {
+                let form = Form::Depthwise(kernel);
+                let depthwise = Part { key: format!("{key}.depthwise"), weight, bias: None, form };
+                let pointwise = format!("{key}.pointwise");
+                vec![depthwise, linear(pointwise, &mut conv.linear, Form::Conv(1))]
+            }
+        }
+    }
     let mut parts = Vec::new();
     for (n, stage) in head.stages.iter_mut().enumerate() {
         if let Some(ffe) = &mut stage.ffe {
-            let key = format!("stages.{n}.ffe.linear");
-            parts.push(Part { key, linear: &mut ffe.linear, kernel: None });
+            let key = |name: &str| format!("stages.{n}.ffe.{name}");
+            parts.push(linear(key("linear"), &mut ffe.linear, Form::Linear));
+            parts.extend(ffe.reduce.as_mut().map(|l| linear(key("reduce"), l, Form::Linear)));
+            let imaginary = ffe.imaginary.as_mut();
+            parts.extend(imaginary.map(|l| linear(key("imaginary"), l, Form::Linear)));
         }
         if let Some(lfs) = &mut stage.lfs {
-            let (key, kernel) = (format!("stages.{n}.lfs.conv"), Some(lfs.conv.kernel()));
-            parts.push(Part { key, linear: &mut lfs.conv.linear, kernel });
+            parts.extend(conv(format!("stages.{n}.lfs.conv"), &mut lfs.conv));
         }
-        if let Some(conv) = &mut stage.conv {
-            let (key, kernel) = (format!("stages.{n}.conv.conv"), Some(conv.conv.kernel()));
-            parts.push(Part { key, linear: &mut conv.conv.linear, kernel });
+        if let Some(adapter) = &mut stage.conv {
+            parts.extend(conv(format!("stages.{n}.conv.conv"), &mut adapter.conv));
         }
     }
     let shared = head.patch_projection.len() == 1;
-    for (n, linear) in head.patch_projection.iter_mut().enumerate() {
+    for (n, layer) in head.patch_projection.iter_mut().enumerate() {
         let key = if shared { "patch_projection".into() } else { format!("patch_projection.{n}") };
-        parts.push(Part { key, linear, kernel: None });
+        parts.push(linear(key, layer, Form::Linear));
     }
     parts
 }
 
 impl Part<'_> {
+    fn weight_key(&self) -> String {
+        format!("{}.weight", self.key)
+    }
+
+    /// None where the layer has no bias.
+    fn bias_key(&self) -> Option<String> {
+        self.bias.is_some().then(|| format!("{}.bias", self.key))
+    }
+
     fn outputs(&self) -> usize {
-        self.linear.weight.shape()[1]
+        self.weight.shape()[1]
     }
 
     /// PyTorch's shape of the weight.
     fn weight_shape(&self) -> Vec<usize> {
-        let shape = self.linear.weight.shape();
-        match self.kernel {
-            None => vec![shape[1], shape[0]],
-            Some(k) => vec![shape[1], shape[0] / (k * k), k, k],
+        let shape = self.weight.shape();
+        match self.form {
+            Form::Linear => vec![shape[1], shape[0]],
+            Form::Conv(k) => vec![shape[1], shape[0] / (k * k), k, k],
+            Form::Depthwise(k) => vec![shape[1], 1, k, k],
         }
     }
 
     /// Calls `f(index in PyTorch's order, index in ours)` for every element of the weight.
     fn each_index(&self, mut f: impl FnMut(usize, usize)) {
-        let shape = self.linear.weight.shape();
+        let shape = self.weight.shape();
         let (inputs, outputs) = (shape[0], shape[1]);
-        let taps = self.kernel.map_or(1, |k| k * k);
+        let taps = match self.form {
+            Form::Linear => 1,
+            Form::Conv(k) | Form::Depthwise(k) => k * k,
+        };
         let channels = inputs / taps;
         let mut theirs = 0;
         for o in 0..outputs {
@@ -304,22 +355,23 @@ impl Part<'_> {
         }
     }
 
-    fn get(&self) -> (Vec<f32>, Vec<f32>) {
-        let ours = floats(self.linear.weight.val().inner());
+    fn get(&self) -> (Vec<f32>, Option<Vec<f32>>) {
+        let ours = floats(self.weight.val().inner());
         let mut weight = vec![0.0; ours.len()];
         self.each_index(|theirs, own| weight[theirs] = ours[own]);
-        let bias = self.linear.bias.as_ref().expect("the head's layers have a bias");
-        (weight, floats(bias.val().inner()))
+        (weight, self.bias.as_ref().map(|bias| floats(bias.val().inner())))
     }
 
-    fn set(self, weight: Vec<f32>, bias: Vec<f32>, device: &Device) {
-        let shape = self.linear.weight.shape();
+    fn set(mut self, weight: Vec<f32>, bias: Option<Vec<f32>>, device: &Device) {
+        let shape = self.weight.shape();
         let mut ours = vec![0.0; weight.len()];
         self.each_index(|theirs, own| ours[own] = weight[theirs]);
         let ours = TensorData::new(ours, [shape[0], shape[1]]);
-        self.linear.weight = Param::from_tensor(Tensor::from_data(ours, device));
-        let bias = TensorData::new(bias, [shape[1]]);
-        self.linear.bias = Some(Param::from_tensor(Tensor::from_data(bias, device)));
+        *self.weight = Param::from_tensor(Tensor::from_data(ours, device));
+        if let (Some(own), Some(bias)) = (&mut self.bias, bias) {
+            let bias = TensorData::new(bias, [shape[1]]);
+            **own = Param::from_tensor(Tensor::from_data(bias, device));
+        }
     }
 }
 

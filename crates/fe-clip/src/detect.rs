@@ -11,7 +11,7 @@ use crate::methods::{
     AprilGan, FeClipScorer, Normals, Patchcore, Scorer, SpectralResidual, Winclip,
 };
 use crate::model::FeClip;
-use crate::run::{Method, RunConfig};
+use crate::run::{Interpolation, Method, RunConfig};
 use crate::wording::Wording;
 
 /// What the model says about one image.
@@ -42,7 +42,7 @@ impl Detector {
         device: &Device,
     ) -> Result<Self, Error> {
         let size = image_size(&clip, run)?;
-        let grid = regrid(&mut clip, size);
+        let grid = regrid(&mut clip, size, run.model.positional_interpolation);
         let scorer: Box<dyn Scorer> = match run.model.method {
             Method::FeClip => {
                 let model = FeClip::new(&clip, &run.model, &run.prompts, head, device)?;
@@ -66,7 +66,7 @@ impl Detector {
     /// If the settings do not fit the backbone, or the method has a trained part or no backbone.
     pub fn untrained(mut clip: Clip, run: &RunConfig, device: &Device) -> Result<Self, Error> {
         let size = image_size(&clip, run)?;
-        let grid = regrid(&mut clip, size);
+        let grid = regrid(&mut clip, size, run.model.positional_interpolation);
         let model = || {
             let head = FeClip::new_head(&clip, &run.model, device)?;
             FeClip::new(&clip, &run.model, &run.prompts, head, device)
@@ -156,9 +156,13 @@ impl Detector {
 }
 
 /// The image tower for square images of `size` pixels; returns the side of its grid.
-fn regrid(clip: &mut Clip, size: usize) -> usize {
+fn regrid(clip: &mut Clip, size: usize, interpolation: Interpolation) -> usize {
     let grid = size / clip.vision.patch_size();
-    clip.vision = clip.vision.clone().with_grid(grid, grid);
+    let interpolation = match interpolation {
+        Interpolation::Bicubic => clip_vit::Interpolation::Bicubic,
+        Interpolation::Bilinear => clip_vit::Interpolation::Bilinear,
+    };
+    clip.vision = clip.vision.clone().with_grid_by(grid, grid, interpolation);
     grid
 }
 

@@ -1,11 +1,11 @@
 //! The trained part: adapters after every stage and the patch projection.
 
 use adapters::{ConvAdapter, Ffe, FfeConfig, Lfs, LfsConfig};
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use crate::run::ModelConfig;
+use crate::run::{AdapterInit, ModelConfig, Temperature};
 
 /// All that training changes. The backbone is not in here, so the optimizer never sees it.
 #[derive(Module, Debug)]
@@ -14,6 +14,8 @@ pub struct Head {
     pub stages: Vec<StageAdapters>,
     /// Projections of patch tokens into the embedding: one that all stages share, or one each.
     pub patch_projection: Vec<Linear>,
+    /// Logarithm of the inverse temperature, where that is learned: `[1]`.
+    pub logit_scale: Option<Param<Tensor<1>>>,
 }
 
 /// The adapters of one stage.
@@ -50,12 +52,22 @@ impl Head {
             conv: config.conv_adapter.as_ref().map(|c| ConvAdapter::new(c.kernel, width, device)),
             lambda: config.lambda,
         };
-        let projections = if config.shared_projection { 1 } else { stages };
+        // A learned temperature starts at the fixed one.
+        let logit_scale = (config.temperature == Temperature::LEARNED).then(|| {
+            let start = (1.0 / Temperature::DEFAULT).ln();
+            Param::from_tensor(Tensor::full([1], start, device))
+        });
+        let mut stages: Vec<StageAdapters> = (0..stages).map(stage).collect();
+        let projections = if config.shared_projection { 1 } else { stages.len() };
+        if config.adapter_init == AdapterInit::Zero {
+            stages.iter_mut().for_each(StageAdapters::silence);
+        }
         Self {
-            stages: (0..stages).map(stage).collect(),
+            stages,
             patch_projection: (0..projections)
                 .map(|_| LinearConfig::new(width, embed_dim).init(device))
                 .collect(),
+            logit_scale,
         }
     }
 
@@ -79,6 +91,22 @@ impl StageAdapters {
         match self.added(tokens.clone()) {
             Some(added) => added * self.lambda + tokens * (1.0 - self.lambda),
             None => tokens,
+        }
+    }
+
+    /// Sets the last layer of every branch to zero: what it adds is zero, until it has learnt.
+    fn silence(&mut self) {
+        let mut layers: Vec<&mut Linear> = Vec::new();
+        if let Some(ffe) = &mut self.ffe {
+            layers.push(&mut ffe.linear);
+            layers.extend(ffe.imaginary.as_mut());
+        }
+        layers.extend(self.lfs.as_mut().map(|lfs| &mut lfs.conv.linear));
+        layers.extend(self.conv.as_mut().map(|conv| &mut conv.conv.linear));
+        for layer in layers {
+            layer.weight = Param::from_tensor(layer.weight.val().zeros_like());
+            let zero = |bias: Param<Tensor<1>>| Param::from_tensor(bias.val().zeros_like());
+            layer.bias = layer.bias.take().map(zero);
         }
     }
 

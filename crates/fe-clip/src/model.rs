@@ -8,7 +8,9 @@ use clip_vit::{Clip, VisionTower};
 use crate::Error;
 use crate::head::Head;
 use crate::methods::core;
-use crate::run::{Aggregate, FewFeature, ModelConfig, ProjectionInit, Prompts, Temperature};
+use crate::run::{
+    Aggregate, FewFeature, ModelConfig, ProjectionInit, Prompts, Temperature, TemperatureWord,
+};
 use crate::tensors::normalize;
 use crate::wording::{TextAxes, UNNAMED, Wording};
 
@@ -30,7 +32,7 @@ pub struct FeClip {
 /// What the stages say about a batch, before the temperature.
 pub struct Stages {
     /// Difference of cosine similarities, anomalous minus normal, of the class token:
-    /// `[batch, stages]`, in [-2, 2].
+    /// `[batch, stages]`, in [-2, 2]; scaled to the fixed temperature where it is learned.
     pub image: Tensor<2>,
     /// The same of every patch: `[batch, stages, height, width]`.
     pub pixel: Tensor<4>,
@@ -103,7 +105,7 @@ impl FeClip {
         &self.config
     }
 
-    /// Temperature in use.
+    /// Temperature that divides the margins of [`Stages`].
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
@@ -146,7 +148,13 @@ impl FeClip {
             });
             x = Tensor::cat(vec![class, flat], 1);
         }
-        Stages { image: Tensor::cat(image, 1), pixel: Tensor::cat(pixel, 1), tokens }
+        let (mut image, mut pixel) = (Tensor::cat(image, 1), Tensor::cat(pixel, 1));
+        if let Some(scale) = &self.head.logit_scale {
+            let scale = scale.val().exp() * self.temperature;
+            image = image * scale.clone().unsqueeze();
+            pixel = pixel * scale.unsqueeze();
+        }
+        Stages { image, pixel, tokens }
     }
 
     /// Image scores of a batch, eq. 1 and 3: `[batch]`, in [0, 1].
@@ -199,7 +207,11 @@ impl FeClip {
 pub(crate) fn temperature(config: &ModelConfig, clip: &Clip) -> f64 {
     match config.temperature {
         Temperature::Value(value) => value,
-        Temperature::Word(_) => f64::from((-clip.logit_scale.val()).exp().into_scalar::<f32>()),
+        // What is learned is the head's factor on margins.
+        Temperature::Word(TemperatureWord::Learned) => Temperature::DEFAULT,
+        Temperature::Word(TemperatureWord::Clip) => {
+            f64::from((-clip.logit_scale.val()).exp().into_scalar::<f32>())
+        }
     }
 }
 

@@ -198,10 +198,8 @@ impl Learner {
             );
             let mut gradients = (total * share).backward();
             let head = &self.head;
-            adapters.accumulate(
-                &head.stages,
-                GradientsParams::from_module(&mut gradients, &head.stages),
-            );
+            let trained = (head.stages.clone(), head.logit_scale.clone());
+            adapters.accumulate(&trained, GradientsParams::from_module(&mut gradients, &trained));
             projection.accumulate(
                 &head.patch_projection,
                 GradientsParams::from_module(&mut gradients, &head.patch_projection),
@@ -210,8 +208,12 @@ impl Learner {
         }
         if terms.loss.is_finite() {
             let head = self.head.clone();
+            let trained = (head.stages, head.logit_scale);
+            let (stages, logit_scale) =
+                self.adapters.step(train.learning_rate, trained, adapters.grads());
             self.head = Head {
-                stages: self.adapters.step(train.learning_rate, head.stages, adapters.grads()),
+                stages,
+                logit_scale,
                 patch_projection: self.projection.step(
                     train.projection_learning_rate,
                     head.patch_projection,

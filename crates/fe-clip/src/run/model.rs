@@ -1,6 +1,6 @@
 //! `[model]`.
 
-use adapters::{FfeConfig, LfsConfig, Transform};
+use adapters::{FfeConfig, LfsConfig, Mixing, Padding, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::switch::Switch;
@@ -34,6 +34,8 @@ pub struct ModelConfig {
     pub shared_projection: bool,
     /// First weights of the patch projection.
     pub projection_init: ProjectionInit,
+    /// First weights of the adapters.
+    pub adapter_init: AdapterInit,
     /// Whether class tokens pass the backbone's last norm before their projection.
     pub class_ln_post: bool,
     /// How stages are put together.
@@ -78,11 +80,12 @@ impl Default for ModelConfig {
             resize: data::Resize::Squash,
             stage_ends: None,
             lambda: 0.1,
-            temperature: Temperature::Value(0.07),
+            temperature: Temperature::Value(Temperature::DEFAULT),
             transform: Transform::Dct,
             patch_ln_post: true,
             shared_projection: true,
             projection_init: ProjectionInit::Random,
+            adapter_init: AdapterInit::Random,
             class_ln_post: true,
             aggregate: Aggregate::MeanProbability,
             score_stages: None,
@@ -112,6 +115,9 @@ impl ModelConfig {
         {
             return Err(format!("model.temperature: expected a number above 0, got {t}"));
         }
+        if self.temperature == Temperature::LEARNED && self.method != Method::FeClip {
+            return Err("model.temperature: only method fe-clip learns it".into());
+        }
         if let Some(sigma) = self.smoothing_sigma
             && !(0.0..=1000.0).contains(&sigma)
         {
@@ -139,6 +145,29 @@ impl ModelConfig {
         let windows = [self.ffe.on().map(|c| c.window), self.lfs.on().map(|c| c.window)];
         if windows.into_iter().flatten().any(|w| !(1..=64).contains(&w)) {
             return Err("model: expected adapter windows of 1 to 64 tokens".into());
+        }
+        if let Some(ffe) = self.ffe.on() {
+            if ffe.padding == Padding::Zero {
+                return Err("model.ffe.padding: expected replicate or reflect".into());
+            }
+            if ffe.separate_imaginary && self.transform == Transform::Dct {
+                return Err(
+                    "model.ffe.separate_imaginary: only transform = \"fft\" has them".into()
+                );
+            }
+            match ffe.linear {
+                Mixing::LowRank(rank) if !(1..=65536).contains(&rank) => {
+                    return Err(format!(
+                        "model.ffe.linear.low_rank: expected 1 or more, got {rank}"
+                    ));
+                }
+                Mixing::LowRank(_) if ffe.separate_imaginary => {
+                    return Err(
+                        "model.ffe: separate_imaginary and low_rank exclude each other".into()
+                    );
+                }
+                _ => {}
+            }
         }
         let kernels =
             [self.lfs.on().map(|c| c.kernel), self.conv_adapter.as_ref().map(|c| c.kernel)];
@@ -265,7 +294,7 @@ impl Default for ConvAdapterConfig {
 
 /// The temperature that divides cosine differences.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a number or \"clip\"")]
+#[serde(untagged, expecting = "expected a number, \"clip\" or \"learned\"")]
 pub enum Temperature {
     /// A number.
     Value(f64),
@@ -279,6 +308,15 @@ pub enum Temperature {
 pub enum TemperatureWord {
     /// The backbone's own: `exp(-logit_scale)`.
     Clip,
+    /// Trained with the adapters, from 0.07 on; kept in their checkpoint.
+    Learned,
+}
+
+impl Temperature {
+    /// The default, and where a learned one starts.
+    pub const DEFAULT: f64 = 0.07;
+    /// The word `"learned"`.
+    pub const LEARNED: Self = Self::Word(TemperatureWord::Learned);
 }
 
 /// How the stages' answers become one.
@@ -289,6 +327,16 @@ pub enum Aggregate {
     MeanProbability,
     /// Probability of the mean logit.
     MeanLogit,
+}
+
+/// First weights of the adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterInit {
+    /// Uniform, as PyTorch's layers start.
+    Random,
+    /// The last layer of each is zero: at first tokens are scaled by `1 - lambda`, no more.
+    Zero,
 }
 
 /// First weights of the patch projection.

@@ -118,7 +118,7 @@ def compare(folder):
 
 
 def reload(original, saved):
-    """Nothing missing, nothing unexpected, every parameter and the outputs equal."""
+    """Nothing missing, nothing unexpected, every parameter equal, the outputs to rounding (it varies with the place in memory)."""
     models = []
     for folder in (original, saved):
         model, info = CLIPModel.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
@@ -134,7 +134,8 @@ def reload(original, saved):
     ids[:, -1] = text.vocab_size - 1
     with torch.no_grad():
         outputs = [model(input_ids=ids, pixel_values=images).logits_per_image for model in models]
-    assert torch.equal(*outputs)
+    worst = ((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max()).item()
+    assert worst <= 1e-6, worst
     print(f"from_pretrained({saved}): {len(first)} parameters and the outputs are those of {original}")
 
 

@@ -82,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let out =
         args.out.clone().unwrap_or_else(|| Path::new("docs/results").join(args.profile.name()));
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    let _lock = lock(&out)?;
     let backbone = args.backbone.clone().unwrap_or_else(|| args.profile.backbone().into());
     let setting = Setting {
         profile: args.profile,
@@ -116,6 +117,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     write_tables(&setting, &plan, &tables)?;
     ensure!(failed == 0, "{failed} jobs failed; they are named above");
     Ok(())
+}
+
+/// Keeps a second run out of the folder until the returned file is dropped.
+fn lock(out: &Path) -> Result<std::fs::File> {
+    let path = out.join(".lock");
+    let file =
+        std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!("another run works in {}: wait for it, or give --out", out.display());
+    }
+    Ok(file)
 }
 
 /// Runs what is ready; a failing job does not stop the others.

@@ -90,7 +90,7 @@ fn read(path: &Path) -> Result<Value> {
 
 fn belongs(job: &Job, table: u8, shots: usize) -> bool {
     let shown = super::method::Method::of_table(table).contains(&job.method);
-    shown && job.dataset.in_table(table) && (table == 5) == (shots > 0)
+    table > 0 && shown && job.dataset.in_table(table) && (table == 5) == (shots > 0)
 }
 
 /// Level, metric and our key of the numbers of a table.

@@ -37,6 +37,10 @@ pub(super) fn group(all: &[Compared]) -> Vec<Table<'_>> {
                     methods.push(cell.method.as_str());
                 }
             }
+            // A data set that the paper lacks stands first, where it is seen.
+            columns.sort_by_key(|(dataset, ..)| {
+                cells.iter().any(|c| c.cell.dataset == *dataset && c.cell.value.is_some())
+            });
             let row = |method| {
                 let find = |column: &(&str, &str, &str)| {
                     cells.iter().copied().find(|Compared { cell, .. }| {
@@ -184,7 +188,7 @@ pub(super) fn html(tables: &[Table<'_>], introduction: &str) -> String {
 fn html_cell(compared: &Compared) -> String {
     let (paper, ours, difference) = text(compared);
     let paper = match compared.cell.flag.as_str() {
-        "" => paper,
+        "" | "not-reported" => paper,
         flag => {
             let title = escape(&format!("{flag}: {}", compared.cell.note));
             format!("<span class=flag title=\"{title}\">{paper}</span>")

@@ -8,9 +8,10 @@ use anyhow::{Context, bail};
 use data::{Layout, Sample};
 use fe_clip::files::write_atomic;
 use fe_clip::{
-    Backbone, Detector, FeClip, Origin, Precision, Prefixes, RunConfig, Source, TrainingRun, save,
+    Backbone, Detector, FeClip, Origin, Precision, Prefixes, Preparation, RunConfig, Source,
+    Storage, TrainingRun, save,
 };
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::device::DeviceArgs;
@@ -19,7 +20,8 @@ use crate::device::DeviceArgs;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     fe-clip train --config run.toml --out runs/mvtec\n  \
-    fe-clip train --config run.toml --out runs/mvtec --resume")]
+    fe-clip train --config run.toml --out runs/mvtec --resume\n  \
+    fe-clip train --config seed1.toml --out runs/seed1 --cache activations")]
 pub(crate) struct Args {
     /// Settings.
     #[arg(long, value_name = "RUN.TOML")]
@@ -30,12 +32,19 @@ pub(crate) struct Args {
     /// Go on from the state saved in --out; starts afresh where there is none.
     #[arg(long)]
     resume: bool,
+    /// Keep the activations before the first adapter in this folder, where later runs find them.
+    /// Default: in memory, or in --out while training where they take more than 4 GiB.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Write the adapters in half precision: half the size.
     #[arg(long)]
     half: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
+
+/// Activations that are kept in memory, in bytes.
+const MEMORY: u64 = 4 << 30;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let device = args.device.open()?;
@@ -67,16 +76,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let preprocessing = detector.preprocess().clone();
     let mut model = detector.into_model();
 
-    let style = |unit: &str| {
-        let template =
-            format!("{{bar:30}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left, {{msg}}");
-        ProgressStyle::with_template(&template).expect("the template is right")
+    let preparation = Preparation {
+        model: &model,
+        preprocessing: &preprocessing,
+        precision: run.train.prefix_precision,
+        supervision: run.train.supervision,
+        storage: Storage::Memory,
+        device: &device,
     };
-    let bar = ProgressBar::new(samples.len() as u64).with_style(style("images prepared"));
-    let prefixes = Prefixes::compute(&model, &samples, &preprocessing, &device, |done| {
-        bar.set_position(done as u64);
-    })?;
-    bar.finish();
+    let prefixes = prepare(&args, preparation, &samples, &sha256)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let handler = Arc::clone(&stop);
@@ -108,8 +116,49 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let path = args.out.join("adapters.safetensors");
     save(&path, &head, &origin, precision)?;
     write_atomic(&args.out.join("run.toml"), run.to_toml().as_bytes())?;
+    let own = own_cache(&args);
+    if args.cache.is_none() && own.exists() {
+        std::fs::remove_dir_all(&own).with_context(|| format!("removing {}", own.display()))?;
+    }
     println!("{}", path.display());
     Ok(true)
+}
+
+/// Reads the images and runs the frozen prefix on them, and says where its output is kept.
+fn prepare(
+    args: &Args,
+    mut preparation: Preparation<'_>,
+    samples: &[Sample],
+    backbone: &str,
+) -> anyhow::Result<Prefixes> {
+    let bytes = preparation.bytes(samples.len());
+    let folder = args.cache.clone().or_else(|| (bytes > MEMORY).then(|| own_cache(args)));
+    let place = folder.as_ref().map_or("memory".into(), |folder| folder.display().to_string());
+    eprintln!("activations of {} images: {} in {place}", samples.len(), BinaryBytes(bytes));
+    if let Some(folder) = folder {
+        preparation.storage = Storage::Disk { folder, backbone: backbone.to_string() };
+    }
+    let bar = ProgressBar::new(samples.len() as u64).with_style(style("images prepared"));
+    let prefixes = preparation.run(samples, |done| bar.set_position(done as u64))?;
+    bar.finish();
+    let (reused, damaged) = (prefixes.reused(), prefixes.damaged());
+    if reused + damaged > 0 {
+        eprintln!(
+            "{reused} images found in the cache, {damaged} damaged or foreign entries computed \
+             again"
+        );
+    }
+    Ok(prefixes)
+}
+
+/// Where activations go that are too many for memory, when no folder was named.
+fn own_cache(args: &Args) -> PathBuf {
+    args.out.join("prefixes")
+}
+
+fn style(unit: &str) -> ProgressStyle {
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left, {{msg}}");
+    ProgressStyle::with_template(&template).expect("the template is right")
 }
 
 /// Every sample of the data sets' chosen splits and categories, and the names of the sets.

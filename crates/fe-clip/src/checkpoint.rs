@@ -1,7 +1,6 @@
 //! Adapter checkpoints: one safetensors file with the head and how it was made.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 
 use adapters::Conv;
@@ -9,30 +8,23 @@ use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 use clip_vit::Clip;
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{SafeTensors, TensorView};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::detect::floats;
-use crate::files::{hex, write_atomic};
+use crate::files::{hex, read_limited, write_atomic};
 use crate::head::Head;
 use crate::model::FeClip;
+use crate::precision::{Precision, decode, encode};
 use crate::run::{ModelConfig, Prompts};
 
 const FORMAT: &str = "fe-clip-adapters";
 const VERSION: &str = "1";
 const LOGIT_SCALE: &str = "logit_scale";
-
-/// Number format of a checkpoint's tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// float32.
-    Full,
-    /// float16, half the size.
-    Half,
-}
+/// Bytes that a checkpoint may have: ten times the adapters of the paper's backbone.
+const LIMIT: u64 = 2 << 30;
 
 /// What a checkpoint says about itself.
 #[derive(Debug, Clone, Default)]
@@ -62,8 +54,7 @@ impl Checkpoint {
     /// # Errors
     /// If it cannot be read, is no safetensors file, or its metadata is not understood.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
-        Self::from_bytes(&bytes, path)
+        Self::from_bytes(&read_limited(path, LIMIT)?, path)
     }
 
     /// The same from memory; `name` stands for the file in messages.
@@ -78,7 +69,7 @@ impl Checkpoint {
         let origin = origin(&metadata).map_err(invalid)?;
         let mut tensors = HashMap::new();
         for (key, view) in file.iter() {
-            let values = decode(&view).ok_or_else(|| {
+            let values = decode(view.data(), view.dtype()).ok_or_else(|| {
                 Error::invalid(name, format!("{key}: {:?} is not read", view.dtype()))
             })?;
             let key = if metadata.contains_key("format") { key.into() } else { own_name(key) };
@@ -164,10 +155,7 @@ pub fn save(path: &Path, head: &Head, origin: &Origin, precision: Precision) -> 
         let value = encode(&floats(scale.val().inner()), precision);
         tensors.insert(LOGIT_SCALE.into(), (vec![1], value));
     }
-    let dtype = match precision {
-        Precision::Full => Dtype::F32,
-        Precision::Half => Dtype::F16,
-    };
+    let dtype = precision.dtype();
     let mut views = Vec::new();
     for (key, (shape, bytes)) in &tensors {
         let view =
@@ -372,25 +360,5 @@ impl Part<'_> {
             let bias = TensorData::new(bias, [shape[1]]);
             **own = Param::from_tensor(Tensor::from_data(bias, device));
         }
-    }
-}
-
-fn encode(values: &[f32], precision: Precision) -> Vec<u8> {
-    match precision {
-        Precision::Full => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Precision::Half => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-    }
-}
-
-fn decode(view: &TensorView<'_>) -> Option<Vec<f32>> {
-    let data = view.data();
-    let pairs = || data.chunks_exact(2).map(|b| [b[0], b[1]]);
-    match view.dtype() {
-        Dtype::F32 => Some(
-            data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        ),
-        Dtype::F16 => Some(pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
-        Dtype::BF16 => Some(pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
-        _ => None,
     }
 }

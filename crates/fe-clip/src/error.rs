@@ -31,13 +31,15 @@ pub enum Error {
         /// The state's folder.
         path: PathBuf,
     },
-    /// The loss of a training step was NaN or infinite.
-    #[error("the loss of step {step} is not finite ({what}); the last saved state is kept")]
+    /// The loss of a training step, or the weights after it, were NaN or infinite.
+    #[error("step {step} is not finite: {what}{}; the last saved state is kept", list(images))]
     NotFinite {
         /// Number of the step, from 1.
         step: usize,
-        /// The loss terms and the files of the batch.
+        /// The loss terms, and whether it is they or the weights.
         what: String,
+        /// The files of the batch; none of images that were drawn.
+        images: Vec<PathBuf>,
     },
     /// Training was asked to stop and saved its state.
     #[error("stopped after step {step}; the state is saved, go on with --resume")]
@@ -82,6 +84,14 @@ pub enum Error {
     /// An image or a data set could not be read.
     #[error(transparent)]
     Data(#[from] data::Error),
+}
+
+fn list(images: &[PathBuf]) -> String {
+    if images.is_empty() {
+        return String::new();
+    }
+    let images: Vec<String> = images.iter().map(|path| path.display().to_string()).collect();
+    format!("; images {}", images.join(", "))
 }
 
 impl Error {

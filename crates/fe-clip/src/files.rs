@@ -1,8 +1,9 @@
 //! Atomic writes: a reader sees the old file or the new one, never half of one.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -13,15 +14,25 @@ use crate::Error;
 /// # Errors
 /// If the folder is missing or not writable.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = beside(path, "tmp");
+    write_through(&beside(path, "tmp"), path, bytes)
+}
+
+/// The same for a file that several threads or processes may write at once.
+pub(crate) fn write_atomic_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let (process, write) = (std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
+    write_through(&beside(path, &format!("{process}.{write}.tmp")), path, bytes)
+}
+
+fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let write = || {
-        let mut file = fs::File::create(&temporary)?;
+        let mut file = fs::File::create(temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(temporary, path)
     };
     write().map_err(|e| {
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
         Error::io(path, e)
     })
 }
@@ -40,12 +51,24 @@ pub(crate) fn replace_dir(
     remove_dir(&new)?;
     fs::create_dir_all(&new).map_err(|e| Error::io(&new, e))?;
     fill(&new)?;
+    flush(&new)?;
     settle_dir(dir)?;
     if dir.exists() {
         fs::rename(dir, &old).map_err(|e| Error::io(dir, e))?;
     }
     fs::rename(&new, dir).map_err(|e| Error::io(dir, e))?;
     remove_dir(&old)
+}
+
+/// Waits until a folder's files are on disk: a machine that loses power has the old or the new.
+fn flush(dir: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(dir).map_err(|e| Error::io(dir, e))?;
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io(dir, e))?.path();
+        let file = fs::File::open(&path).and_then(|file| file.sync_all());
+        file.map_err(|e| Error::io(&path, e))?;
+    }
+    Ok(())
 }
 
 /// Brings back the folder that an interrupted [`replace_dir`] had moved aside.
@@ -89,6 +112,17 @@ pub(crate) fn read_to_string(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|e| Error::io(path, e))
 }
 
+/// A whole file, or an error where it is longer than so many bytes, of which no more are read.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::invalid(path, format!("longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".");
@@ -100,5 +134,41 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(dir, e)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every state that a kill can leave, by what stands under each of the three names.
+    #[test]
+    fn a_folder_is_replaced_from_wherever_a_kill_has_left_it() {
+        for (dir, old, new, kept) in [
+            (None, None, None, None),
+            (None, None, Some("half"), None),
+            (Some("1"), None, None, Some("1")),
+            (Some("1"), None, Some("half"), Some("1")),
+            (None, Some("1"), Some("2"), Some("1")),
+            (Some("2"), Some("1"), None, Some("2")),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let state = root.path().join("state");
+            let place = |path: PathBuf, text: Option<&str>| {
+                if let Some(text) = text {
+                    fs::create_dir(&path).unwrap();
+                    fs::write(path.join("file"), text).unwrap();
+                }
+            };
+            place(state.clone(), dir);
+            place(beside(&state, "old"), old);
+            place(beside(&state, "new"), new);
+            let read = || fs::read_to_string(state.join("file")).ok();
+            settle_dir(&state).unwrap();
+            assert_eq!(read().as_deref(), kept, "{dir:?} {old:?} {new:?}");
+            replace_dir(&state, |dir| write_atomic(&dir.join("file"), b"3")).unwrap();
+            assert_eq!(read().as_deref(), Some("3"), "{dir:?} {old:?} {new:?}");
+            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "something is left over");
+        }
     }
 }

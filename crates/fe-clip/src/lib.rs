@@ -1,6 +1,7 @@
 //! FE-CLIP: frequency-enhanced CLIP for zero-shot anomaly detection.
 
 mod backbone;
+mod cache;
 mod calibrate;
 mod checkpoint;
 mod detect;
@@ -12,6 +13,7 @@ mod loss;
 mod memory;
 mod methods;
 mod model;
+mod precision;
 mod prefix;
 pub mod pretrain;
 pub mod resample;
@@ -25,7 +27,7 @@ pub use backbone::{Backbone, Weights};
 pub use calibrate::{
     Calibration, DataIdentity, ModelIdentity, Scores, Threshold, calibration_rank, images_needed,
 };
-pub use checkpoint::{Checkpoint, Origin, Precision, save};
+pub use checkpoint::{Checkpoint, Origin, save};
 pub use clip_vit::Activation;
 pub use detect::{Detector, Prediction};
 pub use error::Error;
@@ -33,7 +35,8 @@ pub use head::{Head, StageAdapters};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::MemoryBank;
 pub use model::{FeClip, Stages};
-pub use prefix::Prefixes;
+pub use precision::Precision;
+pub use prefix::{Prefixes, Preparation, Storage};
 pub use run::*;
 pub use switch::Switch;
 pub use train::{StepReport, TrainingRun};

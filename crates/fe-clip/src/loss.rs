@@ -1,5 +1,7 @@
 //! The training loss, eq. 4 and 5.
 
+use std::fmt;
+
 use burn::tensor::activation::{sigmoid, softplus};
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::Array2;
@@ -28,11 +30,18 @@ pub struct LossTerms {
     pub loss_dice: f64,
 }
 
+impl fmt::Display for LossTerms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { loss, loss_cls, loss_focal, loss_dice } = self;
+        write!(f, "loss {loss} (cls {loss_cls}, focal {loss_focal}, dice {loss_dice})")
+    }
+}
+
 /// The loss of one batch with the defaults of `run.toml`.
 ///
 /// # Shapes
 /// - `anomalous`: 1 or 0 an image
-/// - `masks`: 1 or 0 a pixel, `[batch, size, size]` row-major
+/// - `masks`: 1 or 0 a pixel, `[batch, size, size]` row-major; without them the pixel terms are 0
 ///
 /// # Panics
 /// If the shapes disagree.
@@ -40,7 +49,7 @@ pub fn loss(
     stages: &Stages,
     temperature: f64,
     anomalous: &[f32],
-    masks: &[f32],
+    masks: Option<&[f32]>,
     size: usize,
 ) -> (Tensor<1>, LossTerms) {
     LossForm::new(&ModelConfig::default(), &TrainConfig::default()).loss(
@@ -90,7 +99,7 @@ impl LossForm {
         stages: &Stages,
         temperature: f64,
         anomalous: &[f32],
-        masks: &[f32],
+        masks: Option<&[f32]>,
         size: usize,
     ) -> (Tensor<1>, LossTerms) {
         let device = stages.image.device();
@@ -101,20 +110,15 @@ impl LossForm {
         let cls = (softplus(logits.clone(), 1.0) - logits * labels.expand([b, n])).mean();
         let cls = cls * self.image_weight;
 
-        let masks = tensor(masks, [b, size * size], &device);
-        let (mut focal, mut dice) =
-            (Tensor::<1>::zeros([1], &device), Tensor::<1>::zeros([1], &device));
-        let interpolation = if self.align_corners { bilinear_aligned } else { bilinear };
-        for stage in 0..n {
-            let grid = stages.pixel.clone().narrow(1, stage, 1).squeeze_dim::<3>(1) / temperature;
-            let map = if self.april_gan {
-                sigmoid(upsample(grid, size, interpolation))
-            } else {
-                upsample(sigmoid(grid), size, interpolation)
-            };
-            let map = map.reshape([b, size * size]);
-            focal = focal + self.focal(map.clone(), masks.clone());
-            dice = dice + self.dice(map, masks.clone());
+        let zero = || Tensor::<1>::zeros([1], &device);
+        let (mut focal, mut dice) = (zero(), zero());
+        if let Some(masks) = masks {
+            let masks = tensor(masks, [b, size * size], &device);
+            for stage in 0..n {
+                let map = self.pixels(stages, stage, temperature, size);
+                focal = focal + self.focal(map.clone(), masks.clone());
+                dice = dice + self.dice(map, masks.clone());
+            }
         }
         let share = self.mask_weight / if self.april_gan { 1.0 } else { n as f64 };
         let (focal, dice) = (focal * share, dice * share);
@@ -128,6 +132,18 @@ impl LossForm {
             loss_dice: values[3],
         };
         (total, terms)
+    }
+
+    /// A stage's probabilities of pixels, `[batch, size * size]`.
+    fn pixels(&self, stages: &Stages, stage: usize, temperature: f64, size: usize) -> Tensor<2> {
+        let grid = stages.pixel.clone().narrow(1, stage, 1).squeeze_dim::<3>(1) / temperature;
+        let interpolation = if self.align_corners { bilinear_aligned } else { bilinear };
+        let map = if self.april_gan {
+            sigmoid(upsample(grid, size, interpolation))
+        } else {
+            upsample(sigmoid(grid), size, interpolation)
+        };
+        map.flatten(1, 2)
     }
 
     /// Focal loss over both channels, mean over pixels: -(1 - p)^gamma log p of the true class.

@@ -119,6 +119,11 @@ impl FeClip {
         self.layers(0, self.vision.embed(images))
     }
 
+    /// Tokens, with the class token, and channels of an image's prefix.
+    pub fn prefix_shape(&self) -> [usize; 2] {
+        self.vision.positional_embedding.dims()
+    }
+
     /// The rest, from the output of [`FeClip::prefix`].
     ///
     /// # Shapes

@@ -1,85 +1,217 @@
 //! Training images prepared once: the frozen prefix's output, the mask and the label.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-use data::{Limits, Preprocess, Sample, preprocess, read_image, read_mask, resize_mask};
-use ndarray::{Array2, Array3};
+use burn::tensor::{Device, Tensor, TensorData};
+use data::{
+    Limits, Preprocess, Sample, image_size, preprocess, read_image, read_mask, resize_mask,
+};
+use ndarray::Array2;
 use rayon::prelude::*;
+use serde_json::json;
 
 use crate::Error;
+use crate::cache::{Cache, Found, sha256};
 use crate::detect::{batch, floats};
 use crate::model::FeClip;
+use crate::precision::{Precision, decode, encode};
+use crate::run::Supervision;
 
-/// Images of a forward pass while preparing.
-const BATCH: usize = 8;
+/// Images that are prepared between two reports of progress.
+const CHUNK: usize = 8;
+
+/// Where the frozen prefix's output is kept.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// In memory, for this run.
+    Memory,
+    /// In a folder, where later runs find it.
+    Disk {
+        /// The folder; several runs, backbones and preprocessings may share it.
+        folder: PathBuf,
+        /// sha256 of the backbone's weights.
+        backbone: String,
+    },
+}
+
+/// How training images are prepared.
+pub struct Preparation<'a> {
+    /// The model; its prefix is frozen.
+    pub model: &'a FeClip,
+    /// What happens to an image first.
+    pub preprocessing: &'a Preprocess,
+    /// Number format that the activations are kept in.
+    pub precision: Precision,
+    /// What is known of the images.
+    pub supervision: Supervision,
+    /// Where the activations are kept.
+    pub storage: Storage,
+    /// Where they are computed.
+    pub device: &'a Device,
+}
 
 /// Everything that training needs of its images. Without augmentation the activations before
 /// the first adapter are constants, so they are kept instead of the images.
 pub struct Prefixes {
     items: Vec<Item>,
-    tokens: usize,
-    width: usize,
+    shape: [usize; 2],
     size: usize,
+    precision: Precision,
+    supervision: Supervision,
+    cache: Option<Cache>,
+    reused: usize,
+    damaged: usize,
 }
 
 struct Item {
     name: PathBuf,
     category: String,
-    prefix: Vec<f32>,
-    mask: Array2<bool>,
+    tokens: Tokens,
+    /// A bit a pixel, row by row; none of a normal image.
+    mask: Option<Vec<u8>>,
     anomalous: bool,
+    found: Provenance,
+}
+
+/// Where an image's activations came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Provenance {
+    Computed,
+    Reused,
+    /// Computed, because what was on disk was of no use.
+    Replaced,
+}
+
+enum Tokens {
+    Memory(Vec<u8>),
+    /// In the cache, under the hash of the image.
+    Disk(String),
 }
 
 /// A batch as flat values.
 pub(crate) struct Batch {
     pub(crate) tokens: Vec<f32>,
-    pub(crate) masks: Vec<f32>,
+    /// None where training knows labels alone.
+    pub(crate) masks: Option<Vec<f32>>,
     pub(crate) anomalous: Vec<f32>,
 }
 
-impl Prefixes {
-    /// Reads images and masks and runs the model's frozen prefix on them; `progress` is given
-    /// the number of images done.
+impl Preparation<'_> {
+    /// Bytes that the activations of so many images take.
+    pub fn bytes(&self, images: usize) -> u64 {
+        let [tokens, width] = self.model.prefix_shape();
+        (images * tokens * width * self.precision.bytes()) as u64
+    }
+
+    /// Reads images and masks and runs the model's frozen prefix on them, each image on its own
+    /// so that its numbers do not depend on its neighbours; `progress` is given the number of
+    /// images done.
     ///
     /// # Errors
-    /// If there is no sample, an image or mask cannot be read, or an anomalous image has no mask.
-    pub fn compute(
-        model: &FeClip,
+    /// If there is no sample, an image or mask cannot be read, an anomalous image has no mask
+    /// although masks are wanted, or the cache cannot be read or written.
+    pub fn run(
+        &self,
         samples: &[Sample],
-        preprocessing: &Preprocess,
-        device: &Device,
         mut progress: impl FnMut(usize),
-    ) -> Result<Self, Error> {
+    ) -> Result<Prefixes, Error> {
         if samples.is_empty() {
             return Err(Error::Settings("train.datasets: no image to train on".into()));
         }
+        let cache = self.open_cache()?;
         let mut items = Vec::with_capacity(samples.len());
-        let (mut tokens, mut width) = (0, 0);
-        for chunk in samples.chunks(BATCH) {
-            let read: Vec<(Array3<f32>, Array2<bool>)> = chunk
-                .par_iter()
-                .map(|sample| read_sample(sample, preprocessing))
-                .collect::<Result<_, _>>()?;
-            let (images, masks): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-            let prefix = model.prefix(batch(&images, device));
-            let [_, n, d] = prefix.dims();
-            (tokens, width) = (n, d);
-            let values = floats(prefix);
-            for ((sample, mask), values) in chunk.iter().zip(masks).zip(values.chunks(n * d)) {
-                items.push(Item {
-                    name: sample.image.clone(),
-                    category: sample.category.clone(),
-                    prefix: values.to_vec(),
-                    mask,
-                    anomalous: sample.defect.is_some(),
-                });
-            }
+        for chunk in samples.chunks(CHUNK) {
+            let prepared = chunk.par_iter().map(|sample| self.prepare(sample, cache.as_ref()));
+            items.extend(prepared.collect::<Result<Vec<_>, _>>()?);
             progress(items.len());
         }
-        Ok(Self { items, tokens, width, size: preprocessing.height })
+        let count = |found| items.iter().filter(|item| item.found == found).count();
+        Ok(Prefixes {
+            shape: self.model.prefix_shape(),
+            size: self.preprocessing.height,
+            precision: self.precision,
+            supervision: self.supervision,
+            cache,
+            reused: count(Provenance::Reused),
+            damaged: count(Provenance::Replaced),
+            items,
+        })
     }
 
+    fn open_cache(&self) -> Result<Option<Cache>, Error> {
+        let Storage::Disk { folder, backbone } = &self.storage else { return Ok(None) };
+        // The answer to one image tells everything else that would change the numbers: the
+        // activation, the layers before the first adapter, the kernels and the device.
+        let Preprocess { height, width, .. } = *self.preprocessing;
+        let ramp = (0..3 * height * width).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+        let ramp = TensorData::new::<f32, _>(ramp, [1, 3, height, width]);
+        let answer = self.model.prefix(Tensor::from_data(ramp, self.device));
+        let identity = json!({
+            "backbone": backbone,
+            "preprocessing": self.preprocessing,
+            "precision": self.precision,
+            "answer": sha256(&encode(&floats(answer), Precision::Full)),
+        });
+        let shape = self.model.prefix_shape();
+        Cache::open(folder, &identity.to_string(), shape, self.precision).map(Some)
+    }
+
+    fn prepare(&self, sample: &Sample, cache: Option<&Cache>) -> Result<Item, Error> {
+        let (tokens, found) = match cache {
+            None => (Tokens::Memory(self.compute(&sample.image)?), Provenance::Computed),
+            Some(cache) => self.look_up(&sample.image, cache)?,
+        };
+        Ok(Item {
+            name: sample.image.clone(),
+            category: sample.category.clone(),
+            tokens,
+            mask: self.mask(sample)?,
+            anomalous: sample.defect.is_some(),
+            found,
+        })
+    }
+
+    fn look_up(&self, image: &Path, cache: &Cache) -> Result<(Tokens, Provenance), Error> {
+        let file = fs::read(image).map_err(|e| Error::io(image, e))?;
+        let hash = sha256(&file);
+        let provenance = match cache.find(&hash)? {
+            Found::Numbers(_) => return Ok((Tokens::Disk(hash), Provenance::Reused)),
+            Found::Nothing => Provenance::Computed,
+            Found::Damaged => Provenance::Replaced,
+        };
+        cache.put(&hash, &self.compute(image)?)?;
+        Ok((Tokens::Disk(hash), provenance))
+    }
+
+    fn compute(&self, image: &Path) -> Result<Vec<u8>, Error> {
+        let image = read_image(image, &Limits::default())?;
+        let images = [preprocess(&image, self.preprocessing)];
+        let prefix = self.model.prefix(batch(&images, self.device));
+        Ok(encode(&floats(prefix), self.precision))
+    }
+
+    fn mask(&self, sample: &Sample) -> Result<Option<Vec<u8>>, Error> {
+        let (Some(defect), Supervision::Masks) = (&sample.defect, self.supervision) else {
+            return Ok(None);
+        };
+        let path = defect.mask.as_ref().ok_or_else(|| {
+            let reason = "an anomalous training image needs a mask, or supervision = \"labels\"";
+            Error::invalid(&sample.image, reason)
+        })?;
+        let limits = Limits::default();
+        let mask = read_mask(path, &limits)?;
+        let (height, width) = mask.dim();
+        let (w, h) = image_size(&sample.image, &limits)?;
+        if (width as u32, height as u32) != (w, h) {
+            let reason = format!("the mask is {width}x{height}, its image {w}x{h}");
+            return Err(Error::invalid(path, reason));
+        }
+        Ok(Some(pack(&resize_mask(mask.view(), self.preprocessing))))
+    }
+}
+
+impl Prefixes {
     /// Number of images.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -90,6 +222,16 @@ impl Prefixes {
         self.items.is_empty()
     }
 
+    /// Images whose activations were found on disk.
+    pub fn reused(&self) -> usize {
+        self.reused
+    }
+
+    /// Images for which there was a file on disk that could not be used: damaged or foreign.
+    pub fn damaged(&self) -> usize {
+        self.damaged
+    }
+
     pub(crate) fn name(&self, i: usize) -> &Path {
         &self.items[i].name
     }
@@ -98,12 +240,9 @@ impl Prefixes {
         &self.items[i].category
     }
 
-    pub(crate) fn tokens(&self) -> usize {
-        self.tokens
-    }
-
-    pub(crate) fn width(&self) -> usize {
-        self.width
+    /// Tokens and channels of an image's activations.
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        self.shape
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -111,42 +250,39 @@ impl Prefixes {
     }
 
     pub(crate) fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
-        let mut batch = Batch { tokens: Vec::new(), masks: Vec::new(), anomalous: Vec::new() };
-        for item in indices.iter().map(|&i| &self.items[i]) {
-            batch.tokens.extend_from_slice(&item.prefix);
-            batch.masks.extend(item.mask.iter().map(|&on| f32::from(u8::from(on))));
-            batch.anomalous.push(f32::from(u8::from(item.anomalous)));
+        let tokens = indices.par_iter().map(|&i| self.tokens(&self.items[i]));
+        let tokens = tokens.collect::<Result<Vec<_>, _>>()?.concat();
+        let items = || indices.iter().map(|&i| &self.items[i]);
+        let anomalous = items().map(|item| f32::from(u8::from(item.anomalous))).collect();
+        let masks = match self.supervision {
+            Supervision::Masks => Some(items().flat_map(|item| self.pixels(item)).collect()),
+            Supervision::Labels => None,
+        };
+        Ok(Batch { tokens, masks, anomalous })
+    }
+
+    fn pixels(&self, item: &Item) -> impl Iterator<Item = f32> {
+        let bit = move |i: usize| item.mask.as_ref().map_or(0, |bits| (bits[i / 8] >> (i % 8)) & 1);
+        (0..self.size * self.size).map(move |i| f32::from(bit(i)))
+    }
+
+    fn tokens(&self, item: &Item) -> Result<Vec<f32>, Error> {
+        let number = |bytes: &[u8]| {
+            decode(bytes, self.precision.dtype()).expect("a kept format is one that is read")
+        };
+        match (&item.tokens, &self.cache) {
+            (Tokens::Memory(bytes), _) => Ok(number(bytes)),
+            (Tokens::Disk(hash), Some(cache)) => Ok(number(&cache.get(hash)?)),
+            (Tokens::Disk(_), None) => unreachable!("only a cache makes entries on disk"),
         }
-        Ok(batch)
     }
 }
 
-fn read_sample(
-    sample: &Sample,
-    preprocessing: &Preprocess,
-) -> Result<(Array3<f32>, Array2<bool>), Error> {
-    let limits = Limits::default();
-    let image = read_image(&sample.image, &limits)?;
-    let mask = match &sample.defect {
-        None => Array2::default((preprocessing.height, preprocessing.width)),
-        Some(defect) => {
-            let path = defect.mask.as_ref().ok_or_else(|| {
-                Error::invalid(&sample.image, "an anomalous training image needs a mask")
-            })?;
-            let mask = read_mask(path, &limits)?;
-            let (height, width) = mask.dim();
-            if (width as u32, height as u32) != image.dimensions() {
-                return Err(Error::invalid(
-                    path,
-                    format!(
-                        "the mask is {width}x{height}, its image {}x{}",
-                        image.width(),
-                        image.height()
-                    ),
-                ));
-            }
-            resize_mask(mask.view(), preprocessing)
-        }
-    };
-    Ok((preprocess(&image, preprocessing), mask))
+/// A bit a pixel, row by row, the first pixel in the lowest bit.
+fn pack(mask: &Array2<bool>) -> Vec<u8> {
+    let mut bits = vec![0; mask.len().div_ceil(8)];
+    for (i, on) in mask.iter().enumerate() {
+        bits[i / 8] |= u8::from(*on) << (i % 8);
+    }
+    bits
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -16,6 +16,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::detect::floats;
 use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 use crate::head::Head;
 use crate::loss::{LossForm, LossTerms};
@@ -93,11 +94,9 @@ impl TrainingRun<'_> {
                 let start = Instant::now();
                 let terms = learner.step(model, prefixes, chunk, train, &device)?;
                 done += 1;
-                if !terms.loss.is_finite() {
-                    let files: Vec<String> =
-                        chunk.iter().map(|&i| prefixes.name(i).display().to_string()).collect();
-                    let what = format!("{terms:?}, images {}", files.join(", "));
-                    return Err(Error::NotFinite { step: done, what });
+                if let Some(what) = learner.not_finite(&terms) {
+                    let images = chunk.iter().map(|&i| prefixes.name(i).to_owned()).collect();
+                    return Err(Error::NotFinite { step: done, what, images });
                 }
                 let seconds = start.elapsed().as_secs_f64();
                 let line = StepReport { step: done, epoch: epoch + 1, terms, seconds };
@@ -185,17 +184,24 @@ impl Learner {
             let batch = prefixes.batch(part)?;
             let categories: Vec<&str> = part.iter().map(|&i| prefixes.category(i)).collect();
             model.describe(&categories);
-            let data =
-                TensorData::new(batch.tokens, [part.len(), prefixes.tokens(), prefixes.width()]);
+            let [tokens, width] = prefixes.shape();
+            let data = TensorData::new(batch.tokens, [part.len(), tokens, width]);
             let stages = model.stages(Tensor::<3>::from_data(data, device));
             let form = LossForm::new(model.config(), train);
             let (total, part_terms) = form.loss(
                 &stages,
                 model.temperature(),
                 &batch.anomalous,
-                &batch.masks,
+                batch.masks.as_deref(),
                 prefixes.size(),
             );
+            if !total.is_tracked() {
+                return Err(Error::Settings(
+                    "train.supervision: no adapter acts on an image score; labels alone train \
+                     those before the last stage"
+                        .into(),
+                ));
+            }
             let mut gradients = (total * share).backward();
             let head = &self.head;
             let trained = (head.stages.clone(), head.logit_scale.clone());
@@ -222,6 +228,17 @@ impl Learner {
             };
         }
         Ok(terms)
+    }
+
+    /// What went wrong in a step, if anything did.
+    fn not_finite(&self, terms: &LossTerms) -> Option<String> {
+        let mut finite = Finite(true);
+        self.head.visit(&mut finite);
+        match (terms.loss.is_finite(), finite.0) {
+            (true, true) => None,
+            (true, false) => Some(format!("the weights after {terms}")),
+            (false, _) => Some(terms.to_string()),
+        }
     }
 
     fn save(&self, out: &Path, config: &RunConfig, step: usize) -> Result<(), Error> {
@@ -265,6 +282,15 @@ impl Learner {
             *optimizer = optimizer.clone().load(&path).map_err(|e| Error::invalid(&path, e))?;
         }
         Ok(header.step)
+    }
+}
+
+/// Whether all weights seen so far are finite.
+struct Finite(bool);
+
+impl ModuleVisitor for Finite {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 = self.0 && floats(param.val().inner()).iter().all(|v| v.is_finite());
     }
 }
 

@@ -147,8 +147,8 @@ fn the_loss_of_certain_and_right_answers_is_small_and_of_wrong_ones_large() {
         pixel: Tensor::full([1, 2, 3, 3], sign, &device),
         tokens: Vec::new(),
     };
-    let (_, right) = loss(&stages(1.0), 0.05, &[1.0], &[1.0; 36], 6);
-    let (_, wrong) = loss(&stages(-1.0), 0.05, &[1.0], &[1.0; 36], 6);
+    let (_, right) = loss(&stages(1.0), 0.05, &[1.0], Some(&[1.0; 36]), 6);
+    let (_, wrong) = loss(&stages(-1.0), 0.05, &[1.0], Some(&[1.0; 36]), 6);
     assert!(right.loss < 1e-3, "{right:?}");
     assert!((wrong.loss_cls - 20.0).abs() < 1e-3, "{wrong:?}");
     assert!(wrong.loss_dice > 0.95 && wrong.loss_focal > 5.0, "{wrong:?}");

@@ -150,7 +150,8 @@ pub fn pretrain(
         let learning_rate = schedule::learning_rate(config, step);
         let (gradients, terms) = backward(&student, &tokenizer, &parts, &device);
         if !terms.total.is_finite() {
-            return Err(Error::NotFinite { step: step + 1, what: format!("{terms:?}") });
+            let what = format!("{terms:?}");
+            return Err(Error::NotFinite { step: step + 1, what, images: Vec::new() });
         }
         student = optimizer.step(learning_rate, student, gradients);
         let line = StepReport {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Source;
+use crate::precision::Precision;
 
 /// `[train]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,9 +38,24 @@ pub struct TrainConfig {
     pub dice_complement: bool,
     /// Seed of the weights and of the order of images.
     pub seed: u64,
+    /// What is known of the training images.
+    pub supervision: Supervision,
+    /// Number format in which the frozen prefix's output is kept between epochs.
+    pub prefix_precision: Precision,
     /// Stop after so many optimizer steps, for trials.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
+}
+
+/// What is known of training images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Supervision {
+    /// The anomalous pixels: both losses.
+    Masks,
+    /// Whether an image is anomalous: the loss of the image score alone. The patch projection
+    /// and the last stage's adapters do not learn.
+    Labels,
 }
 
 impl Default for TrainConfig {
@@ -58,6 +74,8 @@ impl Default for TrainConfig {
             focal_alpha: None,
             dice_complement: false,
             seed: 0,
+            supervision: Supervision::Masks,
+            prefix_precision: Precision::Full,
             max_steps: None,
         }
     }

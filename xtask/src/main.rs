@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask TASK`; one file a task.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod ablation;
 mod arrows;
 mod backends;
 mod bench;
@@ -17,6 +18,7 @@ use clap::Parser;
 /// Development tasks: `cargo xtask TASK`.
 #[derive(Parser)]
 enum Task {
+    Ablation(ablation::Args),
     Arrows(arrows::Args),
     Backends(backends::Args),
     Bench(bench::Args),
@@ -30,6 +32,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Ablation(args) => ablation::run(&args),
         Task::Arrows(args) => arrows::run(&args),
         Task::Backends(args) => backends::run(&args),
         Task::Bench(args) => bench::run(&args),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use clip_vit::{Activation, Clip, Hub, Pretrained, Tokenizer, VOCABULARY_SIZE};
+use clip_vit::{Activation, Clip, ClipConfig, Hub, Pretrained, Tokenizer, VOCABULARY_SIZE};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -18,6 +18,8 @@ const TINY_ADAPTERS: &[u8] = include_bytes!("../assets/tiny/adapters.safetensors
 pub struct Backbone {
     /// The model.
     pub clip: Clip,
+    /// Its architecture.
+    pub config: ClipConfig,
     /// Where its weights lie.
     pub weights: Weights,
 }
@@ -31,6 +33,14 @@ enum Source {
 }
 
 impl Weights {
+    /// The weight files; none of the embedded default.
+    pub fn files(&self) -> &[PathBuf] {
+        match &self.0 {
+            Source::Embedded => &[],
+            Source::Files(files) => files,
+        }
+    }
+
     /// sha256 of the weight file, in lower-case hexadecimal; of all shards after one another.
     /// Reads the whole file.
     ///
@@ -62,12 +72,12 @@ impl Backbone {
         device: &Device,
     ) -> Result<Self, Error> {
         if name == "tiny" {
-            let (clip, _) = clip_vit::load_bytes("tiny", TINY_CONFIG, TINY_WEIGHTS, device)?;
-            return Ok(Self { clip, weights: Weights(Source::Embedded) });
+            let (clip, config) = clip_vit::load_bytes("tiny", TINY_CONFIG, TINY_WEIGHTS, device)?;
+            return Ok(Self { clip, config, weights: Weights(Source::Embedded) });
         }
         let path = Hub::from_env().locate(name)?;
-        let Pretrained { clip, weight_files, .. } = clip_vit::load(&path, activation, device)?;
-        Ok(Self { clip, weights: Weights(Source::Files(weight_files)) })
+        let Pretrained { clip, config, weight_files } = clip_vit::load(&path, activation, device)?;
+        Ok(Self { clip, config, weights: Weights(Source::Files(weight_files)) })
     }
 
     /// Side of the square image that the backbone was trained for, in pixels.

@@ -84,6 +84,11 @@ impl Checkpoint {
         &self.sha256
     }
 
+    /// Keys and shapes of the tensors, sorted by key.
+    pub fn shapes(&self) -> BTreeMap<&str, &[usize]> {
+        self.tensors.iter().map(|(key, (shape, _))| (key.as_str(), shape.as_slice())).collect()
+    }
+
     /// The head that the checkpoint holds, for a backbone and settings.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::head::Head;
 use crate::methods::{
     AprilGan, FeClipScorer, Normals, Patchcore, Scorer, SpectralResidual, Winclip,
 };
-use crate::model::FeClip;
+use crate::model::{FeClip, LastStage};
 use crate::run::{Interpolation, Method, RunConfig};
 use crate::wording::Wording;
 
@@ -107,6 +107,14 @@ impl Detector {
     /// The preprocessing that images need before [`detect`](Self::detect).
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
+    }
+
+    /// The features of the last stage for one preprocessed image; only FE-CLIP has adapters there.
+    ///
+    /// # Panics
+    /// If the image has another size.
+    pub fn last_stage(&self, image: &Array3<f32>) -> Option<LastStage> {
+        self.scorer.last_stage(image)
     }
 
     /// The model alone; training goes on from there.

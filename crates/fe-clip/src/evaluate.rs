@@ -1,10 +1,12 @@
 //! Evaluation: predictions of a data set to metrics, category by category.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use data::{Limits, Sample, Split, preprocess, read_image, read_mask, resize_mask};
-use metrics::{Connectivity, PixelMetrics, Undefined};
+use image::RgbImage;
+use metrics::{Connectivity, Curve, PixelMetrics, Undefined};
 use ndarray::{Array1, Array2, Array3};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +15,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::detect::Detector;
+use crate::detect::{Detector, Prediction};
 
 /// False-positive rate up to which AUPRO is integrated.
 const MAX_FPR: f64 = 0.3;
@@ -57,6 +59,9 @@ pub struct CategoryReport {
     pub normal: usize,
     /// Anomalous images.
     pub anomalous: usize,
+    /// The PRO curve for plots; empty where AUPRO is undefined.
+    #[serde(skip)]
+    pub pro: Curve,
 }
 
 /// Results of a data set.
@@ -86,6 +91,16 @@ pub struct Notes {
     pub references: BTreeMap<String, Vec<PathBuf>>,
     /// Images that could not be used, with the reason.
     pub failed: Vec<(PathBuf, String)>,
+}
+
+/// An image that the model has seen, with what is known about it.
+pub struct Evaluated<'a> {
+    /// The image as read.
+    pub image: &'a RgbImage,
+    /// What the model says.
+    pub prediction: &'a Prediction,
+    /// The mask at the model's size; absent where an anomalous image has none.
+    pub mask: Option<&'a Array2<bool>>,
 }
 
 /// The few-shot references of a category: a permutation of its normal training images, sorted by
@@ -118,19 +133,19 @@ pub fn references(
     Ok(paths)
 }
 
-/// Evaluates one category; `progress` is told of every image.
+/// Evaluates one category. `visit` is told of every image: with its prediction, or without one if
+/// it could not be read; there is no report if it breaks off.
 ///
 /// Images and masks that cannot be read are left out and named in the notes.
 ///
-/// # Errors
-/// None so far; undefined metrics are notes.
+/// Undefined metrics are notes.
 pub fn evaluate_category(
     detector: &Detector,
     category: &str,
     samples: &[&Sample],
     notes: &mut Notes,
-    mut progress: impl FnMut(),
-) -> CategoryReport {
+    mut visit: impl FnMut(&Sample, Option<Evaluated<'_>>) -> ControlFlow<()>,
+) -> Option<CategoryReport> {
     let mut report = CategoryReport::default();
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
     let mut pixels = PixelMetrics::new(Connectivity::Eight);
@@ -138,14 +153,24 @@ pub fn evaluate_category(
     for chunk in samples.chunks(BATCH) {
         let mut read = Vec::new();
         for sample in chunk {
-            progress();
             match read_sample(sample, detector) {
-                Ok((image, mask)) => read.push((*sample, image, mask)),
-                Err(error) => notes.failed.push((sample.image.clone(), error.to_string())),
+                Ok(found) => read.push((*sample, found)),
+                Err(error) => {
+                    notes.failed.push((sample.image.clone(), error.to_string()));
+                    if visit(sample, None).is_break() {
+                        return None;
+                    }
+                }
             }
         }
-        let images: Vec<Array3<f32>> = read.iter().map(|(_, image, _)| image.clone()).collect();
-        for ((sample, _, mask), prediction) in read.iter().zip(detector.detect(&images)) {
+        let pixels_of = |(_, found): &(&Sample, Read)| found.pixels.clone();
+        let images: Vec<Array3<f32>> = read.iter().map(pixels_of).collect();
+        for ((sample, found), prediction) in read.iter().zip(detector.detect(&images)) {
+            let Read { image, mask, .. } = found;
+            let mask = mask.as_ref();
+            if visit(sample, Some(Evaluated { image, prediction: &prediction, mask })).is_break() {
+                return None;
+            }
             let anomalous = sample.defect.is_some();
             *if anomalous { &mut report.anomalous } else { &mut report.normal } += 1;
             scores.push(prediction.score);
@@ -179,9 +204,10 @@ pub fn evaluate_category(
     };
     if !masks_known {
         notes.undefined.insert(format!("{category}.pixel"), "images without masks".into());
-        return report;
+        return Some(report);
     }
     let found = pixels.finish(&[MAX_FPR]).expect("the limit is in (0, 1]");
+    report.pro = found.pro;
     report.pixel = PixelMetricsReport {
         auroc: note("pixel.auroc", found.auroc),
         ap: note("pixel.ap", found.average_precision),
@@ -189,7 +215,7 @@ pub fn evaluate_category(
         aupro: note("pixel.aupro", found.aupro[0].clone()),
         aupro_peer: note("pixel.aupro_peer", found.aupro_peer),
     };
-    report
+    Some(report)
 }
 
 /// The plain mean over categories.
@@ -224,10 +250,15 @@ fn both_classes(labels: &Array1<bool>) -> Result<(), Undefined> {
     }
 }
 
-type Read = (Array3<f32>, Option<Array2<bool>>);
+/// What is read of a sample.
+struct Read {
+    image: RgbImage,
+    /// The model's input.
+    pixels: Array3<f32>,
+    /// The mask at the model's size; absent where an anomalous image has none.
+    mask: Option<Array2<bool>>,
+}
 
-/// The preprocessed image and its mask at the model's size; no mask where an anomalous image
-/// has none.
 fn read_sample(sample: &Sample, detector: &Detector) -> Result<Read, Error> {
     let (limits, p) = (Limits::default(), detector.preprocess());
     let image = read_image(&sample.image, &limits)?;
@@ -250,5 +281,5 @@ fn read_sample(sample: &Sample, detector: &Detector) -> Result<Read, Error> {
             }
         },
     };
-    Ok((preprocess(&image, p), mask))
+    Ok(Read { pixels: preprocess(&image, p), image, mask })
 }

@@ -34,7 +34,7 @@ pub use error::Error;
 pub use head::{Head, StageAdapters};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::MemoryBank;
-pub use model::{FeClip, Stages};
+pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
 pub use run::*;

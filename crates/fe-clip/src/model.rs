@@ -4,8 +4,10 @@ use burn::module::Param;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
 use clip_vit::{Clip, VisionTower};
+use ndarray::{Array2, Axis};
 
 use crate::Error;
+use crate::detect::grids;
 use crate::head::Head;
 use crate::methods::core;
 use crate::run::{
@@ -39,6 +41,21 @@ pub struct Stages {
     /// Tokens of each stage for the memory bank, `[batch, height, width, channels]`: after the
     /// adapters, or before them where `few_feature` says so.
     pub tokens: Vec<Tensor<4>>,
+    /// Tokens of the last stage before its adapters, `[batch, height, width, channels]`.
+    pub last: Tensor<4>,
+}
+
+/// How anomalous the features of the last stage are, eq. 1 applied to each of them: maps of the
+/// token grid, `[height, width]` in [0, 1]; the paper's Figure 5.
+pub struct LastStage {
+    /// Of the tokens that come in.
+    pub before: Array2<f32>,
+    /// Of what FFE answers to them, if the model has it.
+    pub ffe: Option<Array2<f32>>,
+    /// Of what LFS answers to them, if the model has it.
+    pub lfs: Option<Array2<f32>>,
+    /// Of the tokens that go out, eq. 2.
+    pub after: Array2<f32>,
 }
 
 impl FeClip {
@@ -105,6 +122,11 @@ impl FeClip {
         &self.config
     }
 
+    /// The adapters act after these layers, counted from 1.
+    pub fn stage_ends(&self) -> &[usize] {
+        &self.stage_ends
+    }
+
     /// Temperature that divides the margins of [`Stages`].
     pub fn temperature(&self) -> f64 {
         self.temperature
@@ -137,6 +159,7 @@ impl FeClip {
         assert!(side * side == n - 1, "stages: expected a square grid, got {} patches", n - 1);
         let mut x = prefix;
         let (mut image, mut pixel, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+        let mut last = None;
         for (stage, adapters) in self.head.stages.iter().enumerate() {
             if stage > 0 {
                 x = self.layers(stage, x);
@@ -144,6 +167,7 @@ impl FeClip {
             let class = x.clone().narrow(1, 0, 1); // [b, 1, d]
             let patches = x.narrow(1, 1, n - 1).reshape([b, side, side, d]);
             let adapted = adapters.forward(patches.clone());
+            last = Some(patches.clone());
             image.push(self.class_margin(class.clone())); // [b, 1]
             let flat = adapted.clone().reshape([b, n - 1, d]);
             pixel.push(self.patch_margin(stage, flat.clone()).reshape([b, 1, side, side]));
@@ -154,12 +178,46 @@ impl FeClip {
             x = Tensor::cat(vec![class, flat], 1);
         }
         let (mut image, mut pixel) = (Tensor::cat(image, 1), Tensor::cat(pixel, 1));
-        if let Some(scale) = &self.head.logit_scale {
-            let scale = scale.val().exp() * self.temperature;
+        if let Some(scale) = self.learned_scale() {
             image = image * scale.clone().unsqueeze();
             pixel = pixel * scale.unsqueeze();
         }
-        Stages { image, pixel, tokens }
+        let last = last.expect("a model has at least one stage");
+        Stages { image, pixel, tokens, last }
+    }
+
+    /// What takes margins to the fixed temperature where the temperature is learned, `[1]`.
+    fn learned_scale(&self) -> Option<Tensor<1>> {
+        let scale = self.head.logit_scale.as_ref()?;
+        Some(scale.val().exp() * self.temperature)
+    }
+
+    /// The features of the last stage for one image, if there are adapters.
+    ///
+    /// # Shapes
+    /// - image: `[1, 3, size, size]`
+    pub fn last_stage(&self, image: Tensor<4>) -> Option<LastStage> {
+        let adapters = self.head.stages.last()?;
+        if adapters.ffe.is_none() && adapters.lfs.is_none() {
+            return None;
+        }
+        let tokens = self.stages(self.prefix(image)).last;
+        let stage = self.stage_ends.len() - 1;
+        let map = |features: Tensor<4>| {
+            let [_, h, w, d] = features.dims();
+            let mut margins = self.patch_margin(stage, features.reshape([1, h * w, d]));
+            if let Some(scale) = self.learned_scale() {
+                margins = margins * scale.unsqueeze();
+            }
+            let map = grids(sigmoid(margins / self.temperature).reshape([1, h, w]));
+            map.index_axis_move(Axis(0), 0)
+        };
+        Some(LastStage {
+            ffe: adapters.ffe.as_ref().map(|ffe| map(ffe.forward(tokens.clone()))),
+            lfs: adapters.lfs.as_ref().map(|lfs| map(lfs.forward(tokens.clone()))),
+            after: map(adapters.forward(tokens.clone())),
+            before: map(tokens),
+        })
     }
 
     /// Image scores of a batch, eq. 1 and 3: `[batch]`, in [0, 1].

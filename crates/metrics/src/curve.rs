@@ -51,6 +51,39 @@ impl Curve {
     }
 }
 
+/// Gathers a curve of any number of points for plots: what is left out lies within [`Coarse::STEP`]
+/// of a point that stays, on both axes.
+#[derive(Default)]
+pub(crate) struct Coarse {
+    curve: Curve,
+    /// The last point, if it has not been kept yet.
+    pending: Option<(f64, f64, f64)>,
+}
+
+impl Coarse {
+    const STEP: f64 = 1.0 / 512.0;
+
+    /// Adds a point; both coordinates grow from one to the next.
+    pub(crate) fn push(&mut self, x: f64, y: f64, threshold: f64) {
+        let kept = (self.curve.x.last(), self.curve.y.last());
+        let far = match kept {
+            (Some(last_x), Some(last_y)) => x - last_x > Self::STEP || y - last_y > Self::STEP,
+            _ => true,
+        };
+        if far && let Some((x, y, threshold)) = self.pending.take() {
+            self.curve.push(x, y, threshold);
+        }
+        self.pending = Some((x, y, threshold));
+    }
+
+    pub(crate) fn finish(mut self) -> Curve {
+        if let Some((x, y, threshold)) = self.pending {
+            self.curve.push(x, y, threshold);
+        }
+        self.curve
+    }
+}
+
 /// ROC curve: the true-positive rate over the false-positive rate, from (0, 0) to (1, 1).
 ///
 /// Its trapezoidal area is [`auroc`](crate::auroc).
@@ -149,4 +182,32 @@ pub fn pro_curve<S: Score>(
     let mut pixels = PixelMetrics::new(connectivity);
     pixels.add_all(maps, masks)?;
     pixels.into_curve()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Coarse;
+
+    #[test]
+    fn a_coarse_curve_is_the_fine_one_within_its_step() {
+        let fine: Vec<(f64, f64)> =
+            (0..=100_000).map(|i| f64::from(i) / 1e5).map(|x| (x, x.powf(0.1))).collect();
+        let mut coarse = Coarse::default();
+        fine.iter().for_each(|&(x, y)| coarse.push(x, y, 1.0 - x));
+        let kept = coarse.finish();
+        assert!(kept.x.len() < 2100, "{} points", kept.x.len());
+        let ends = [kept.x[0], kept.y[0], kept.x[kept.x.len() - 1], kept.y[kept.y.len() - 1]];
+        assert_eq!(ends, [0.0, 0.0, 1.0, 1.0]);
+        let area = |x: &[f64], y: &[f64]| -> f64 {
+            x.windows(2).zip(y.windows(2)).map(|(x, y)| (x[1] - x[0]) * (y[0] + y[1]) / 2.0).sum()
+        };
+        let (x, y): (Vec<f64>, Vec<f64>) = fine.into_iter().unzip();
+        assert!((area(&kept.x, &kept.y) - area(&x, &y)).abs() < Coarse::STEP);
+        // Steep steps keep their corners.
+        let mut step = Coarse::default();
+        [(0.0, 0.0), (0.001, 0.0), (0.002, 1.0), (0.5, 1.0), (1.0, 1.0)]
+            .iter()
+            .for_each(|&(x, y)| step.push(x, y, 0.0));
+        assert_eq!(step.finish().x, [0.0, 0.001, 0.002, 0.5, 1.0]);
+    }
 }

@@ -164,6 +164,11 @@ impl<K: Copy + Eq> Peer<K> {
         self.overlap.visit(tie);
     }
 
+    /// Mean overlap of the regions at the last tie visited.
+    pub(crate) fn overlap(&self) -> f64 {
+        self.overlap.value()
+    }
+
     pub(crate) fn finish(mut self) -> Result<f64, Undefined> {
         self.curve.retain(|&(fpr, _)| fpr < Self::MAX_FPR);
         let (Some(&(first, _)), Some(&(last, _))) = (self.curve.first(), self.curve.last()) else {

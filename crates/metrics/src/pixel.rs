@@ -3,8 +3,8 @@ mod store;
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 
-use crate::counts::Shared;
-use crate::curve::Curve;
+use crate::counts::{Key, Shared};
+use crate::curve::{Coarse, Curve};
 use crate::overlap::{MeanOverlap, Overlap, Peer, mean};
 use crate::ranking::{Ranking, same_shape, slice};
 use crate::regions::Regions;
@@ -65,6 +65,9 @@ pub struct PixelReport {
     pub aupro: Vec<Result<f64, Undefined>>,
     /// The peers' variant, as [`aupro_peer`](crate::aupro_peer).
     pub aupro_peer: Result<f64, Undefined>,
+    /// The PRO curve for plots: at most a few points every 1/512 of either axis, from (0, 0); empty
+    /// where AUPRO is undefined. [`pro_curve`](crate::pro_curve) has every point.
+    pub pro: Curve,
     /// Every anomalous region, by image and first pixel; empty where AUPRO is undefined.
     pub regions: Vec<Region>,
 }
@@ -262,11 +265,20 @@ impl<S: Score> PixelMetrics<S> {
         let mut sweep = Sweep::new(normal, ranking.anomalous.len() as u64);
         let mut peer = Peer::new::<S>(normal, &areas, range);
         let mut overlap = Overlap::new(normal, areas, max_fprs);
+        let (mut pro, mut reached) = (Coarse::default(), 0);
+        let fpr = |count: u64| count as f64 / normal as f64;
+        pro.push(0.0, 0.0, f64::INFINITY);
         ranking.descend(peer.thresholds(), |tie| {
             sweep.visit(&tie);
             overlap.visit(&tie);
+            if tie.above > reached {
+                pro.push(fpr(tie.above), peer.overlap(), S::from_key(tie.key.next()));
+            }
             peer.visit(&tie);
+            reached = tie.above + tie.equal;
+            pro.push(fpr(reached), peer.overlap(), S::from_key(tie.key));
         });
+        pro.push(1.0, peer.overlap(), f64::NEG_INFINITY);
         let shares = overlap.finish();
         let rated = |(index, region): (usize, Placed)| Region {
             image: region.image,
@@ -280,6 +292,7 @@ impl<S: Score> PixelMetrics<S> {
             f1_max: Ok(sweep.f1_max::<S>()),
             aupro: shares.iter().map(|shares| Ok(mean(shares))).collect(),
             aupro_peer: peer.finish(),
+            pro: pro.finish(),
             regions: regions.into_iter().enumerate().map(rated).collect(),
         }
     }
@@ -320,6 +333,7 @@ impl PixelReport {
             f1_max: Err(undefined),
             aupro: vec![Err(overlap.clone()); limits],
             aupro_peer: Err(overlap),
+            pro: Curve::default(),
             regions: Vec::new(),
         }
     }

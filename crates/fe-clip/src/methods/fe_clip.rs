@@ -4,8 +4,8 @@ use burn::tensor::Device;
 use ndarray::{Array2, Array3, Axis};
 
 use super::{Normals, Scorer, Staged, highest, to_pixels};
-use crate::detect::{Prediction, floats, grids};
-use crate::model::FeClip;
+use crate::detect::{Prediction, batch, floats, grids};
+use crate::model::{FeClip, LastStage};
 use crate::resample::both_axes;
 use crate::run::{ImageScore, Method};
 
@@ -60,6 +60,11 @@ impl Scorer for FeClipScorer {
             Prediction { score: score + highest(few), map }
         })
         .collect()
+    }
+
+    fn last_stage(&self, image: &Array3<f32>) -> Option<LastStage> {
+        let Staged { model, device, .. } = &self.staged;
+        model.last_stage(batch(std::slice::from_ref(image), device))
     }
 
     fn into_model(self: Box<Self>) -> Option<FeClip> {

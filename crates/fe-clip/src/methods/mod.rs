@@ -18,7 +18,7 @@ pub(crate) use winclip::Winclip;
 
 use crate::detect::{Prediction, batch, grids};
 use crate::memory::MemoryBank;
-use crate::model::{FeClip, Stages};
+use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::{bilinear, bilinear_aligned, gaussian};
 use crate::run::{Method, ModelConfig, ProjectionInit, Temperature};
 use crate::switch::Switch;
@@ -49,6 +49,11 @@ pub(crate) trait Scorer: Send + Sync {
 
     /// Scores and maps; there is at least one image.
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction>;
+
+    /// The features of the last stage, where there are adapters.
+    fn last_stage(&self, _image: &Array3<f32>) -> Option<LastStage> {
+        None
+    }
 
     /// The model under FE-CLIP and APRIL-GAN, for training.
     fn into_model(self: Box<Self>) -> Option<FeClip> {

@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("clip-vit", &[]),
     ("adapters", &["dct"]),
     ("fe-clip", &["adapters", "clip-vit", "data", "dct", "metrics"]),
-    ("fe-clip-cli", &["data", "fe-clip", "metrics"]),
+    ("fe-clip-cli", &["data", "dct", "fe-clip", "metrics"]),
     ("xtask", &["data"]),
 ];
 /// Crates that never see a tensor library.

@@ -7,10 +7,11 @@ use anyhow::{Context, bail};
 use data::{Limits, prefetch, preprocess, read_image};
 use fe_clip::files::sha256_of_lines;
 use fe_clip::{Calibration, DataIdentity, Error, Scores, images_needed};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
+use crate::talk::{self, Progress};
+use crate::threads;
 
 /// Set thresholds at a wanted false-alarm rate from normal images alone.
 #[derive(clap::Args)]
@@ -68,7 +69,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     normals.retain(|image| !remembered.contains(image.sha256.as_str()));
     if args.references.is_some() && normals.len() < before {
         let both = before - normals.len();
-        eprintln!("{both} of the normals are references: calibrating on the others");
+        talk::note(format_args!("{both} of the normals are references: calibrating on the others"));
     }
     let check_count = |given: usize| {
         let needed = images_needed(rate);
@@ -84,12 +85,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         model.references = references.iter().map(|r| r.sha256.clone()).collect();
         model.references.sort();
     }
-    let style = "{bar:30} {pos}/{len} normal images, {per_sec}, {eta} left";
-    let style = ProgressStyle::with_template(style).expect("the template is right");
-    let bar = ProgressBar::new(normals.len() as u64).with_style(style);
+    let progress = Progress::new(normals.len(), "normal images");
     let preprocessing = detector.preprocess().clone();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut read = prefetch(normals, threads, AHEAD, move |file: &ImageFile| {
+    let mut read = prefetch(normals, threads::count(), AHEAD, move |file: &ImageFile| {
         let image = read_image(&file.path, &Limits::default())?;
         Ok::<_, data::Error>((file.sha256.clone(), preprocess(&image, &preprocessing)))
     });
@@ -99,7 +97,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         if chunk.is_empty() {
             break;
         }
-        bar.inc(chunk.len() as u64);
+        chunk.iter().for_each(|_| progress.advance());
         let mut images = Vec::new();
         for item in chunk {
             match item {
@@ -109,22 +107,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
                 }
                 Err(error) => {
                     failed += 1;
-                    bar.suspend(|| eprintln!("{error}"));
+                    progress.suspend(|| talk::error(&error));
                 }
             }
         }
         scores.extend(detector.detect(&images).iter().map(Scores::from));
     }
-    bar.finish_and_clear();
+    progress.finish();
     hashes.sort();
     let data = DataIdentity { images: scores.len(), sha256: sha256_of_lines(&hashes) };
     let calibration = Calibration::new(&scores, rate, model, data).with_context(named)?;
     calibration.write(&args.out)?;
-    eprintln!(
+    talk::note(format_args!(
         "from {} normal images: anomalous is a score above {:.4}, a pixel above {:.4}; each \
          gives a false alarm on at most {:.3} of normal images",
         calibration.data.images, calibration.image.threshold, calibration.pixel.threshold, rate
-    );
+    ));
     println!("{}", args.out.display());
     Ok(failed == 0)
 }

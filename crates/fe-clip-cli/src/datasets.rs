@@ -9,6 +9,9 @@ use serde_json::json;
 
 /// List the published data sets, their licences and which of them are present.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    fe-clip datasets\n  \
+    fe-clip datasets --root ~/datasets --format jsonl")]
 pub(crate) struct Args {
     /// The folder that holds one folder a data set, by name
     #[arg(long, default_value = "datasets")]

@@ -1,28 +1,35 @@
 //! `fe-clip eval`: metrics on data sets.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use data::{Layout, Limits, Sample, preprocess, read_image};
-use fe_clip::evaluate::{DatasetReport, Notes, evaluate_category, mean, references};
+use data::{Layout, Limits, Preprocess, Sample, preprocess, read_image};
+use fe_clip::evaluate::{DatasetReport, Evaluated, Notes, evaluate_category, mean, references};
 use fe_clip::files::write_atomic;
 use fe_clip::{Detector, RunConfig, Source};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::interrupt;
 use crate::model::ModelArgs;
+use crate::report::{Category, Picture, Report, Row};
+use crate::talk::{self, Progress};
 
 /// Measure image and pixel metrics on data sets, category by category.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  \
-    fe-clip eval --config run.toml --adapters runs/mvtec/adapters.safetensors --out results")]
+#[command(after_help = "Examples:\n  \
+    fe-clip eval --config run.toml --adapters runs/mvtec/adapters.safetensors --out results\n  \
+    fe-clip eval --config run.toml --out results --report")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Folder for metrics.json.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Also write report.html, results.csv and results.parquet to --out.
+    #[arg(long)]
+    report: bool,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
@@ -36,12 +43,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let mut datasets = BTreeMap::new();
     let (mut undefined, mut chosen) = (BTreeMap::new(), BTreeMap::new());
     let mut failures = 0;
-    for source in &run.eval.datasets {
+    let mut pages = args.report.then(|| new_report(&detector, &run));
+    interrupt::catch()?;
+    for source in run.eval.datasets.iter().take_while(|_| !interrupt::asked()) {
         let mut notes = Notes::default();
-        let report = evaluate(&mut detector, &run, source, &mut notes)?;
+        let report = evaluate(&mut detector, &run, source, &mut notes, pages.as_mut())?;
         print_table(&source.name, &report);
         for (path, reason) in &notes.failed {
-            eprintln!("{}: {reason}", path.display());
+            talk::error(format_args!("{}: {reason}", path.display()));
         }
         failures += notes.failed.len();
         let name = &source.name;
@@ -59,7 +68,32 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     });
     let text = serde_json::to_string_pretty(&result).context("encoding the metrics")?;
     write_atomic(&args.out.join("metrics.json"), text.as_bytes())?;
-    Ok(failures == 0)
+    if let Some(report) = pages {
+        report.write(&args.out)?;
+        talk::note(format_args!("report: {}", args.out.join("report.html").display()));
+    }
+    if interrupt::asked() {
+        talk::note("stopped; what stands in metrics.json are the categories that were finished");
+    }
+    Ok(failures == 0 && !interrupt::asked())
+}
+
+fn new_report(detector: &Detector, run: &RunConfig) -> Report {
+    let side = detector.preprocess().height;
+    let names: Vec<&str> = run.eval.datasets.iter().map(|source| source.name.as_str()).collect();
+    Report {
+        title: names.join(", "),
+        facts: vec![
+            ("model", run.model.backbone.clone()),
+            ("input", format!("{side} x {side} pixels")),
+            ("normal", run.prompts.normal.join(" | ")),
+            ("anomalous", run.prompts.anomalous.join(" | ")),
+            ("shots", run.eval.shots.to_string()),
+        ],
+        threshold: None,
+        rows: Vec::new(),
+        categories: Vec::new(),
+    }
 }
 
 fn evaluate(
@@ -67,11 +101,12 @@ fn evaluate(
     run: &RunConfig,
     source: &Source,
     notes: &mut Notes,
+    mut pages: Option<&mut Report>,
 ) -> anyhow::Result<DatasetReport> {
     let layout: Layout = source.name.parse()?;
     let scan = data::scan(layout, &source.root)?;
     for problem in &scan.problems {
-        eprintln!("{}: {}", problem.path.display(), problem.problem);
+        talk::warning(format_args!("{}: {}", problem.path.display(), problem.problem));
     }
     let mut by_category: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
     for sample in scan.samples.iter().filter(|s| source.uses(s)) {
@@ -81,13 +116,11 @@ fn evaluate(
         bail!("{} in {}: no {} image", source.name, source.root.display(), source.split);
     }
     let images: usize = by_category.values().map(Vec::len).sum();
-    let style = "{bar:30} {pos}/{len} images, {per_sec}, {eta} left, {msg}";
-    let style = ProgressStyle::with_template(style).expect("the template is right");
-    let bar = ProgressBar::new(images as u64).with_style(style);
+    let progress = Progress::new(images, "images");
     let mut report = DatasetReport::default();
     detector.check_normals(run.eval.shots).context("eval.shots")?;
     for (category, samples) in by_category {
-        bar.set_message(category.to_string());
+        progress.message(category.to_string());
         detector.describe(category);
         if run.eval.shots > 0 {
             let (shots, seed) = (run.eval.shots, run.eval.shot_seed);
@@ -100,12 +133,60 @@ fn evaluate(
             detector.remember(&normals);
             notes.references.insert(category.to_string(), paths);
         }
-        let found = evaluate_category(detector, category, &samples, notes, || bar.inc(1));
+        let finished_rows = pages.as_ref().map_or(0, |pages| pages.rows.len());
+        let found = evaluate_category(detector, category, &samples, notes, |sample, seen| {
+            progress.advance();
+            if let (Some(pages), Some(seen)) = (pages.as_deref_mut(), &seen) {
+                let picture = pages.has_room();
+                pages.rows.push(row(&source.name, sample, seen, detector.preprocess(), picture));
+            }
+            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let Some(found) = found else {
+            if let Some(pages) = pages {
+                pages.rows.truncate(finished_rows);
+            }
+            break;
+        };
+        if let Some(pages) = pages.as_deref_mut() {
+            pages.categories.push(Category {
+                dataset: source.name.clone(),
+                name: category.to_string(),
+                metrics: serde_json::to_value(&found).context("encoding the metrics")?,
+                pro: found.pro.clone(),
+            });
+        }
         report.categories.insert(category.to_string(), found);
     }
-    bar.finish_and_clear();
+    progress.finish();
     report.mean = mean(&report.categories);
     Ok(report)
+}
+
+/// An image of the report.
+fn row(
+    dataset: &str,
+    sample: &Sample,
+    seen: &Evaluated<'_>,
+    preprocessing: &Preprocess,
+    picture: bool,
+) -> Row {
+    let Evaluated { image, prediction, mask } = *seen;
+    // The mask of a normal image marks nothing.
+    let mask = mask.filter(|_| sample.defect.is_some()).map(|mask| mask.view());
+    let picture = picture.then(|| Picture::new(image, prediction.map.view(), mask, preprocessing));
+    Row {
+        path: sample.image.clone(),
+        dataset: Some(dataset.to_string()),
+        category: Some(sample.category.clone()),
+        truth: Some(sample.defect.is_some()),
+        defect: sample.defect.as_ref().map(|defect| defect.kind.clone()),
+        score: Some(prediction.score.clamp(0.0, 1.0)),
+        map_max: Some(prediction.map.iter().copied().fold(f32::MIN, f32::max)),
+        size: Some(image.dimensions()),
+        picture,
+        ..Row::default()
+    }
 }
 
 fn print_table(name: &str, report: &DatasetReport) {

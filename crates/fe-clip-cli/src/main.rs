@@ -2,31 +2,63 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod calibrate;
+mod completions;
 mod datasets;
 mod detect;
 mod device;
 mod embed;
 mod eval;
+mod features;
+mod info;
 mod inputs;
+mod interrupt;
+mod job;
+mod lines;
 mod metrics;
 mod model;
 mod normals;
 mod npy;
 mod output;
 mod overlay;
+mod panels;
+mod report;
 mod scan;
+mod spectrum;
 mod synth;
+mod talk;
+mod threads;
 mod thresholds;
 mod train;
+mod watch;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Zero-shot anomaly detection: one image in, an anomaly score and a heat map out.
 #[derive(Parser)]
-#[command(name = "fe-clip", version, about)]
+#[command(
+    name = "fe-clip",
+    version,
+    about,
+    after_help = "Examples:\n  \
+    fe-clip detect photo.jpg\n  \
+    fe-clip detect parts/ --out results --threshold 0.5\n  \
+    fe-clip info\n\n\
+    Results go to standard output, talk to standard error. Exit code 0: all done; 1: some inputs\n\
+    failed, each one named; 2: wrong usage, or nothing could be done.\n\
+    NO_COLOR=1 turns colour off. `fe-clip COMMAND --help` shows examples of each command."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Threads that compute and decode. Default: one a processor core.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Say what was loaded and how long things took.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Say errors alone: no progress, no warnings.
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -40,12 +72,20 @@ enum Command {
     Scan(scan::Args),
     Datasets(datasets::Args),
     Synth(synth::Args),
+    Spectrum(spectrum::Args),
+    Info(info::Args),
+    Completions(completions::Args),
 }
 
 /// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done.
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let done = match cli.command {
+    talk::set(match (cli.quiet, cli.verbose) {
+        (true, _) => talk::Level::Quiet,
+        (_, true) => talk::Level::Verbose,
+        _ => talk::Level::Usual,
+    });
+    let done = threads::limit(cli.threads).and_then(|()| match cli.command {
         Command::Detect(args) => detect::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Train(args) => train::run(args),
@@ -55,12 +95,15 @@ fn main() -> std::process::ExitCode {
         Command::Scan(args) => scan::run(&args),
         Command::Datasets(args) => datasets::run(&args),
         Command::Synth(args) => synth::run(args),
-    };
+        Command::Spectrum(args) => spectrum::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+    });
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,
         Ok(false) => std::process::ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            talk::error(format_args!("{error:#}"));
             std::process::ExitCode::from(2)
         }
     }

@@ -19,6 +19,8 @@ use shard::Shard;
 /// The files are memory-mapped and must not change meanwhile.
 /// Prints one JSON object; a metric that is undefined is null, with the reason under `undefined`.
 #[derive(clap::Args)]
+#[command(after_help = "Example:\n  \
+    fe-clip metrics --maps maps.npy --masks masks.npy --scores scores.npy --labels labels.npy")]
 pub(crate) struct Args {
     /// Anomaly maps: float16, float32 or float64, [N, H, W].
     #[arg(long, value_name = "M.npy", required_unless_present = "merge", requires = "masks")]

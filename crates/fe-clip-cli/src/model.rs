@@ -1,14 +1,17 @@
 //! Flags that choose a model, and the model they choose.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
+use burn::tensor::Device;
 use clap::Args;
 use fe_clip::{
-    Backbone, Checkpoint, Detector, Method, ModelConfig, ModelIdentity, RunConfig, Weights,
+    Backbone, Checkpoint, Detector, Method, ModelConfig, ModelIdentity, Origin, RunConfig, Weights,
 };
 
 use crate::device::DeviceArgs;
+use crate::{talk, threads};
 
 /// Flags of every command that runs the model.
 #[derive(Args)]
@@ -68,7 +71,58 @@ impl ModelArgs {
     }
 
     fn load(&self) -> anyhow::Result<Loaded> {
-        let device = &self.device.open()?;
+        let started = Instant::now();
+        let device = self.device()?;
+        let loaded = self.assemble(self.parts(&device)?, &device)?;
+        talk::detail(format_args!(
+            "{} at {} pixels, loaded in {:.2} s, {} threads",
+            loaded.run.model.backbone,
+            loaded.detector.preprocess().height,
+            started.elapsed().as_secs_f64(),
+            threads::count()
+        ));
+        Ok(loaded)
+    }
+
+    fn assemble(&self, parts: Parts, device: &Device) -> anyhow::Result<Loaded> {
+        let Parts { method, backbone, adapters, run } = parts;
+        let Some(backbone) = backbone else {
+            let run = run.context("a method without backbone comes from --config")?;
+            let detector = Detector::without_backbone(&run)?;
+            return Ok(Loaded { detector, run, weights: None, adapters: None });
+        };
+        let (name, Backbone { clip, weights, .. }) = backbone;
+        if !method.is_trained() {
+            let run = run.context("a method without training comes from --config")?;
+            let detector = Detector::untrained(clip, &run, device)?;
+            return Ok(Loaded { detector, run, weights: Some(weights), adapters: None });
+        }
+        let Some((checkpoint, _)) = adapters else {
+            bail!(
+                "{name} has no adapters of its own for method {}: name some with --adapters",
+                method.name()
+            );
+        };
+        let run = run.context("the adapters do not say their settings: give them with --config")?;
+        let adapters = Some(checkpoint.sha256().to_string());
+        let head = checkpoint.head(&clip, &run.model, device)?;
+        let detector = Detector::new(clip, &run, head, device)?;
+        Ok(Loaded { detector, run, weights: Some(weights), adapters })
+    }
+
+    /// What the model runs on.
+    ///
+    /// # Errors
+    /// If there is no such device.
+    pub(crate) fn device(&self) -> anyhow::Result<Device> {
+        self.device.open()
+    }
+
+    /// Loads what the flags name, as far as it is there.
+    ///
+    /// # Errors
+    /// If something named is not there or does not fit.
+    pub(crate) fn parts(&self, device: &Device) -> anyhow::Result<Parts> {
         let from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
         let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
         let of_adapters = |checkpoint: &Checkpoint| checkpoint.origin.config.clone();
@@ -81,53 +135,45 @@ impl ModelArgs {
             bail!("--adapters {}: method {} has none", path.display(), method.name());
         }
         if !method.has_backbone() {
-            let run = from_file.context("a method without backbone comes from --config")?;
-            let detector = Detector::without_backbone(&run)?;
-            return Ok(Loaded { detector, run, weights: None, adapters: None });
+            return Ok(Parts { method, backbone: None, adapters: None, run: from_file });
         }
         let said = model.map(|m| m.backbone);
         let name = self.model.clone().or(said).unwrap_or_else(|| "tiny".into());
         let backbone = Backbone::load(&name, self.activation.map(Into::into), device)?;
-        if !method.is_trained() {
-            let mut run = from_file.context("a method without training comes from --config")?;
-            run.model.backbone = name;
-            let Backbone { clip, weights } = backbone;
-            let detector = Detector::untrained(clip, &run, device)?;
-            return Ok(Loaded { detector, run, weights: Some(weights), adapters: None });
-        }
-        let checkpoint = match (given, &self.adapters) {
+        let adapters = match (given, &self.adapters) {
             (Some(checkpoint), Some(path)) => {
                 if !self.allow_backbone_mismatch {
                     backbone.check(&checkpoint, path)?;
                 }
-                checkpoint
+                Some((checkpoint, Some(path.clone())))
             }
-            _ => match backbone.adapters()?.filter(|_| method == Method::FeClip) {
-                Some(own) => own,
-                None => bail!(
-                    "{name} has no adapters of its own for method {}: name some with --adapters",
-                    method.name()
-                ),
-            },
-        };
-        let mut run = match from_file {
-            Some(run) => run,
-            None => {
-                let config =
-                    checkpoint.origin.config.clone().context(
-                        "the adapters do not say their settings: give them with --config",
-                    )?;
-                let prompts = checkpoint.origin.prompts.clone().unwrap_or_default();
-                RunConfig { model: config, prompts, ..RunConfig::default() }
+            _ => {
+                let own = backbone.adapters()?.filter(|_| method == Method::FeClip);
+                own.map(|own| (own, None))
             }
         };
-        run.model.backbone = name;
-        let adapters = Some(checkpoint.sha256().to_string());
-        let head = checkpoint.head(&backbone.clip, &run.model, device)?;
-        let Backbone { clip, weights } = backbone;
-        let detector = Detector::new(clip, &run, head, device)?;
-        Ok(Loaded { detector, run, weights: Some(weights), adapters })
+        let trained_with = adapters.as_ref().and_then(|(checkpoint, _)| {
+            let Origin { config, prompts, .. } = &checkpoint.origin;
+            let (model, prompts) = (config.clone()?, prompts.clone().unwrap_or_default());
+            Some(RunConfig { model, prompts, ..RunConfig::default() })
+        });
+        let mut run = from_file.or(trained_with);
+        if let Some(run) = &mut run {
+            run.model.backbone.clone_from(&name);
+        }
+        Ok(Parts { method, backbone: Some((name, backbone)), adapters, run })
     }
+}
+
+/// A model before it is put together.
+pub(crate) struct Parts {
+    pub(crate) method: Method,
+    /// The backbone and its name, if the method looks through one.
+    pub(crate) backbone: Option<(String, Backbone)>,
+    /// The adapters and their file; the embedded ones have none.
+    pub(crate) adapters: Option<(Checkpoint, Option<PathBuf>)>,
+    /// The settings; absent where neither a file nor the adapters say them.
+    pub(crate) run: Option<RunConfig>,
 }
 
 struct Loaded {

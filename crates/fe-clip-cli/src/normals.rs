@@ -7,6 +7,8 @@ use data::{Limits, Preprocess, preprocess, read_image};
 use fe_clip::files::sha256;
 use ndarray::Array3;
 
+use crate::talk;
+
 /// An image file and its content's hash.
 #[derive(Clone)]
 pub(crate) struct ImageFile {
@@ -32,7 +34,7 @@ impl ImageFile {
                 Ok(file) => files.push(file),
                 Err(error) => {
                     *failed += 1;
-                    eprintln!("{error}");
+                    talk::error(&error);
                 }
             }
         }
@@ -41,7 +43,10 @@ impl ImageFile {
         files.dedup_by(|a, b| a.sha256 == b.sha256);
         if files.len() < all {
             let copies = all - files.len();
-            eprintln!("{flag} {}: {copies} copies of other images are left out", folder.display());
+            talk::warning(format_args!(
+                "{flag} {}: {copies} copies of other images are left out",
+                folder.display()
+            ));
         }
         if files.is_empty() {
             bail!("{flag} {}: no image could be read", folder.display());

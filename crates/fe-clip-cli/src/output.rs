@@ -4,14 +4,16 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use fe_clip::Prediction;
+use data::Preprocess;
 use fe_clip::files::write_atomic;
+use fe_clip::{LastStage, Prediction};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
 
+use crate::features::features;
 use crate::npy;
-use crate::overlay::{overlay, stretch};
+use crate::overlay::{overlay, to_image};
 
 /// Files that can be written for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -25,6 +27,8 @@ pub(crate) enum Save {
     Tiff,
     /// Pixels above the threshold at the image's size: `NAME_mask.png`, 0 or 255.
     Mask,
+    /// How anomalous the last stage's features are, FFE's and LFS's too: `NAME_features.png`.
+    Features,
 }
 
 /// The files written for an image.
@@ -32,6 +36,20 @@ pub(crate) enum Save {
 pub(crate) struct Saved {
     pub(crate) map: Option<PathBuf>,
     pub(crate) overlay: Option<PathBuf>,
+}
+
+/// An image and what the model said about it.
+pub(crate) struct Scored<'a> {
+    pub(crate) image: &'a RgbImage,
+    pub(crate) prediction: &'a Prediction,
+    /// How the image became the model's input.
+    pub(crate) preprocessing: &'a Preprocess,
+    /// A line above the overlay.
+    pub(crate) caption: &'a str,
+    /// Pixels with at least this value are in the mask and inside the contour.
+    pub(crate) pixel_threshold: Option<f32>,
+    /// Features of the last stage, where they are to be saved.
+    pub(crate) last_stage: Option<LastStage>,
 }
 
 /// Writes what was asked for under `out`/`stem`.
@@ -42,11 +60,9 @@ pub(crate) fn save(
     what: &[Save],
     out: &Path,
     stem: &Path,
-    image: &RgbImage,
-    prediction: &Prediction,
-    caption: &str,
-    pixel_threshold: Option<f32>,
+    scored: &Scored<'_>,
 ) -> anyhow::Result<Saved> {
+    let Scored { image, prediction, preprocessing, caption, pixel_threshold, .. } = *scored;
     let target = |suffix: &str| {
         let mut name = out.join(stem).into_os_string();
         name.push(suffix);
@@ -56,18 +72,26 @@ pub(crate) fn save(
     let folder = folder.parent().unwrap_or(out);
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let (w, h) = image.dimensions();
-    let needs_full = what.iter().any(|w| *w != Save::Map);
-    let full = if needs_full { stretch(&prediction.map, w, h) } else { Array2::default((0, 0)) };
+    let needs_full = what.iter().any(|w| !matches!(w, Save::Map | Save::Features));
+    let full = if needs_full {
+        to_image(prediction.map.view(), preprocessing, (w, h), (w, h))
+    } else {
+        Array2::default((0, 0))
+    };
     let mut saved = Saved::default();
     for kind in what {
         match kind {
             Save::Overlay => {
-                let picture = overlay(image, full.view(), caption);
+                let picture = overlay(image, full.view(), caption, pixel_threshold);
                 let path = target("_overlay.png");
-                let (width, height) = picture.dimensions();
-                let bytes = png(picture.as_raw(), width, height, ExtendedColorType::Rgb8)?;
-                write_atomic(&path, &bytes)?;
+                write_atomic(&path, &rgb_png(&picture)?)?;
                 saved.overlay = Some(path);
+            }
+            Save::Features => {
+                let last = scored.last_stage.as_ref();
+                let last = last.context("--save features: the method has no FFE or LFS")?;
+                let picture = features(image, last, preprocessing);
+                write_atomic(&target("_features.png"), &rgb_png(&picture)?)?;
             }
             Save::Map => {
                 let path = target("_map.npy");
@@ -86,6 +110,11 @@ pub(crate) fn save(
         }
     }
     Ok(saved)
+}
+
+/// A picture as a PNG file's bytes.
+pub(crate) fn rgb_png(picture: &RgbImage) -> anyhow::Result<Vec<u8>> {
+    png(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
 }
 
 fn png(pixels: &[u8], w: u32, h: u32, colour: ExtendedColorType) -> anyhow::Result<Vec<u8>> {

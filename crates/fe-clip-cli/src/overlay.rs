@@ -1,22 +1,35 @@
-//! The picture that a person looks at: image, heat map on a fixed scale, colour bar, score.
+//! The picture that a person looks at: image, heat map on a fixed scale, contour at the
+//! threshold, colour bar, caption.
 
 use colorous::INFERNO;
+use data::Preprocess;
 use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 use ndarray::{Array2, ArrayView2};
 
 const INK: Rgb<u8> = Rgb([235, 235, 235]);
-const PAPER: Rgb<u8> = Rgb([24, 24, 24]);
+pub(crate) const PAPER: Rgb<u8> = Rgb([24, 24, 24]);
+/// The contour, a colour that the scale does not have, and the dark line around it.
+const CONTOUR: Rgb<u8> = Rgb([0, 229, 255]);
+const SHADE: Rgb<u8> = Rgb([10, 20, 30]);
+/// Width of the colour bar, in units of the letters' size.
+const BAR: u32 = 8;
 
 /// Draws the heat map over an image. Colours stand for values in [0, 1] whatever the image, so a
-/// normal image stays as it is. Above the image stands the caption, right of it the scale.
+/// normal image stays as it is. Above the image stands the caption, right of it the scale; a line
+/// runs around what is at least `threshold`, and the scale has a mark there.
 ///
 /// # Shapes
 /// - map: as high and wide as the image, clamped to [0, 1] here
 ///
 /// # Panics
 /// If the map has another size.
-pub(crate) fn overlay(image: &RgbImage, map: ArrayView2<'_, f32>, caption: &str) -> RgbImage {
+pub(crate) fn overlay(
+    image: &RgbImage,
+    map: ArrayView2<'_, f32>,
+    caption: &str,
+    threshold: Option<f32>,
+) -> RgbImage {
     let (w, h) = image.dimensions();
     assert_eq!(map.dim(), (h as usize, w as usize), "overlay: expected a map of the image's size");
     // One size of letters for every picture, relative to its shorter side.
@@ -27,42 +40,93 @@ pub(crate) fn overlay(image: &RgbImage, map: ArrayView2<'_, f32>, caption: &str)
         let value = map[[y as usize, x as usize]].clamp(0.0, 1.0);
         picture.put_pixel(x, y + top, blend(*pixel, value));
     }
-    write(&mut picture, caption, 2 * zoom, 2 * zoom, zoom);
-    let (bar_left, bar_width) = (w + 4 * zoom, 8 * zoom);
-    for y in 0..h {
-        let value = 1.0 - y as f32 / (h - 1).max(1) as f32;
-        for x in 0..bar_width {
-            picture.put_pixel(bar_left + x, y + top, colour(value));
-        }
+    if let Some(threshold) = threshold {
+        draw_contour(&mut picture, map, threshold, top, zoom);
     }
-    for (label, value) in [("1.0", 1.0), ("0.5", 0.5), ("0.0", 0.0f32)] {
-        let y = ((1.0 - value) * h.saturating_sub(8 * zoom) as f32) as u32;
-        write(&mut picture, label, bar_left + bar_width + 2 * zoom, top + y, zoom);
+    write(&mut picture, caption, 2 * zoom, 2 * zoom, zoom);
+    let bar_left = w + 4 * zoom;
+    scale(&mut picture, bar_left, top, h, zoom);
+    if let Some(threshold) = threshold {
+        let y = ((1.0 - threshold.clamp(0.0, 1.0)) * h.saturating_sub(zoom) as f32) as u32;
+        for (dx, dy) in (0..(BAR + 2) * zoom * zoom).map(|k| (k / zoom, k % zoom)) {
+            picture.put_pixel(bar_left - zoom + dx, (y + dy).min(h - 1) + top, CONTOUR);
+        }
     }
     picture
 }
 
-/// Bilinear interpolation of a map to an image's size, `align_corners = false`.
-pub(crate) fn stretch(map: &Array2<f32>, width: u32, height: u32) -> Array2<f32> {
+/// Draws the colour bar over [0, 1], `h` pixels high, with its numbers at the right: 36 `zoom`
+/// pixels in all.
+pub(crate) fn scale(picture: &mut RgbImage, left: u32, top: u32, h: u32, zoom: u32) {
+    for y in 0..h {
+        let value = 1.0 - y as f32 / (h - 1).max(1) as f32;
+        for x in 0..BAR * zoom {
+            picture.put_pixel(left + x, y + top, colour(value));
+        }
+    }
+    for (label, value) in [("1.0", 1.0), ("0.5", 0.5), ("0.0", 0.0f32)] {
+        let y = ((1.0 - value) * h.saturating_sub(8 * zoom) as f32) as u32;
+        write(picture, label, left + (BAR + 2) * zoom, top + y, zoom);
+    }
+}
+
+/// A line of `width` pixels inside the edge of what is at least `threshold`, a dark one outside.
+fn draw_contour(
+    picture: &mut RgbImage,
+    map: ArrayView2<'_, f32>,
+    threshold: f32,
+    top: u32,
+    width: u32,
+) {
+    let reach = width as usize;
+    for ((y, x), value) in map.indexed_iter() {
+        let inside = *value >= threshold;
+        let across =
+            |y: usize, x: usize| map.get([y, x]).is_some_and(|v| (*v >= threshold) != inside);
+        let (up, left) = (y.wrapping_sub(reach), x.wrapping_sub(reach));
+        if across(up, x) || across(y + reach, x) || across(y, left) || across(y, x + reach) {
+            let line = if inside { CONTOUR } else { SHADE };
+            picture.put_pixel(x as u32, y as u32 + top, line);
+        }
+    }
+}
+
+/// A map in the model's frame as seen in the image's, `width` by `height` points of it: bilinear
+/// interpolation with `align_corners = false`. What preprocessing cut off the model never saw: it
+/// is 0.
+pub(crate) fn to_image(
+    map: ArrayView2<'_, f32>,
+    preprocessing: &Preprocess,
+    (image_width, image_height): (u32, u32),
+    (width, height): (u32, u32),
+) -> Array2<f32> {
     let (h, w) = map.dim();
-    let axis = |from: usize, to: u32| -> Vec<(usize, usize, f32)> {
-        (0..to)
-            .map(|i| {
-                let at = ((i as f32 + 0.5) * from as f32 / to as f32 - 0.5).max(0.0);
-                let low = (at as usize).min(from - 1);
-                (low, (low + 1).min(from - 1), at - low as f32)
-            })
-            .collect()
-    };
-    let (rows, columns) = (axis(h, height), axis(w, width));
+    let place = preprocessing.placement(image_width, image_height);
+    // Of each point: its two neighbours in the map and the weight of the second; or none.
+    let axis =
+        |points: u32, size: u64, offset: i64, map: usize| -> Vec<Option<(usize, usize, f32)>> {
+            let point = |i: u32| {
+                let at = (f64::from(i) + 0.5) * size as f64 / f64::from(points) + offset as f64;
+                if !(0.0..=map as f64).contains(&at) {
+                    return None;
+                }
+                let at = (at - 0.5).max(0.0);
+                let low = (at as usize).min(map - 1);
+                Some((low, (low + 1).min(map - 1), (at - low as f64) as f32))
+            };
+            (0..points).map(point).collect()
+        };
+    let rows = axis(height, place.height, place.top, h);
+    let columns = axis(width, place.width, place.left, w);
     Array2::from_shape_fn((height as usize, width as usize), |(y, x)| {
-        let ((y0, y1, fy), (x0, x1, fx)) = (rows[y], columns[x]);
+        let (Some((y0, y1, fy)), Some((x0, x1, fx))) = (rows[y], columns[x]) else { return 0.0 };
         let mix = |a: f32, b: f32, f: f32| a + (b - a) * f;
         mix(mix(map[[y0, x0]], map[[y0, x1]], fx), mix(map[[y1, x0]], map[[y1, x1]], fx), fy)
     })
 }
 
-fn colour(value: f32) -> Rgb<u8> {
+/// The colour of a value in [0, 1] on the perceptually uniform scale of all pictures.
+pub(crate) fn colour(value: f32) -> Rgb<u8> {
     let colour = INFERNO.eval_continuous(f64::from(value));
     Rgb([colour.r, colour.g, colour.b])
 }
@@ -78,7 +142,7 @@ fn blend(pixel: Rgb<u8>, value: f32) -> Rgb<u8> {
 }
 
 /// Writes ASCII text; what does not fit on the picture is cut off.
-fn write(picture: &mut RgbImage, text: &str, left: u32, top: u32, zoom: u32) {
+pub(crate) fn write(picture: &mut RgbImage, text: &str, left: u32, top: u32, zoom: u32) {
     for (i, glyph) in text.chars().map(|c| BASIC_FONTS.get(c).unwrap_or([0; 8])).enumerate() {
         for (y, row) in glyph.iter().enumerate() {
             for x in (0..8).filter(|x| row & (1 << x) != 0) {
@@ -96,21 +160,53 @@ fn write(picture: &mut RgbImage, text: &str, left: u32, top: u32, zoom: u32) {
 
 #[cfg(test)]
 mod tests {
+    use data::Resize;
+
     use super::*;
 
     #[test]
     fn a_cold_map_leaves_the_image_as_it_is() {
         let image = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, 7]));
-        let picture = overlay(&image, Array2::from_elem((30, 40), 0.09).view(), "0.090");
+        let cold = Array2::from_elem((30, 40), 0.09);
+        let picture = overlay(&image, cold.view(), "0.090", Some(0.5));
         for (x, y, pixel) in image.enumerate_pixels() {
             assert_eq!(picture.get_pixel(x, y + 12), pixel);
         }
     }
 
     #[test]
+    fn the_contour_runs_just_inside_what_reaches_the_threshold() {
+        let image = RgbImage::from_pixel(40, 30, Rgb([90, 90, 90]));
+        let inside = |y: usize, x: usize| (5..15).contains(&y) && (10..25).contains(&x);
+        let map = Array2::from_shape_fn((30, 40), |(y, x)| if inside(y, x) { 0.5 } else { 0.0 });
+        let picture = overlay(&image, map.view(), "", Some(0.5));
+        let is_line = |y: usize, x: usize| *picture.get_pixel(x as u32, y as u32 + 12) == CONTOUR;
+        for (y, x) in (0..30 * 40).map(|k| (k / 40, k % 40)) {
+            let edge = y == 5 || y == 14 || x == 10 || x == 24;
+            assert_eq!(is_line(y, x), inside(y, x) && edge, "row {y}, column {x}");
+        }
+    }
+
+    #[test]
     fn stretching_keeps_constants_and_the_middle() {
         let map = ndarray::array![[0.0, 1.0], [0.0, 1.0]];
-        let wide = stretch(&map, 4, 3);
+        let squash = Preprocess::clip(2, Resize::Squash);
+        let wide = to_image(map.view(), &squash, (4, 3), (4, 3));
         assert_eq!(wide.row(1).to_vec(), [0.0, 0.25, 0.75, 1.0]);
+    }
+
+    #[test]
+    fn a_map_of_a_crop_lies_where_the_crop_was() {
+        // 40 x 20 pixels, of which the model saw the middle 20 x 20 at half the size.
+        let crop = Preprocess::clip(10, Resize::ShortestCrop);
+        let seen = to_image(Array2::ones((10, 10)).view(), &crop, (40, 20), (40, 20));
+        for ((_, x), value) in seen.indexed_iter() {
+            assert_eq!(*value, if (10..30).contains(&x) { 1.0 } else { 0.0 }, "column {x}");
+        }
+        // A letterbox of the same image: its map is 10 x 5, the padding around is no part of it.
+        let letterbox = Preprocess::clip(10, Resize::Letterbox);
+        let map = Array2::from_shape_fn((10, 10), |(y, _)| if y < 5 { 0.0 } else { 1.0 });
+        let seen = to_image(map.view(), &letterbox, (40, 20), (40, 20));
+        assert!(seen.row(0).iter().all(|v| *v == 0.0) && seen.row(19).iter().all(|v| *v == 1.0));
     }
 }

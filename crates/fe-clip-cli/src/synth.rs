@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use data::synthetic::{HELD_OUT, WriteOptions, categories, write_dataset};
-use indicatif::ProgressBar;
+
+use crate::talk::Progress;
 
 /// Draw a procedural data set with masks, in the layout of MVTec AD.
 #[derive(clap::Args)]
@@ -38,7 +39,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
-    let bar = ProgressBar::no_length();
+    let progress = Progress::new(0, "files");
     let options = WriteOptions {
         seed: args.seed,
         size: args.size,
@@ -49,10 +50,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         ..WriteOptions::default()
     };
     write_dataset(&args.out, &options, |done, all| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
+        progress.set_total(all);
+        progress.set(done);
     })?;
-    bar.finish_and_clear();
+    progress.finish();
     Ok(true)
 }
 

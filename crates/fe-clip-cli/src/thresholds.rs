@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
-use fe_clip::{Calibration, Detector};
+use fe_clip::{Calibration, Detector, RunConfig};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
@@ -16,7 +16,7 @@ pub(crate) struct Thresholds {
     pub(crate) pixel: f32,
 }
 
-/// The detector that a calibration was made with, and its thresholds. Of the folder of normal
+/// The detector that a calibration was made with, its settings and the thresholds. Of the folder of normal
 /// images those are remembered that the calibration did not count on.
 ///
 /// # Errors
@@ -25,9 +25,9 @@ pub(crate) fn calibrated_detector(
     model: &ModelArgs,
     normals: Option<&Path>,
     file: &Path,
-) -> anyhow::Result<(Detector, Thresholds)> {
+) -> anyhow::Result<(Detector, RunConfig, Thresholds)> {
     let calibration = Calibration::read(file)?;
-    let (mut detector, _, mut identity) = model.identified_detector()?;
+    let (mut detector, run, mut identity) = model.identified_detector()?;
     let wanted = &calibration.model.references;
     match normals {
         Some(folder) if !wanted.is_empty() => {
@@ -65,5 +65,5 @@ pub(crate) fn calibrated_detector(
     let above = |t: fe_clip::Threshold| t.threshold.next_up();
     let thresholds =
         Thresholds { image: above(calibration.image), pixel: above(calibration.pixel) };
-    Ok((detector, thresholds))
+    Ok((detector, run, thresholds))
 }

@@ -1,8 +1,6 @@
 //! `fe-clip train`: adapters from auxiliary data sets with masks.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use data::{Layout, Sample};
@@ -11,10 +9,12 @@ use fe_clip::{
     Backbone, Detector, FeClip, Origin, Precision, Prefixes, Preparation, RunConfig, Source,
     Storage, TrainingRun, save,
 };
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use indicatif::BinaryBytes;
 use serde_json::json;
 
 use crate::device::DeviceArgs;
+use crate::talk::Progress;
+use crate::{interrupt, talk};
 
 /// Train adapters on data sets with masks.
 #[derive(clap::Args)]
@@ -86,18 +86,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     };
     let prefixes = prepare(&args, preparation, &samples, &sha256)?;
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let handler = Arc::clone(&stop);
-    ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))
-        .context("setting up Ctrl-C")?;
-    let training = TrainingRun { config: &run, out: &args.out, resume: args.resume, stop: &stop };
+    let stop = interrupt::catch()?;
+    let training = TrainingRun { config: &run, out: &args.out, resume: args.resume, stop };
     let steps = training.steps(prefixes.len());
-    let bar = ProgressBar::new(steps as u64).with_style(style("steps"));
+    let progress = Progress::new(steps, "steps");
     let head = training.train(&mut model, &prefixes, &device, |line| {
-        bar.set_position(line.step as u64);
-        bar.set_message(format!("epoch {}, loss {:.4}", line.epoch, line.terms.loss));
+        progress.set(line.step);
+        progress.message(format!("epoch {}, loss {:.4}", line.epoch, line.terms.loss));
     })?;
-    bar.finish();
+    progress.finish();
 
     let origin = Origin {
         config: Some(run.model.clone()),
@@ -134,19 +131,20 @@ fn prepare(
     let bytes = preparation.bytes(samples.len());
     let folder = args.cache.clone().or_else(|| (bytes > MEMORY).then(|| own_cache(args)));
     let place = folder.as_ref().map_or("memory".into(), |folder| folder.display().to_string());
-    eprintln!("activations of {} images: {} in {place}", samples.len(), BinaryBytes(bytes));
+    let count = samples.len();
+    talk::note(format_args!("activations of {count} images: {} in {place}", BinaryBytes(bytes)));
     if let Some(folder) = folder {
         preparation.storage = Storage::Disk { folder, backbone: backbone.to_string() };
     }
-    let bar = ProgressBar::new(samples.len() as u64).with_style(style("images prepared"));
-    let prefixes = preparation.run(samples, |done| bar.set_position(done as u64))?;
-    bar.finish();
+    let progress = Progress::new(count, "images prepared");
+    let prefixes = preparation.run(samples, |done| progress.set(done))?;
+    progress.finish();
     let (reused, damaged) = (prefixes.reused(), prefixes.damaged());
     if reused + damaged > 0 {
-        eprintln!(
+        talk::note(format_args!(
             "{reused} images found in the cache, {damaged} damaged or foreign entries computed \
              again"
-        );
+        ));
     }
     Ok(prefixes)
 }
@@ -156,11 +154,6 @@ fn own_cache(args: &Args) -> PathBuf {
     args.out.join("prefixes")
 }
 
-fn style(unit: &str) -> ProgressStyle {
-    let template = format!("{{bar:30}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left, {{msg}}");
-    ProgressStyle::with_template(&template).expect("the template is right")
-}
-
 /// Every sample of the data sets' chosen splits and categories, and the names of the sets.
 fn samples_of(sources: &[Source]) -> anyhow::Result<(Vec<Sample>, Vec<String>)> {
     let mut samples = Vec::new();
@@ -168,7 +161,7 @@ fn samples_of(sources: &[Source]) -> anyhow::Result<(Vec<Sample>, Vec<String>)> 
         let layout: Layout = source.name.parse()?;
         let scan = data::scan(layout, &source.root)?;
         for problem in &scan.problems {
-            eprintln!("{}: {}", problem.path.display(), problem.problem);
+            talk::warning(format_args!("{}: {}", problem.path.display(), problem.problem));
         }
         let before = samples.len();
         samples.extend(scan.samples.into_iter().filter(|s| source.uses(s)));

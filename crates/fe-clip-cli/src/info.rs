@@ -1,0 +1,149 @@
+//! `fe-clip info`: what a model or a checkpoint is made of.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use burn::module::Module;
+use clap::ValueEnum;
+use fe_clip::{Backbone, Checkpoint, Detector, Origin};
+use serde_json::{Value, json};
+
+use crate::model::{ModelArgs, Parts};
+
+/// Say what a model is made of: architecture, sizes, hashes, stage ends, prompts and how its
+/// adapters were trained. With FILE, what an adapter checkpoint says about itself.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    fe-clip info\n  \
+    fe-clip info runs/mvtec/adapters.safetensors\n  \
+    fe-clip info --model vit-l-14-336 --adapters adapters.safetensors --format json")]
+pub(crate) struct Args {
+    /// An adapter checkpoint; no backbone is loaded then.
+    #[arg(value_name = "FILE", conflicts_with_all = ["model", "adapters", "config"])]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let found = match &args.file {
+        Some(path) => json!({ "adapters": adapters(&Checkpoint::read(path)?, Some(path)) }),
+        None => model(&args.model)?,
+    };
+    let text = match args.format {
+        Format::Json => serde_json::to_string_pretty(&found).context("encoding the answer")?,
+        Format::Text => lines(&found, ""),
+    };
+    writeln!(std::io::stdout(), "{}", text.trim_end()).context("writing the answer")?;
+    Ok(true)
+}
+
+fn model(args: &ModelArgs) -> anyhow::Result<Value> {
+    let device = args.device()?;
+    let Parts { method, backbone: named, adapters: own, run } = args.parts(&device)?;
+    let mut found = json!({ "method": method.name() });
+    let Some((name, loaded)) = named else { return Ok(found) };
+    found["backbone"] = backbone(&name, &loaded)?;
+    let Some((checkpoint, path)) = own else {
+        found["adapters"] = Value::Null;
+        return Ok(found);
+    };
+    found["adapters"] = adapters(&checkpoint, path.as_deref());
+    let run = run.context("the adapters do not say their settings: give them with --config")?;
+    let head = checkpoint.head(&loaded.clip, &run.model, &device)?;
+    found["adapters"]["parameters"] = json!(head.num_params());
+    let detector = Detector::new(loaded.clip, &run, head, &device)?;
+    let size = detector.preprocess().height;
+    let model = detector.into_model();
+    found["model"] = json!({
+        "image_size": size,
+        "stage_ends": model.stage_ends(),
+        "temperature": model.temperature(),
+        "settings": run.model,
+        "prompts": run.prompts,
+    });
+    Ok(found)
+}
+
+fn backbone(name: &str, backbone: &Backbone) -> anyhow::Result<Value> {
+    let (vision, text) = (&backbone.config.vision, &backbone.config.text);
+    Ok(json!({
+        "name": name,
+        "files": backbone.weights.files(),
+        "sha256": backbone.sha256()?,
+        "parameters": backbone.clip.num_params(),
+        "embedding": backbone.config.embed_dim,
+        "image_tower": {
+            "width": vision.width,
+            "layers": vision.layers,
+            "heads": vision.heads,
+            "mlp_width": vision.mlp_width,
+            "patch": vision.patch_size,
+            "image_size": vision.image_size,
+            "activation": vision.activation,
+            "parameters": backbone.clip.vision.num_params(),
+        },
+        "text_tower": {
+            "width": text.width,
+            "layers": text.layers,
+            "heads": text.heads,
+            "mlp_width": text.mlp_width,
+            "vocabulary": text.vocabulary,
+            "context": text.context_length,
+            "activation": text.activation,
+            "parameters": backbone.clip.text.num_params(),
+        },
+    }))
+}
+
+/// What a checkpoint says about itself; `path` is absent for the embedded one.
+fn adapters(checkpoint: &Checkpoint, path: Option<&Path>) -> Value {
+    let shapes = checkpoint.shapes();
+    let parameters: usize = shapes.values().map(|shape| shape.iter().product::<usize>()).sum();
+    let Origin { config, backbone, prompts, training } = &checkpoint.origin;
+    json!({
+        "file": path,
+        "sha256": checkpoint.sha256(),
+        "parameters": parameters,
+        "trained_on_backbone": backbone,
+        "settings": config,
+        "prompts": prompts,
+        "training": training,
+        "tensors": shapes,
+    })
+}
+
+/// A JSON object as indented lines `name  value`.
+fn lines(value: &Value, indent: &str) -> String {
+    let Value::Object(entries) = value else { return String::new() };
+    let width = entries.keys().map(String::len).max().unwrap_or(0);
+    let mut text = String::new();
+    for (key, value) in entries {
+        text += &match value {
+            Value::Object(inner) if !inner.is_empty() => {
+                format!("{indent}{key}\n{}", lines(value, &format!("{indent}  ")))
+            }
+            _ => format!("{indent}{key:width$}  {}\n", short(value)),
+        };
+    }
+    text
+}
+
+fn short(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}

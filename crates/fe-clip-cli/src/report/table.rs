@@ -1,0 +1,73 @@
+//! `results.csv` and `results.parquet`: one row an image, the same columns.
+
+use super::Row;
+use super::parquet::{Column, Values, encode};
+use crate::lines::csv_cell;
+
+/// What a column holds of a row.
+enum Cell {
+    Text(fn(&Row) -> Option<String>),
+    Float(fn(&Row) -> Option<f32>),
+    Integer(fn(&Row) -> Option<i32>),
+}
+
+const COLUMNS: [(&str, Cell); 13] = [
+    ("path", Cell::Text(|row| Some(row.path.to_string_lossy().into_owned()))),
+    ("dataset", Cell::Text(|row| row.dataset.clone())),
+    ("category", Cell::Text(|row| row.category.clone())),
+    ("truth", Cell::Text(|row| row.truth.map(|truth| class(truth).to_string()))),
+    ("defect", Cell::Text(|row| row.defect.clone())),
+    ("score", Cell::Float(|row| row.score)),
+    ("label", Cell::Text(|row| row.label.map(str::to_string))),
+    ("map_max", Cell::Float(|row| row.map_max)),
+    ("width", Cell::Integer(|row| row.size.map(|(width, _)| width as i32))),
+    ("height", Cell::Integer(|row| row.size.map(|(_, height)| height as i32))),
+    ("map", Cell::Text(|row| row.map.as_ref().map(|path| path.to_string_lossy().into_owned()))),
+    (
+        "overlay",
+        Cell::Text(|row| row.overlay.as_ref().map(|path| path.to_string_lossy().into_owned())),
+    ),
+    ("error", Cell::Text(|row| row.error.clone())),
+];
+
+fn class(anomalous: bool) -> &'static str {
+    if anomalous { "anomalous" } else { "normal" }
+}
+
+/// Comma-separated values with a header; numbers as short as they read back exactly, null empty.
+pub(crate) fn csv(rows: &[Row]) -> String {
+    let mut text = COLUMNS.map(|(name, _)| name).join(",") + "\n";
+    for row in rows {
+        let cells = COLUMNS.map(|(_, cell)| match cell {
+            Cell::Text(of) => csv_cell(&of(row).unwrap_or_default()),
+            Cell::Float(of) => of(row).map_or(String::new(), |v| v.to_string()),
+            Cell::Integer(of) => of(row).map_or(String::new(), |v| v.to_string()),
+        });
+        text += &(cells.join(",") + "\n");
+    }
+    text
+}
+
+/// The same as a Parquet file.
+pub(crate) fn parquet(rows: &[Row]) -> Vec<u8> {
+    let texts: Vec<Vec<Option<String>>> = COLUMNS
+        .iter()
+        .map(|(_, cell)| match cell {
+            Cell::Text(of) => rows.iter().map(of).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    let columns: Vec<Column<'_>> = COLUMNS
+        .iter()
+        .zip(&texts)
+        .map(|((name, cell), texts)| {
+            let values = match cell {
+                Cell::Text(_) => Values::Text(texts.iter().map(Option::as_deref).collect()),
+                Cell::Float(of) => Values::Float(rows.iter().map(of).collect()),
+                Cell::Integer(of) => Values::Integer(rows.iter().map(of).collect()),
+            };
+            Column { name, values }
+        })
+        .collect();
+    encode(&columns, concat!("fe-clip ", env!("CARGO_PKG_VERSION")))
+}

@@ -1,0 +1,173 @@
+//! What the program says on standard error: warnings, errors, progress. Results go to standard
+//! output and never pass through here.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How much is said; set once, by the flags of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Errors alone.
+    Quiet,
+    /// Errors, warnings, progress.
+    Usual,
+    /// What was loaded and how long it took, too.
+    Verbose,
+}
+
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Between two lines of progress where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Sets the level; a second call changes nothing.
+pub(crate) fn set(level: Level) {
+    let _ = LEVEL.set(level);
+}
+
+fn level() -> Level {
+    LEVEL.get().copied().unwrap_or(Level::Usual)
+}
+
+/// Says why something failed; never silenced.
+pub(crate) fn error(text: impl Display) {
+    anstream::eprintln!("{RED}error:{RED:#} {text}");
+}
+
+/// Says what is odd but did not stop anything.
+pub(crate) fn warning(text: impl Display) {
+    if level() >= Level::Usual {
+        anstream::eprintln!("{YELLOW}warning:{YELLOW:#} {text}");
+    }
+}
+
+/// Says what happens, as a person at the terminal wants to know.
+pub(crate) fn note(text: impl Display) {
+    if level() >= Level::Usual {
+        anstream::eprintln!("{text}");
+    }
+}
+
+/// Says what only `--verbose` asks for.
+pub(crate) fn detail(text: impl Display) {
+    if level() >= Level::Verbose {
+        anstream::eprintln!("{text}");
+    }
+}
+
+/// Progress of a job: a bar with rate and remaining time on a terminal, now and then a line where
+/// standard error goes to a file. Threads may share it.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    /// Present where lines are written.
+    lines: Option<Mutex<Instant>>,
+    unit: &'static str,
+    total: AtomicU64,
+    done: AtomicU64,
+    started: Instant,
+}
+
+impl Progress {
+    /// Starts a job of so many units, named in the plural; 0 = not known yet.
+    pub(crate) fn new(total: usize, unit: &'static str) -> Self {
+        let (quiet, terminal) = (level() == Level::Quiet, std::io::stderr().is_terminal());
+        let bar = if quiet || !terminal {
+            ProgressBar::hidden()
+        } else {
+            let template =
+                format!("{{bar:30}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left {{msg}}");
+            let style = ProgressStyle::with_template(&template).expect("the template is right");
+            ProgressBar::new(total as u64).with_style(style)
+        };
+        let started = Instant::now();
+        let lines = (!quiet && !terminal).then(|| Mutex::new(started));
+        let (total, done) = (AtomicU64::new(total as u64), AtomicU64::new(0));
+        Self { bar, lines, unit, total, done, started }
+    }
+
+    /// A job that shows nothing: its results already do.
+    pub(crate) fn hidden() -> Self {
+        let (total, done) = (AtomicU64::new(0), AtomicU64::new(0));
+        let started = Instant::now();
+        Self { bar: ProgressBar::hidden(), lines: None, unit: "", total, done, started }
+    }
+
+    /// Corrects the number of units.
+    pub(crate) fn set_total(&self, total: usize) {
+        self.total.store(total as u64, Ordering::Relaxed);
+        self.bar.set_length(total as u64);
+    }
+
+    /// One unit more is done.
+    pub(crate) fn advance(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        self.show(done);
+    }
+
+    /// So many units are done.
+    pub(crate) fn set(&self, done: usize) {
+        self.done.store(done as u64, Ordering::Relaxed);
+        self.show(done as u64);
+    }
+
+    /// A word behind the bar.
+    pub(crate) fn message(&self, text: String) {
+        self.bar.set_message(text);
+    }
+
+    fn show(&self, done: u64) {
+        self.bar.set_position(done);
+        let Some(lines) = &self.lines else { return };
+        let mut last = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= PAUSE {
+            *last = Instant::now();
+            let total = self.total.load(Ordering::Relaxed);
+            note(line(done, total, self.unit, self.started.elapsed()));
+        }
+    }
+
+    /// Runs something that writes to the terminal with the bar out of its way.
+    pub(crate) fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
+        self.bar.suspend(write)
+    }
+
+    /// Ends the job with one line, unless it was hidden or had but one unit.
+    pub(crate) fn finish(self) {
+        let shown = self.lines.is_some() || !self.bar.is_hidden();
+        self.bar.finish_and_clear();
+        let done = self.done.load(Ordering::Relaxed);
+        if shown && done > 1 {
+            let seconds = self.started.elapsed().as_secs_f64();
+            let rate = done as f64 / seconds.max(1e-3);
+            note(format!("{done} {} in {seconds:.1} s, {rate:.1}/s", self.unit));
+        }
+    }
+}
+
+/// One line of progress.
+fn line(done: u64, total: u64, unit: &str, elapsed: Duration) -> String {
+    let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
+    let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
+    let left = indicatif::FormattedDuration(Duration::from_secs_f64(left.min(1e9)));
+    format!("{done}/{total} {unit}, {rate:.1}/s, {left} left")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_rate_and_remaining_time() {
+        let text = line(30, 120, "images", Duration::from_secs(10));
+        assert_eq!(text, "30/120 images, 3.0/s, 00:00:30 left");
+    }
+}

@@ -1,0 +1,141 @@
+//! `--report` of `detect` and `eval`: the page, the tables, and that they say the same.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+fn fe_clip() -> Command {
+    Command::cargo_bin("fe-clip").unwrap()
+}
+
+/// The data that the page's script reads.
+fn page_data(out: &Path) -> Value {
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    let start = "<script id=\"data\" type=\"application/json\">";
+    let (_, rest) = page.split_once(start).unwrap();
+    let (data, rest) = rest.split_once("</script>").unwrap();
+    // The script that reads it is the only other one.
+    assert_eq!(rest.matches("<script").count(), 1);
+    serde_json::from_str(data).unwrap()
+}
+
+fn csv(out: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(out.join("results.csv")).unwrap();
+    text.lines().map(|line| line.split(',').map(str::to_string).collect()).collect()
+}
+
+#[test]
+fn detect_reports_every_input_even_with_a_name_that_is_markup() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = folder.path().join("parts");
+    fs::create_dir_all(&parts).unwrap();
+    RgbImage::from_fn(300, 200, |x, y| Rgb([x as u8, y as u8, 90]))
+        .save(parts.join("a.png"))
+        .unwrap();
+    RgbImage::from_pixel(40, 60, Rgb([200, 90, 10])).save(parts.join("b.jpg")).unwrap();
+    // A name may hold no slash, a path may.
+    let nested = parts.join("<script>alert(1)<");
+    fs::create_dir(&nested).unwrap();
+    RgbImage::from_pixel(50, 50, Rgb([9, 9, 9])).save(nested.join("script>.png")).unwrap();
+    fs::write(parts.join("c.png"), b"no image").unwrap();
+    let out = folder.path().join("out");
+    let output = fe_clip()
+        .args(["detect", "--report", "--threshold", "0.3", "--out"])
+        .arg(&out)
+        .arg(&parts)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "c.png cannot be read");
+    let lines: Vec<Value> = std::str::from_utf8(&output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let data = page_data(&out);
+    let rows = data["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(data["threshold"], 0.3);
+    for (row, line) in rows.iter().zip(&lines) {
+        assert_eq!(row["path"], line["path"]);
+        assert_eq!(row["score"], line.get("score").cloned().unwrap_or(Value::Null));
+        assert!(row["truth"].is_null() && row["mask"].is_null());
+        if let Some(overlay) = row["overlay"].as_str() {
+            assert!(out.join(overlay).exists(), "{overlay} is linked but not there");
+        }
+    }
+    let wide = rows.iter().find(|row| row["path"].as_str().unwrap().ends_with("a.png")).unwrap();
+    assert_eq!(
+        (wide["map"]["width"].as_u64(), wide["map"]["height"].as_u64()),
+        (Some(48), Some(32))
+    );
+    let table = csv(&out);
+    assert_eq!(table[0][..2], ["path".to_string(), "dataset".to_string()]);
+    assert_eq!(table.len(), 5);
+    let parquet = fs::read(out.join("results.parquet")).unwrap();
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
+}
+
+#[test]
+fn eval_reports_truth_curves_and_the_metrics_it_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("set");
+    fe_clip()
+        .args(["synth", "--categories", "gear,hex_nut", "--size", "96", "--train-normal", "1"])
+        .args(["--test-normal", "3", "--test-per-defect", "1", "--out"])
+        .arg(&root)
+        .assert()
+        .success();
+    let config = folder.path().join("run.toml");
+    let text = "[[eval.datasets]]\nname = \"mvtec-ad\"\nroot = \"set\"\n";
+    fs::write(&config, text).unwrap();
+    let out = folder.path().join("out");
+    let output = fe_clip()
+        .args(["eval", "--report", "--config"])
+        .arg(&config)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metrics: Value =
+        serde_json::from_slice(&fs::read(out.join("metrics.json")).unwrap()).unwrap();
+    let measured = &metrics["datasets"]["mvtec-ad"]["categories"];
+    let data = page_data(&out);
+    let rows = data["rows"].as_array().unwrap();
+    for category in data["categories"].as_array().unwrap() {
+        let name = category["name"].as_str().unwrap();
+        assert_eq!(category["metrics"], measured[name]);
+        // The trapezoids under the ROC curve are the AUROC.
+        let points: Vec<(f64, f64)> = category["roc"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| (p[0].as_f64().unwrap(), p[1].as_f64().unwrap()))
+            .collect();
+        let area: f64 =
+            points.windows(2).map(|p| (p[1].0 - p[0].0) * (p[0].1 + p[1].1) / 2.0).sum();
+        let auroc = measured[name]["image"]["auroc"].as_f64().unwrap();
+        assert!((area - auroc).abs() < 1e-4, "{name}: {area}, {auroc}");
+        let pro = category["pro"].as_array().unwrap();
+        assert_eq!((pro[0][0].as_f64(), pro[0][1].as_f64()), (Some(0.0), Some(0.0)));
+        assert_eq!(pro.last().unwrap()[0].as_f64(), Some(1.0));
+        let anomalous = rows.iter().filter(|r| r["category"] == name && r["truth"] == true);
+        assert_eq!(Some(anomalous.count() as u64), measured[name]["anomalous"].as_u64());
+    }
+    for row in rows {
+        assert_eq!(row["truth"] == true, row["mask"].is_object(), "{row}");
+        assert!(row["image"].as_str().unwrap().len() < 40_000);
+    }
+    assert_eq!(csv(&out).len(), rows.len() + 1);
+}
+
+#[test]
+fn a_report_needs_a_folder() {
+    let output = fe_clip().args(["detect", "--report", "a.png"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--out"));
+}

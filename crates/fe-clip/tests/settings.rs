@@ -82,9 +82,48 @@ fn mistakes_are_named_with_the_file() {
         ("[prompts]\nnormal = []\n", "prompts"),
         ("[train]\nbatch_size = 0\n", "batch"),
         ("[train]\nlearning_rate = -1.0\n", "train.learning_rate"),
+        ("[train]\nadam_betas = [0.9, 1.0]\n", "train.adam_betas"),
+        ("[train]\nfocal_alpha = 1.5\n", "train.focal_alpha"),
+        ("[train]\nmask_loss_weight = -1\n", "train.mask_loss_weight"),
+        ("[model]\nscore_stages = [2, 1]\n", "model.score_stages"),
+        ("[model]\nfew_stages = []\n", "model.few_stages"),
+        ("[model]\nfew_weight = -0.1\n", "model.few_weight"),
+        ("[model]\nfew_feature = \"both\"\n", "both"),
+        ("[model.ffe]\npadding = \"zero\"\n", "model.ffe.padding"),
+        ("[model.ffe]\nseparate_imaginary = true\n", "model.ffe.separate_imaginary"),
+        ("[model.ffe]\nlinear = { low_rank = 0 }\n", "low_rank"),
+        ("[model]\nmethod = \"clip\"\nlambda = 0.2\n", "method clip has no such setting"),
+        ("[model]\nmethod = \"clip\"\ntemperature = \"learned\"\n", "only method fe-clip"),
+        ("[model]\nmethod = \"winclip\"\n[prompts]\nnormal = [\"x\"]\n", "winclip"),
     ] {
         let message = read(text).unwrap_err().to_string();
         assert!(message.contains(expected), "{text:?} gave {message:?}");
         assert!(message.contains("run.toml"), "{message}");
     }
+}
+
+#[test]
+fn methods_come_with_their_authors_settings_and_the_file_goes_over_them() {
+    let run = read("[model]\nmethod = \"april-gan\"\n[train]\nepochs = 15\n").unwrap();
+    assert_eq!((run.train.epochs, run.train.batch_size), (15, 8));
+    assert_eq!((run.train.projection_learning_rate, run.train.adam_betas), (1e-3, [0.5, 0.999]));
+    assert_eq!(read(&run.to_toml()).unwrap(), run);
+    let clip = read("[model]\nmethod = \"clip\"\n").unwrap();
+    assert_eq!(clip.prompts.anomalous, ["a photo of an anomalous {}"]);
+    let own = read("[model]\nmethod = \"clip\"\n[prompts]\nnormal = [\"fine\"]\n").unwrap();
+    assert_eq!(own.prompts.normal, ["fine"]);
+}
+
+#[test]
+fn every_form_of_adapter_survives_toml() {
+    let run = read(
+        "[model]\ntransform = \"fft\"\ntemperature = \"learned\"\nadapter_init = \"zero\"\n\
+         few_stages = [2, 3]\nscore_stages = [4]\n\
+         [model.ffe]\nlinear = \"depthwise\"\npadding = \"reflect\"\nseparate_imaginary = true\n\
+         [model.lfs]\nseparable = true\npadding = \"zero\"\n",
+    )
+    .unwrap();
+    assert_eq!(read(&run.to_toml()).unwrap(), run);
+    let run = read("[model.ffe]\nlinear = { low_rank = 16 }\n").unwrap();
+    assert_eq!(read(&run.to_toml()).unwrap(), run);
 }

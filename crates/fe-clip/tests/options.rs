@@ -11,8 +11,8 @@ use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
 use data::{Defect, Sample, Split};
 use fe_clip::{
     AdapterInit, Checkpoint, Detector, FeClip, FewFeature, Head, Interpolation, LossForm,
-    LossTerms, Method, ModelConfig, Origin, Precision, Prefixes, Prompts, RunConfig, Stages,
-    Switch, Temperature, TrainConfig, TrainingRun, save,
+    LossTerms, Method, ModelConfig, Origin, Precision, Preparation, Prompts, RunConfig, Stages,
+    Storage, Switch, Temperature, TrainConfig, TrainingRun, save,
 };
 use image::{Rgb, RgbImage};
 use ndarray::Array3;
@@ -267,7 +267,7 @@ fn loss_of(train: TrainConfig) -> LossTerms {
     let mask: Vec<f32> =
         (0..2 * SIDE * SIDE).map(|i| f32::from(u8::from(i % 7 == 0 && i < SIDE * SIDE))).collect();
     let form = LossForm::new(model.config(), &train);
-    form.loss(&stages(&model), model.temperature(), &[1.0, 0.0], &mask, SIDE).1
+    form.loss(&stages(&model), model.temperature(), &[1.0, 0.0], Some(&mask), SIDE).1
 }
 
 #[test]
@@ -326,7 +326,15 @@ fn trained(run: &RunConfig) -> (f64, Vec<u8>) {
     let detector = Detector::new(clip, run, head, &device).unwrap();
     let preprocessing = detector.preprocess().clone();
     let mut model = detector.into_model();
-    let prefixes = Prefixes::compute(&model, &samples, &preprocessing, &device, |_| {}).unwrap();
+    let preparation = Preparation {
+        model: &model,
+        preprocessing: &preprocessing,
+        precision: run.train.prefix_precision,
+        supervision: run.train.supervision,
+        storage: Storage::Memory,
+        device: &device,
+    };
+    let prefixes = preparation.run(&samples, |_| {}).unwrap();
     let stop = AtomicBool::new(false);
     let training = TrainingRun { config: run, out: folder.path(), resume: false, stop: &stop };
     let mut last = f64::NAN;

@@ -80,7 +80,7 @@ pub use format::{Kind, LoadError};
 pub use histogram::{Bounded, HistogramReport, PixelHistogram};
 pub use pixel::{ImageRegions, PixelMetrics, PixelReport, Region};
 pub use pro::{AuproOptions, aupro, aupro_peer};
-pub use regions::Connectivity;
+pub use regions::{Connectivity, connected_regions};
 pub use score::Score;
 pub use sweep::{F1Max, auroc, average_precision, f1_max};
 pub use undefined::Undefined;

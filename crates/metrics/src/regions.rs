@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use crate::ranking::slice;
@@ -29,6 +31,33 @@ pub(crate) struct Run {
     pub(crate) start: usize,
     pub(crate) end: usize,
     pub(crate) region: usize,
+}
+
+/// Finds the connected regions of a mask, ordered by their first pixel in row order. Each is the list of its runs, in
+/// row order: a row and the columns of it that belong to the region.
+///
+/// # Shapes
+/// - mask: `[height, width]`
+///
+/// # Example
+/// ```
+/// use metrics::{Connectivity, connected_regions};
+/// use ndarray::array;
+///
+/// let mask = array![[true, false, true], [true, false, false]];
+/// let regions = connected_regions(mask.view(), Connectivity::Eight);
+/// assert_eq!(regions, [vec![(0, 0..1), (1, 0..1)], vec![(0, 2..3)]]);
+/// ```
+pub fn connected_regions(
+    mask: ArrayView2<'_, bool>,
+    connectivity: Connectivity,
+) -> Vec<Vec<(usize, Range<usize>)>> {
+    let found = Regions::new(mask, connectivity);
+    let mut regions = vec![Vec::new(); found.count];
+    for run in found.runs {
+        regions[run.region].push((run.row, run.start..run.end));
+    }
+    regions
 }
 
 /// Connected regions of a mask, numbered by their first pixel in row order.

@@ -7,6 +7,7 @@ use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
 
 use crate::Error;
 use crate::head::Head;
+use crate::memory::Memory;
 use crate::methods::{
     AprilGan, FeClipScorer, Normals, Patchcore, Scorer, SpectralResidual, Winclip,
 };
@@ -152,6 +153,15 @@ impl Detector {
     pub fn remember(&mut self, normals: &[Array3<f32>]) {
         assert!(!normals.is_empty(), "remember: expected an image");
         self.scorer.remember(normals);
+    }
+
+    /// Remembers what this detector remembered another time, or nothing, and returns what it
+    /// remembered until now.
+    ///
+    /// # Panics
+    /// If the memory is another method's.
+    pub fn exchange_memory(&mut self, memory: Memory) -> Memory {
+        self.scorer.exchange_memory(memory)
     }
 
     /// Scores and maps of a batch of preprocessed images, each `[3, size, size]`.

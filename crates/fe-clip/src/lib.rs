@@ -33,7 +33,7 @@ pub use detect::{Detector, Prediction};
 pub use error::Error;
 pub use head::{Head, StageAdapters};
 pub use loss::{LossForm, LossTerms, loss};
-pub use memory::MemoryBank;
+pub use memory::{Memory, MemoryBank};
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};

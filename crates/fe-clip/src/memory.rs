@@ -1,8 +1,29 @@
 //! The memory bank of the few-normal-shot setting.
 
+use std::any::Any;
+
 use burn::tensor::Tensor;
 
 use crate::tensors::normalize;
+
+/// What a method remembers of normal images, or nothing; of use to the detector that made it alone.
+#[derive(Default)]
+pub struct Memory(Option<Box<dyn Any + Send>>);
+
+impl Memory {
+    /// Puts the memory in the place of a method's own, which it returns.
+    ///
+    /// # Panics
+    /// If it is another method's.
+    pub(crate) fn exchange<T: Any + Send>(self, place: &mut Option<T>) -> Self {
+        let new = self.0.map(|memory| {
+            *memory.downcast::<T>().expect("exchange: expected a memory of the same method")
+        });
+        Self(
+            std::mem::replace(place, new).map(|memory| -> Box<dyn Any + Send> { Box::new(memory) }),
+        )
+    }
+}
 
 /// Unit tokens of normal images, a list a stage.
 ///

@@ -8,6 +8,7 @@ use ndarray::{Array2, Array3, Axis, s};
 
 use super::{Normals, Scorer, Staged, highest};
 use crate::detect::{Prediction, floats, grids};
+use crate::memory::Memory;
 use crate::model::FeClip;
 use crate::resample::{bilinear_aligned, both_axes, gaussian};
 
@@ -40,6 +41,10 @@ impl Scorer for AprilGan {
 
     fn remember(&mut self, normals: &[Array3<f32>]) {
         self.staged.remember(normals);
+    }
+
+    fn exchange_memory(&mut self, memory: Memory) -> Memory {
+        memory.exchange(&mut self.staged.memory)
     }
 
     fn describe(&mut self, category: &str) {

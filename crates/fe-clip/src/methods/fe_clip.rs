@@ -5,6 +5,7 @@ use ndarray::{Array2, Array3, Axis};
 
 use super::{Normals, Scorer, Staged, highest, to_pixels};
 use crate::detect::{Prediction, batch, floats, grids};
+use crate::memory::Memory;
 use crate::model::{FeClip, LastStage};
 use crate::resample::both_axes;
 use crate::run::{ImageScore, Method};
@@ -33,6 +34,10 @@ impl Scorer for FeClipScorer {
 
     fn remember(&mut self, normals: &[Array3<f32>]) {
         self.staged.remember(normals);
+    }
+
+    fn exchange_memory(&mut self, memory: Memory) -> Memory {
+        memory.exchange(&mut self.staged.memory)
     }
 
     fn describe(&mut self, category: &str) {

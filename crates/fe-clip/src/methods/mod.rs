@@ -17,7 +17,7 @@ pub(crate) use spectral_residual::SpectralResidual;
 pub(crate) use winclip::Winclip;
 
 use crate::detect::{Prediction, batch, grids};
-use crate::memory::MemoryBank;
+use crate::memory::{Memory, MemoryBank};
 use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::{bilinear, bilinear_aligned, gaussian};
 use crate::run::{Method, ModelConfig, ProjectionInit, Temperature};
@@ -43,6 +43,11 @@ pub(crate) trait Scorer: Send + Sync {
 
     /// Replaces what is remembered by these normal images; there is at least one.
     fn remember(&mut self, _normals: &[Array3<f32>]) {}
+
+    /// Replaces what is remembered by what was remembered another time, and returns it.
+    fn exchange_memory(&mut self, memory: Memory) -> Memory {
+        memory
+    }
 
     /// Says what the next images show, for methods whose prompts name it.
     fn describe(&mut self, _category: &str) {}

@@ -9,7 +9,7 @@ use ndarray::{Array2, Array3, Axis};
 
 use super::{Normals, Scorer, Staged, highest, to_pixels};
 use crate::detect::{Prediction, grids};
-use crate::memory::highest_similarity;
+use crate::memory::{Memory, highest_similarity};
 use crate::model::FeClip;
 use crate::resample::both_axes;
 use crate::tensors::normalize;
@@ -48,6 +48,10 @@ impl Scorer for Patchcore {
     fn remember(&mut self, normals: &[Array3<f32>]) {
         let rows = self.staged.views(normals).map(|image| rows(self.features(&[image])));
         self.bank = Some(Tensor::cat(rows.collect(), 0));
+    }
+
+    fn exchange_memory(&mut self, memory: Memory) -> Memory {
+        memory.exchange(&mut self.bank)
     }
 
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {

@@ -10,7 +10,7 @@ use ndarray::{Array2, Array3};
 
 use super::{Normals, Scorer, highest};
 use crate::detect::{Prediction, batch, floats};
-use crate::memory::highest_similarity;
+use crate::memory::{Memory, highest_similarity};
 use crate::model::temperature;
 use crate::resample::{bilinear, both_axes};
 use crate::run::ModelConfig;
@@ -192,6 +192,10 @@ impl Scorer for Winclip {
         let image = join(&|v: &Views| v.image.clone());
         let patches = join(&|v: &Views| v.patches.clone());
         self.memory = Some(Views { image, patches, windows });
+    }
+
+    fn exchange_memory(&mut self, memory: Memory) -> Memory {
+        memory.exchange(&mut self.memory)
     }
 
     fn describe(&mut self, category: &str) {

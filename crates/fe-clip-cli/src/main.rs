@@ -23,6 +23,7 @@ mod overlay;
 mod panels;
 mod report;
 mod scan;
+mod serve;
 mod spectrum;
 mod synth;
 mod talk;
@@ -75,6 +76,7 @@ enum Command {
     Spectrum(spectrum::Args),
     Info(info::Args),
     Completions(completions::Args),
+    Serve(serve::Args),
 }
 
 /// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done.
@@ -98,6 +100,7 @@ fn main() -> std::process::ExitCode {
         Command::Spectrum(args) => spectrum::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Serve(args) => serve::run(args),
     });
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,

@@ -1,0 +1,199 @@
+//! What is sent back for an image.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use data::{decode_image, preprocess};
+use fe_clip::Prediction;
+use ndarray::Array3;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::banks::BankId;
+use super::problem::Problem;
+use super::regions::{Extent, Region, regions};
+use super::request::{File, Form, Options, Upload};
+use super::state::Server;
+use super::worker::{Job, Loaded, Normals, NotKept};
+use crate::output::rgb_png;
+use crate::overlay::{overlay, to_image};
+
+/// The answer in JSON: the fields of `fe-clip detect` and more.
+#[derive(Serialize)]
+struct Found<'a> {
+    path: &'a str,
+    score: f32,
+    label: Option<&'static str>,
+    map_max: f32,
+    width: u32,
+    height: u32,
+    model: &'a str,
+    threshold: Option<f32>,
+    /// Where the map reaches the threshold, the highest peak first; none without a threshold.
+    regions: Option<Vec<Region>>,
+    normals: Option<Remembered>,
+    map: Option<Map>,
+}
+
+/// The normal images that the image was compared with.
+#[derive(Serialize)]
+struct Remembered {
+    id: String,
+    images: usize,
+}
+
+/// The map at the model's size.
+#[derive(Serialize)]
+struct Map {
+    rows: usize,
+    columns: usize,
+    /// float32, little endian, row by row, in base64.
+    data: String,
+    /// Where the map lies on the image, in pixels of the image.
+    extent: Extent,
+}
+
+/// Judges an upload.
+pub(super) async fn answer(
+    server: Arc<Server>,
+    upload: Upload,
+    options: Options,
+    form: Form,
+) -> Result<Response, Problem> {
+    let loaded = server.loaded()?;
+    let normals = normals(&server, &options, upload.normals).await?;
+    let refused = if normals.is_some() { &loaded.compared } else { &loaded.alone };
+    if let Some(words) = refused {
+        return Err(Problem::parameter(words));
+    }
+    let remembered = normals.as_ref().map(|normals| (normals.id, normals.count));
+    let image = Arc::new(upload.image);
+    let (size, pixels) = {
+        let image = Arc::clone(&image);
+        server.compute(move |server| read(server, &image)).await??
+    };
+    let (sender, receiver) = oneshot::channel();
+    server.send(Job { pixels, normals, answer: sender })?;
+    let prediction =
+        receiver.await.map_err(|_| Problem::internal())?.map_err(|NotKept| not_kept())?;
+    let threshold = options.threshold.or(server.threshold);
+    let judged = Judged { image, size, prediction, threshold, remembered, map: options.map };
+    server
+        .compute(move |server| match form {
+            Form::Json => judged.json(&loaded),
+            Form::Png => judged.png(server),
+        })
+        .await?
+}
+
+/// The normal images of a request.
+async fn normals(
+    server: &Arc<Server>,
+    options: &Options,
+    files: Vec<File>,
+) -> Result<Option<Normals>, Problem> {
+    let kept = |id| {
+        let count = server.banks.images(id)?;
+        Some(Normals { id, count, images: Vec::new() })
+    };
+    if let Some(id) = options.bank()? {
+        if !files.is_empty() {
+            return Err(Problem::parameter(
+                "expected normal images as parts or by the parameter normals, got both",
+            ));
+        }
+        return Ok(Some(kept(id).ok_or_else(not_kept)?));
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let bytes: Vec<&[u8]> = files.iter().map(|file| &*file.bytes).collect();
+    let id = BankId::of(&bytes);
+    if let Some(found) = kept(id) {
+        return Ok(Some(found));
+    }
+    let mut images = Vec::with_capacity(files.len());
+    for file in files {
+        let (_, pixels) = server.compute(move |server| read(server, &file)).await??;
+        images.push(pixels);
+    }
+    Ok(Some(Normals { id, count: images.len(), images }))
+}
+
+fn not_kept() -> Problem {
+    Problem::not_found("these normal images are no longer kept; send them again")
+}
+
+/// Decodes and preprocesses a file.
+fn read(server: &Server, file: &File) -> Result<((u32, u32), Array3<f32>), Problem> {
+    let image = decode_image(&file.bytes, &file.name, &server.limits.image)
+        .map_err(|e| Problem::image(&file.name, &e))?;
+    let loaded = server.loaded()?;
+    Ok((image.dimensions(), preprocess(&image, &loaded.preprocess)))
+}
+
+/// An image and what the model says about it.
+struct Judged {
+    image: Arc<File>,
+    size: (u32, u32),
+    prediction: Prediction,
+    threshold: Option<f32>,
+    remembered: Option<(BankId, usize)>,
+    map: bool,
+}
+
+impl Judged {
+    fn json(&self, loaded: &Loaded) -> Result<Response, Problem> {
+        let map = &self.prediction.map;
+        let (rows, columns) = map.dim();
+        let extent = Extent::new(&loaded.preprocess, self.size);
+        let (width, height) = self.size;
+        let found = Found {
+            path: &self.image.name,
+            score: self.score(),
+            label: self.label(),
+            map_max: map.iter().copied().fold(f32::MIN, f32::max),
+            width,
+            height,
+            model: &loaded.run.model.backbone,
+            threshold: self.threshold,
+            regions: self.threshold.map(|t| regions(map.view(), t, &extent, self.size)),
+            normals: self.remembered.map(|(id, images)| Remembered { id: id.to_string(), images }),
+            map: self.map.then(|| {
+                let bytes: Vec<u8> = map.iter().flat_map(|v| v.to_le_bytes()).collect();
+                Map { rows, columns, data: BASE64_STANDARD.encode(bytes), extent }
+            }),
+        };
+        Ok(Json(found).into_response())
+    }
+
+    /// The picture that `fe-clip detect --out` writes.
+    fn png(&self, server: &Server) -> Result<Response, Problem> {
+        // Decoding twice costs less than keeping large pictures while they wait for the model.
+        let image = decode_image(&self.image.bytes, &self.image.name, &server.limits.image)
+            .map_err(|e| Problem::image(&self.image.name, &e))?;
+        let score = self.score();
+        let caption = match self.label() {
+            Some(label) => format!("{score:.3} {label}"),
+            None => format!("{score:.3}"),
+        };
+        let loaded = server.loaded()?;
+        let map = self.prediction.map.view();
+        let map = to_image(map, &loaded.preprocess, self.size, self.size);
+        let picture = overlay(&image, map.view(), &caption, self.threshold);
+        let bytes = rgb_png(&picture).map_err(|_| Problem::internal())?;
+        Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
+    }
+
+    fn score(&self) -> f32 {
+        self.prediction.score.clamp(0.0, 1.0)
+    }
+
+    fn label(&self) -> Option<&'static str> {
+        self.threshold.map(|t| if self.score() >= t { "anomalous" } else { "normal" })
+    }
+}

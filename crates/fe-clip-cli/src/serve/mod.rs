@@ -1,0 +1,148 @@
+//! `fe-clip serve`: the model behind a web page and an HTTP interface.
+
+mod answer;
+mod banks;
+mod guard;
+mod limits;
+mod linger;
+mod listen;
+mod meters;
+mod page;
+mod problem;
+mod regions;
+mod request;
+mod routes;
+mod state;
+mod worker;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::ModelArgs;
+use crate::talk;
+use banks::Banks;
+use guard::Door;
+use limits::Limits;
+use meters::Meters;
+use state::Server;
+
+/// Show the model as a web page, and answer the same over HTTP.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    fe-clip serve\n  \
+    fe-clip serve --addr 127.0.0.1:9000 --adapters runs/mvtec/adapters.safetensors\n  \
+    FE_CLIP_TOKEN=secret fe-clip serve --addr 0.0.0.0:8080\n  \
+    curl -F image=@photo.jpg 'http://127.0.0.1:8080/v1/detect?threshold=0.5'")]
+pub(crate) struct Args {
+    /// Where to listen. An address that other machines reach needs --token.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    addr: String,
+    /// What clients must send as `Authorization: Bearer …`. Better set as FE_CLIP_TOKEN: other
+    /// users of the machine see the command line.
+    #[arg(long, env = "FE_CLIP_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Images with at least this score are labelled anomalous where a request says nothing else,
+    /// in [0, 1].
+    #[arg(long, value_name = "X")]
+    threshold: Option<f32>,
+    /// Largest body of a request, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_body: u16,
+    /// Largest image, in millions of pixels.
+    #[arg(long, value_name = "MILLIONS", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=178))]
+    max_megapixels: u16,
+    /// Most requests that wait for their answer; further ones are sent away with 429.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    queue: u16,
+    /// Longest time for a request to arrive, and again for its answer, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    timeout: u16,
+}
+
+impl Args {
+    fn limits(&self) -> Limits {
+        let pixels = u64::from(self.max_megapixels) * 1_000_000;
+        Limits {
+            body: usize::from(self.max_body) << 20,
+            // Eight bytes a pixel for the decoder, three for the picture, and some for headers.
+            image: data::Limits { max_pixels: pixels, max_bytes: pixels * 11 + (16 << 20) },
+            queue: usize::from(self.queue),
+            time: Duration::from_secs(u64::from(self.timeout)),
+        }
+    }
+}
+
+/// Serves until it is interrupted.
+pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
+    if let Some(x) = args.threshold
+        && !(0.0..=1.0).contains(&x)
+    {
+        bail!("--threshold: expected a number in [0, 1], got {x}");
+    }
+    let addresses: Vec<SocketAddr> =
+        args.addr.to_socket_addrs().with_context(|| format!("--addr {}", args.addr))?.collect();
+    let door = Door::new(&addresses, args.token.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2) // they only pass bytes on; the work is elsewhere
+        .enable_all()
+        .build()
+        .context("starting the server")?;
+    let done = runtime.block_on(serve(args, &addresses, door));
+    // Work of clients that are gone is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(args: Args, addresses: &[SocketAddr], door: Door) -> anyhow::Result<bool> {
+    let listener = tokio::net::TcpListener::bind(addresses)
+        .await
+        .with_context(|| format!("--addr {}", args.addr))?;
+    let address = listener.local_addr().context("asking for the address")?;
+    let (limits, threshold) = (args.limits(), args.threshold);
+    let grace = limits.time * 2;
+    let (meters, banks) = (Arc::new(Meters::new()), Arc::new(Banks::default()));
+    let (jobs, waiting) = mpsc::channel(limits.queue);
+    let (sender, loaded) = oneshot::channel();
+    let model = worker::start(args.model, waiting, Arc::clone(&banks), Arc::clone(&meters), sender)
+        .context("starting the model's thread")?;
+    let server = Arc::new(Server::new(limits, threshold, door, Arc::clone(&meters), banks, jobs));
+    let router = routes::router(Arc::clone(&server));
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async { _ = stopped.await };
+    let serving = tokio::spawn(listen::serve(listener, router, meters, stopped, grace));
+    talk::note(format_args!("listening on http://{address}"));
+
+    let mut signalled = async || {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    };
+    tokio::select! {
+        loaded = loaded => {
+            server.ready(loaded.context("the model's thread failed")??);
+            talk::note(format_args!("ready"));
+            signalled().await;
+        }
+        () = signalled() => {}
+    }
+    talk::note(format_args!("finishing what is in flight; once more to stop at once"));
+    drop((stop, server));
+    let finished = tokio::select! {
+        finished = serving => finished.context("the server failed")?,
+        () = signalled() => false,
+    };
+    if !finished {
+        talk::note(format_args!("stopped with requests in flight"));
+        return Ok(false);
+    }
+    // All senders of jobs are gone now, so the thread ends.
+    tokio::task::spawn_blocking(move || model.join()).await.ok();
+    Ok(true)
+}

@@ -1,0 +1,267 @@
+// The page itself: what is chosen, what is shown.
+
+const byId = (id) => document.getElementById(id);
+const items = []; // { file, button, plain, compared, error }: results without and with examples
+let normals = []; // files
+let current = null;
+let view = null; // what the picture shows: { item, result, bitmap, heat }
+let region = null;
+
+const say = (words) => (byId("status").textContent = words);
+const threshold = () => Number(byId("threshold").value);
+const using = () => normals.length > 0 && byId("use-normals").checked;
+const resultOf = (item) => (using() ? item.compared : item.plain);
+
+// Judging: two images at a time, every image without the examples first.
+const waiting = [];
+let running = 0;
+
+function judge(item) {
+  if (!waiting.includes(item)) waiting.push(item);
+  while (running < 2 && waiting.length) {
+    running++;
+    work(waiting.shift()).finally(() => {
+      running--;
+      if (waiting.length) judge(waiting.shift());
+      else if (!running) say(summary());
+    });
+  }
+}
+
+async function work(item) {
+  const examples = normals;
+  try {
+    item.error = null;
+    item.plain ??= await detect(item.file, []);
+    refresh(item);
+    if (examples.length) {
+      const compared = await detect(item.file, examples);
+      if (examples !== normals) return judge(item); // they have changed meanwhile
+      normalsId = compared.normals.id;
+      item.compared = compared;
+    }
+  } catch (error) {
+    item.error = error.message;
+    if (error.status === 401) {
+      byId("token-form").hidden = false;
+      byId("token").focus();
+    }
+  }
+  refresh(item);
+}
+
+function summary() {
+  const failed = items.filter((item) => item.error).length;
+  const judged = items.length - failed;
+  const words = `${judged} ${judged === 1 ? "image" : "images"} judged`;
+  return failed ? `${words}, ${failed} could not be.` : `${words}.`;
+}
+
+function addImages(files) {
+  const added = [...files].map((file) => {
+    const item = { file, plain: null, compared: null, error: null };
+    item.button = document.createElement("button");
+    item.button.type = "button";
+    const name = document.createElement("span");
+    name.className = "name";
+    name.textContent = file.name;
+    item.number = document.createElement("span");
+    item.number.className = "number";
+    item.number.textContent = "…";
+    item.button.append(thumbnail(file), name, item.number);
+    item.button.addEventListener("click", () => select(item));
+    const entry = document.createElement("li");
+    entry.append(item.button);
+    byId("images").append(entry);
+    items.push(item);
+    return item;
+  });
+  if (!added.length) return;
+  say(added.length === 1 ? `Looking at ${added[0].file.name} …` : `Looking at ${added.length} images …`);
+  added.forEach(judge);
+  select(added[0]);
+}
+
+function setNormals(files) {
+  normals = files.slice(0, 16);
+  normalsId = null;
+  byId("normals").replaceChildren(...normals.map((file) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-label", `Remove the normal image ${file.name}`);
+    button.append(thumbnail(file));
+    button.addEventListener("click", () => setNormals(normals.filter((other) => other !== file)));
+    const entry = document.createElement("li");
+    entry.append(button);
+    return entry;
+  }));
+  byId("remove-normals").hidden = byId("compare").hidden = normals.length === 0;
+  byId("use-normals").checked = true;
+  for (const item of items) {
+    item.compared = null;
+    refresh(item);
+    if (normals.length) judge(item);
+  }
+  if (items.length && normals.length) say("Comparing with the normal examples …");
+}
+
+// Brings an image's line, and the picture if it shows this image, up to date.
+function refresh(item) {
+  const result = resultOf(item);
+  item.number.textContent = item.error ? "failed" : result ? result.score.toFixed(3) : "…";
+  item.number.classList.toggle("failed", Boolean(item.error));
+  if (item === current) show();
+}
+
+function select(item) {
+  current?.button.removeAttribute("aria-current");
+  current = item;
+  region = null;
+  item.button.setAttribute("aria-current", "true");
+  show();
+}
+
+async function show() {
+  const item = current;
+  const result = resultOf(item);
+  byId("shown").hidden = !result;
+  byId("result-title").textContent = `Result for ${item.file.name}`;
+  if (item.error) say(item.error);
+  if (!result) return;
+  if (view?.result !== result) {
+    const bitmap = view?.item === item ? view.bitmap : await createImageBitmap(item.file).catch(() => null);
+    if (current !== item || resultOf(item) !== result) return; // another choice came in between
+    if (view && view.bitmap !== bitmap) view.bitmap?.close();
+    view = { item, result, bitmap, heat: heatLayer(result.map) };
+    region = null;
+  }
+  byId("picture-note").hidden = Boolean(view.bitmap);
+  byId("picture-note").textContent = "This browser cannot show the image; the heat map is drawn on grey.";
+  const other = using() ? item.plain : null;
+  byId("change").textContent = other ? `without the normal examples ${other.score.toFixed(3)}` : "";
+  update();
+}
+
+// Everything that the sliders change.
+function update() {
+  if (!view) return;
+  const { result } = view;
+  const level = threshold();
+  const anomalous = result.score >= Math.fround(level);
+  byId("score").textContent = result.score.toFixed(3);
+  byId("label").textContent = anomalous ? "anomalous" : "normal";
+  byId("label").className = `label ${anomalous ? "anomalous" : "normal"}`;
+  byId("threshold-value").textContent = level.toFixed(2);
+  byId("opacity-value").textContent = `${byId("opacity").value} %`;
+  const found = findRegions(result.map, level, result.width, result.height);
+  if (!found.some((r) => same(r, region))) region = null;
+  listRegions(found, result);
+  paint();
+  byId("picture").setAttribute("aria-label",
+    `${view.item.file.name} with its heat map: ${found.length} ${found.length === 1 ? "region" : "regions"} at or above ${level.toFixed(2)}, highest value ${result.map_max.toFixed(3)}`);
+}
+
+const same = (a, b) => Boolean(a && b) && a.x === b.x && a.y === b.y && a.peak === b.peak;
+
+function paint() {
+  draw(byId("picture"), { ...view, threshold: threshold(), opacity: byId("opacity").value / 100, region }, shownSide(view.result));
+}
+
+function listRegions(found, result) {
+  byId("no-regions").hidden = found.length > 0;
+  byId("regions-box").hidden = found.length === 0;
+  byId("regions").replaceChildren(...found.slice(0, 100).map((r, i) => {
+    const row = document.createElement("tr");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `Region ${i + 1}`;
+    button.setAttribute("aria-pressed", String(same(r, region)));
+    button.addEventListener("click", () => {
+      region = same(r, region) ? null : r;
+      for (const other of byId("regions").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
+      button.setAttribute("aria-pressed", String(region === r));
+      paint();
+    });
+    const share = (100 * r.area) / (result.width * result.height);
+    const cells = [button, r.peak.toFixed(3), `${r.area} px (${share.toFixed(1)} %)`, `${r.x}, ${r.y}`, `${r.width} × ${r.height}`];
+    row.append(...cells.map((content) => {
+      const cell = document.createElement("td");
+      cell.append(content);
+      return cell;
+    }));
+    return row;
+  }));
+}
+
+// Ways in.
+function picker(button, input, take) {
+  byId(button).addEventListener("click", () => byId(input).click());
+  byId(input).addEventListener("change", (event) => {
+    take([...event.target.files]);
+    event.target.value = "";
+  });
+}
+picker("choose", "files", addImages);
+picker("photograph", "camera", addImages);
+picker("choose-normals", "normal-files", (files) => setNormals([...normals, ...files]));
+byId("remove-normals").addEventListener("click", () => {
+  setNormals([]);
+  byId("choose-normals").focus();
+});
+document.addEventListener("paste", (event) => {
+  if (event.clipboardData.files.length) addImages(event.clipboardData.files);
+});
+const dropZone = (event) => byId(event.target.closest?.("#normals-drop") ? "normals-drop" : "images-drop");
+const lit = (zone) => document.querySelectorAll(".drop").forEach((drop) => drop.classList.toggle("over", drop === zone));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  lit(dropZone(event));
+});
+document.addEventListener("dragleave", (event) => event.relatedTarget || lit(null));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  lit(null);
+  const files = [...event.dataTransfer.files];
+  if (dropZone(event).id === "normals-drop") setNormals([...normals, ...files]);
+  else addImages(files);
+});
+
+// Controls.
+byId("threshold").value = THRESHOLD;
+byId("threshold").addEventListener("input", update);
+byId("opacity").addEventListener("input", update);
+byId("use-normals").addEventListener("change", () => items.forEach(refresh));
+byId("save-png").addEventListener("click", () => {
+  const canvas = document.createElement("canvas");
+  draw(canvas, { ...view, threshold: threshold(), opacity: byId("opacity").value / 100, region }, Math.max(view.result.width, view.result.height));
+  canvas.toBlob((blob) => offer(`${view.item.file.name}_overlay.png`, blob), "image/png");
+});
+const records = () => items.map((item) => record(item, resultOf(item), threshold()));
+byId("save-json").addEventListener("click", () =>
+  offer("results.json", new Blob([JSON.stringify(records(), null, 2)], { type: "application/json" })));
+byId("save-csv").addEventListener("click", () => offer("results.csv", new Blob([csv(records())], { type: "text/csv" })));
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = byId("token").value;
+  byId("token-form").hidden = true;
+  greet();
+  items.filter((item) => item.error).forEach(judge);
+});
+
+const scale = byId("scale").getContext("2d");
+COLOURS.forEach(([r, g, b], x) => {
+  scale.fillStyle = `rgb(${r} ${g} ${b})`;
+  scale.fillRect(x, 0, 1, 1);
+});
+
+// Which model it is, and whether a token is asked for.
+async function greet() {
+  try {
+    const [model] = (await ask("/v1/models")).models;
+    byId("model").textContent = `Model ${model.id}, ${model.image_size} × ${model.image_size} pixels`;
+  } catch (error) {
+    if (error.status === 401) byId("token-form").hidden = false;
+    else say(error.message);
+  }
+}
+greet();

@@ -1,0 +1,150 @@
+//! The one thread that owns the model: what waits together is run together.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use data::Preprocess;
+use fe_clip::{Detector, Memory, Prediction, RunConfig};
+use ndarray::Array3;
+use tokio::sync::{mpsc, oneshot};
+
+use super::banks::{BankId, Banks};
+use super::limits::BATCH;
+use super::meters::Meters;
+use crate::model::ModelArgs;
+
+/// A preprocessed image that waits for the model.
+pub(super) struct Job {
+    pub(super) pixels: Array3<f32>,
+    pub(super) normals: Option<Normals>,
+    /// Where the prediction goes; dropped without one if the model fails.
+    pub(super) answer: oneshot::Sender<Result<Prediction, NotKept>>,
+}
+
+/// The normal images were forgotten between a request's arrival and its turn.
+#[derive(Debug)]
+pub(super) struct NotKept;
+
+/// Normal images that a prediction is made against.
+pub(super) struct Normals {
+    pub(super) id: BankId,
+    pub(super) count: usize,
+    /// Preprocessed; none where they are remembered already.
+    pub(super) images: Vec<Array3<f32>>,
+}
+
+/// What the other threads know about the model.
+pub(super) struct Loaded {
+    pub(super) run: RunConfig,
+    pub(super) preprocess: Preprocess,
+    /// Why it refuses an image without normal images, if it does.
+    pub(super) alone: Option<String>,
+    /// Why it refuses normal images, if it does.
+    pub(super) compared: Option<String>,
+}
+
+/// Starts the thread. It loads the model, says so, and works until all senders of jobs are gone.
+pub(super) fn start(
+    model: ModelArgs,
+    jobs: mpsc::Receiver<Job>,
+    banks: Arc<Banks>,
+    meters: Arc<Meters>,
+    loaded: oneshot::Sender<anyhow::Result<Loaded>>,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("model".into()).spawn(move || {
+        let (detector, said) = match model.detector() {
+            Ok((detector, run)) => {
+                let preprocess = detector.preprocess().clone();
+                let refusal =
+                    |normals| detector.check_normals(normals).err().map(|e| e.to_string());
+                let (alone, compared) = (refusal(0), refusal(1));
+                (Some(detector), Ok(Loaded { run, preprocess, alone, compared }))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        // Nobody listens if the server is being stopped already.
+        let _ = loaded.send(said);
+        if let Some(detector) = detector {
+            Worker { detector, banks, meters }.work(jobs);
+        }
+    })
+}
+
+struct Worker {
+    detector: Detector,
+    banks: Arc<Banks>,
+    meters: Arc<Meters>,
+}
+
+impl Worker {
+    fn work(&mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut waiting = Vec::with_capacity(BATCH);
+        while jobs.blocking_recv_many(&mut waiting, BATCH) > 0 {
+            for (id, group) in by_normals(std::mem::take(&mut waiting)) {
+                // A fault of the model costs the group its answers, not the server its model.
+                if catch_unwind(AssertUnwindSafe(|| self.run(group))).is_err() {
+                    self.meters.model_failures.inc();
+                    self.detector.exchange_memory(Memory::default());
+                    id.inspect(|id| self.banks.forget(*id));
+                }
+            }
+        }
+    }
+
+    /// Predicts for jobs with the same normal images.
+    fn run(&mut self, mut jobs: Vec<Job>) {
+        jobs.retain(|job| !job.answer.is_closed());
+        if jobs.is_empty() {
+            return;
+        }
+        // Of those that bring the images along one is enough.
+        let normals = jobs.iter_mut().filter_map(|job| job.normals.take());
+        let remembered = normals.max_by_key(|n| n.images.len()).map(|n| self.remember(n));
+        let (images, answers): (Vec<_>, Vec<_>) =
+            jobs.into_iter().map(|job| (job.pixels, job.answer)).unzip();
+        let kept = match remembered.transpose() {
+            Ok(kept) => kept,
+            Err(NotKept) => {
+                answers.into_iter().for_each(|answer| _ = answer.send(Err(NotKept)));
+                return;
+            }
+        };
+        let start = Instant::now();
+        let predictions = self.detector.detect(&images);
+        self.meters.batch(images.len(), start.elapsed());
+        let memory = self.detector.exchange_memory(Memory::default());
+        if let Some((id, count)) = kept {
+            self.banks.keep(id, count, memory);
+        }
+        for (answer, prediction) in answers.into_iter().zip(predictions) {
+            // A client that gave up meanwhile needs no answer.
+            let _ = answer.send(Ok(prediction));
+        }
+    }
+
+    /// Makes the detector remember normal images; returns their name and number.
+    fn remember(&mut self, normals: Normals) -> Result<(BankId, usize), NotKept> {
+        let Normals { id, count, images } = normals;
+        match self.banks.take(id) {
+            Some(memory) => _ = self.detector.exchange_memory(memory),
+            None if images.is_empty() => return Err(NotKept),
+            None => self.detector.remember(&images),
+        }
+        Ok((id, count))
+    }
+}
+
+/// Jobs with the same normal images together, in the order of their first.
+fn by_normals(jobs: Vec<Job>) -> Vec<(Option<BankId>, Vec<Job>)> {
+    let mut groups: Vec<(Option<BankId>, Vec<Job>)> = Vec::new();
+    for job in jobs {
+        let id = job.normals.as_ref().map(|normals| normals.id);
+        match groups.iter_mut().find(|(of, _)| *of == id) {
+            Some((_, group)) => group.push(job),
+            None => groups.push((id, vec![job])),
+        }
+    }
+    groups
+}

@@ -1,0 +1,10 @@
+//! `fe-clip serve` as its users meet it: a real process on a free port of the loopback.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod access;
+mod answers;
+mod client;
+mod images;
+mod limits;
+mod load;
+mod process;

@@ -3,7 +3,7 @@ mod store;
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 
-use crate::counts::{Key, Shared};
+use crate::counts::Shared;
 use crate::curve::{Coarse, Curve};
 use crate::overlap::{MeanOverlap, Overlap, Peer, mean};
 use crate::ranking::{Ranking, same_shape, slice};
@@ -272,7 +272,7 @@ impl<S: Score> PixelMetrics<S> {
             sweep.visit(&tie);
             overlap.visit(&tie);
             if tie.above > reached {
-                pro.push(fpr(tie.above), peer.overlap(), S::from_key(tie.key.next()));
+                pro.push(fpr(tie.above), peer.overlap(), S::from_key(tie.key).next_up());
             }
             peer.visit(&tie);
             reached = tie.above + tie.equal;

@@ -73,7 +73,7 @@ fn published(from: &Path) -> Result<BTreeMap<String, Category>> {
         (Layout::Visa, "visa"),
         (Layout::Mpdd, "mpdd"),
         (Layout::Dagm, "dagm"),
-        (Layout::Kvasir, "kvasir"),
+        (Layout::Kvasir, "kvasir/Kvasir-SEG"),
         (Layout::BrainMri, "brainmri"),
         (Layout::Br35h, "br35h"),
     ] {

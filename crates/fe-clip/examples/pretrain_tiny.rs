@@ -4,9 +4,9 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
 use clap::Parser;
 use clip_vit::{Precision, save_hf};
+use fe_clip::open_device;
 use fe_clip::pretrain::{PretrainConfig, pretrain, tiny_config};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -34,6 +34,9 @@ struct Args {
     /// Steps between two saved states.
     #[arg(long, default_value_t = 100)]
     save_every: usize,
+    /// What it runs on, as the `--device` of fe-clip.
+    #[arg(long, default_value = "flex")]
+    device: String,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -48,7 +51,7 @@ fn main() -> anyhow::Result<()> {
     let style = "{bar:30} {pos}/{len} steps, {elapsed}, {eta} left, {msg}";
     let bar =
         ProgressBar::new(config.steps as u64).with_style(ProgressStyle::with_template(style)?);
-    let clip = pretrain(&config, &args.out, args.resume, &Device::flex(), |step| {
+    let clip = pretrain(&config, &args.out, args.resume, &open_device(&args.device)?, |step| {
         bar.set_position(step.step as u64);
         let t = &step.terms;
         bar.set_message(format!(

@@ -5,6 +5,7 @@ mod cache;
 mod calibrate;
 mod checkpoint;
 mod detect;
+mod device;
 mod error;
 pub mod evaluate;
 pub mod files;
@@ -30,6 +31,7 @@ pub use calibrate::{
 pub use checkpoint::{Checkpoint, Origin, save};
 pub use clip_vit::Activation;
 pub use detect::{Detector, Prediction};
+pub use device::open_device;
 pub use error::Error;
 pub use head::{Head, StageAdapters};
 pub use loss::{LossForm, LossTerms, loss};

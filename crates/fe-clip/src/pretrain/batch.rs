@@ -3,11 +3,11 @@
 use data::synthetic::{self, DefectKind, Request, Scene};
 use data::{Preprocess, Resize};
 use rand::Rng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::{PARTS, PretrainConfig, schedule};
+use super::{PARTS, PretrainConfig, augment, schedule};
 
 const PATCH: usize = 16;
 const GRID: usize = 15;
@@ -89,11 +89,32 @@ pub(super) fn draw(config: &PretrainConfig, step: usize, part: usize) -> Batch {
         let kind = *kinds.choose(&mut rng).expect("there are kinds");
         let defect = defective.then(|| (kind, rng.random()));
         let size = (GRID * PATCH) as u32;
-        let mut scene = synthetic::render(&Request { category, size, scene_seed, defect });
-        recolour(&mut scene, &mut rng);
+        let request = Request { category, size, scene_seed, defect };
+        let scene = scene(&request, &training, &mut rng);
         push(&mut batch, scene, &training, &mut rng);
     }
     batch
+}
+
+/// Draws a scene and changes it. Twins share all changes: they differ by the defect alone.
+fn scene(request: &Request, training: &[usize], rng: &mut ChaCha8Rng) -> Scene {
+    let transplanted = if rng.random_bool(0.3) {
+        augment::transplanted(request, training, rng)
+    } else {
+        None
+    };
+    let mut scene = transplanted.unwrap_or_else(|| synthetic::render(request));
+    let mut rng = ChaCha8Rng::seed_from_u64(request.scene_seed);
+    if rng.random_bool(0.1) {
+        augment::border(&mut scene, training, &mut rng);
+    }
+    if rng.random_bool(0.7) {
+        augment::warp(&mut scene, &mut rng);
+    }
+    if rng.random_bool(0.5) {
+        augment::recolour(&mut scene, &mut rng);
+    }
+    scene
 }
 
 fn push(batch: &mut Batch, mut scene: Scene, training: &[usize], rng: &mut ChaCha8Rng) {
@@ -149,22 +170,6 @@ fn push(batch: &mut Batch, mut scene: Scene, training: &[usize], rng: &mut ChaCh
         });
         // Positions stay where the window stood: turning moves content, not places.
         batch.positions.push((1 + (top + i / grid) * GRID + left + i % grid) as i64);
-    }
-}
-
-/// Another colouring of some pictures: what is damage must not hang on a material's colours.
-/// Captions are written afterwards and name the new ones.
-fn recolour(scene: &mut Scene, rng: &mut ChaCha8Rng) {
-    if rng.random_bool(0.5) {
-        return;
-    }
-    let mut channels = [0, 1, 2];
-    channels.shuffle(rng);
-    let gamma: f32 = rng.random_range(0.7..1.4);
-    let table: Vec<u8> =
-        (0..=255).map(|v| ((v as f32 / 255.0).powf(gamma) * 255.0).round() as u8).collect();
-    for pixel in scene.image.pixels_mut() {
-        pixel.0 = channels.map(|c| table[usize::from(pixel.0[c])]);
     }
 }
 

@@ -11,6 +11,7 @@
 //! on this backbone. Most steps see a window of the grid with the positions that belong to it,
 //! which costs a third of the whole grid.
 
+mod augment;
 mod batch;
 mod init;
 mod objective;

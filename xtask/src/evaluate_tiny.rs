@@ -1,5 +1,6 @@
 //! `cargo xtask evaluate-tiny`: the embedded default measured, beside honest baselines.
 
+mod default;
 mod real;
 mod report;
 
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// The report
     #[arg(long, default_value = "docs/results/tiny.md")]
     out: PathBuf,
+    /// Folder for overlays of procedural images; the report shows them
+    #[arg(long, default_value = "docs/images/tiny")]
+    pictures: PathBuf,
     /// The program to run; built first where not given
     #[arg(long, value_name = "FILE")]
     fe_clip: Option<PathBuf>,
@@ -62,6 +66,15 @@ pub(crate) struct Set {
     with_references: Vec<String>,
 }
 
+/// What was measured on a set.
+pub(crate) struct Measured {
+    pub(crate) set: Set,
+    pub(crate) rows: Vec<(Row, Found)>,
+    /// Normal images that `detect` labels anomalous by default, and all of them; measured of the
+    /// embedded model alone.
+    pub(crate) alarms: Option<(usize, usize)>,
+}
+
 /// What a run found: `metrics.json`, or nothing where it failed.
 pub(crate) type Found = Option<Value>;
 
@@ -83,16 +96,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             args.real.display()
         );
     }
-    let mut results: Vec<(Set, Vec<(Row, Found)>)> = Vec::new();
+    let embedded = args.backbone.is_none() && args.adapters.is_none();
+    let mut pictures = Vec::new();
+    if embedded {
+        pictures = default::overlays(&fe_clip, &sets[0], &args.pictures)?;
+    }
+    let mut results = Vec::new();
     for set in sets {
         let mut rows = Vec::new();
         for row in ROWS {
             println!("{}: {}", set.title, row.title);
             rows.push((row, measure(args, &fe_clip, &work, &set, row)?));
         }
-        results.push((set, rows));
+        let alarms = embedded.then(|| default::alarms(&fe_clip, &set)).transpose()?;
+        results.push(Measured { set, rows, alarms });
     }
-    let text = report::markdown(&results);
+    let base = args.out.parent().unwrap_or(Path::new(""));
+    let text = report::markdown(&results, &report::pictures(&pictures, base)?);
     fs::write(&args.out, text).with_context(|| format!("writing {}", args.out.display()))?;
     println!("{}", args.out.display());
     Ok(())

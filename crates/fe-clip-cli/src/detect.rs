@@ -36,7 +36,8 @@ pub(crate) struct Args {
     /// Folder of a few normal images of the same kind: their distance is added.
     #[arg(long, value_name = "DIR")]
     normals: Option<PathBuf>,
-    /// Images with at least this score are labelled anomalous, in [0, 1].
+    /// Images with at least this score are labelled anomalous, in [0, 1]. Default: for `tiny`
+    /// without --normals the one that it was shipped with, else none.
     #[arg(long, value_name = "X")]
     threshold: Option<f32>,
     /// Thresholds from `fe-clip calibrate`: one labels images, one makes the masks.
@@ -74,7 +75,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     {
         bail!("--threshold: expected a number in [0, 1], got {x}");
     }
-    if args.save.contains(&Save::Mask) && args.threshold.is_none() && args.calibration.is_none() {
+    let thresholds = level(&args)?;
+    if args.save.contains(&Save::Mask) && thresholds.is_none() && args.calibration.is_none() {
         bail!("--save mask needs --threshold or --calibration");
     }
     let inputs = expand(&args.paths)?;
@@ -85,7 +87,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         Some(folder) => Some(Watch::new(folder, args.out.as_deref(), args.watch_state.as_deref())?),
         None => None,
     };
-    let (detector, run, thresholds) = load(&args)?;
+    let (detector, run, thresholds) = load(&args, thresholds)?;
     let images = inputs.len();
     let mut job = new_job(&args, detector, &run, thresholds, images);
     let preprocessing = job.detector.preprocess().clone();
@@ -111,8 +113,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     finish(job, images)
 }
 
+/// From when on something is anomalous, without a calibration: as the flag says, else as shipped.
+fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
+    match args.threshold {
+        Some(level) => Ok(Some(Thresholds::both(level))),
+        None if args.normals.is_none() => Thresholds::shipped(&args.model),
+        None => Ok(None), // normal images move all scores
+    }
+}
+
 /// The detector with what it remembers, its settings, and from when on something is anomalous.
-fn load(args: &Args) -> anyhow::Result<(Detector, RunConfig, Option<Thresholds>)> {
+fn load(
+    args: &Args,
+    thresholds: Option<Thresholds>,
+) -> anyhow::Result<(Detector, RunConfig, Option<Thresholds>)> {
     if let Some(file) = &args.calibration {
         let (detector, run, thresholds) =
             calibrated_detector(&args.model, args.normals.as_deref(), file)?;
@@ -127,7 +141,7 @@ fn load(args: &Args) -> anyhow::Result<(Detector, RunConfig, Option<Thresholds>)
     if !normals.is_empty() {
         detector.remember(&normals);
     }
-    Ok((detector, run, args.threshold.map(|x| Thresholds { image: x, pixel: x })))
+    Ok((detector, run, thresholds))
 }
 
 fn new_job(

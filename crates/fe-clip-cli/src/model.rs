@@ -51,6 +51,12 @@ impl ModelArgs {
         self.config.as_deref()
     }
 
+    /// Whether this is the embedded default as it was shipped.
+    pub(crate) fn is_tiny(&self) -> bool {
+        let own = self.model.as_deref().is_none_or(|name| name == "tiny");
+        own && self.adapters.is_none() && self.config.is_none()
+    }
+
     /// Loads backbone and adapters and assembles the detector; also returns the settings used.
     pub(crate) fn detector(&self) -> anyhow::Result<(Detector, RunConfig)> {
         let loaded = self.load()?;

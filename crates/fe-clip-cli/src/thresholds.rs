@@ -16,6 +16,25 @@ pub(crate) struct Thresholds {
     pub(crate) pixel: f32,
 }
 
+impl Thresholds {
+    /// One level for images and pixels.
+    pub(crate) fn both(level: f32) -> Self {
+        Self { image: level, pixel: level }
+    }
+
+    /// Those of a calibration: above the calibrated score, not at it, so that the guarantee
+    /// holds for ties, too.
+    fn of(calibration: &Calibration) -> Self {
+        let above = |t: fe_clip::Threshold| t.threshold.next_up();
+        Self { image: above(calibration.image), pixel: above(calibration.pixel) }
+    }
+
+    /// Those that the embedded default was shipped with; none for any other model.
+    pub(crate) fn shipped(model: &ModelArgs) -> anyhow::Result<Option<Self>> {
+        Ok(if model.is_tiny() { Some(Self::of(&Calibration::of_tiny()?)) } else { None })
+    }
+}
+
 /// The detector that a calibration was made with, its settings and the thresholds. Of the folder of normal
 /// images those are remembered that the calibration did not count on.
 ///
@@ -61,9 +80,5 @@ pub(crate) fn calibrated_detector(
         None => {}
     }
     calibration.check(&identity, file)?;
-    // Above the calibrated score, not at it: the guarantee holds for ties, too.
-    let above = |t: fe_clip::Threshold| t.threshold.next_up();
-    let thresholds =
-        Thresholds { image: above(calibration.image), pixel: above(calibration.pixel) };
-    Ok((detector, run, thresholds))
+    Ok((detector, run, Thresholds::of(&calibration)))
 }

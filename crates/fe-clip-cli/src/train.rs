@@ -79,8 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let preparation = Preparation {
         model: &model,
         preprocessing: &preprocessing,
-        precision: run.train.prefix_precision,
-        supervision: run.train.supervision,
+        train: &run.train,
         storage: Storage::Memory,
         device: &device,
     };

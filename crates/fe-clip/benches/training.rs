@@ -14,8 +14,8 @@ use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
 use data::synthetic::{DefectKind, WriteOptions, write_dataset};
 use data::{Layout, Sample, Split};
 use fe_clip::{
-    Backbone, Detector, FeClip, ModelConfig, Precision, Preparation, RunConfig, Storage,
-    Supervision, TrainConfig, TrainingRun,
+    Backbone, Detector, FeClip, ModelConfig, Preparation, RunConfig, StageEnds, Storage,
+    TrainConfig, TrainingRun,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -149,8 +149,7 @@ impl Setup {
         let preparation = Preparation {
             model: &self.model,
             preprocessing: &self.preprocessing,
-            precision: Precision::Full,
-            supervision: Supervision::Masks,
+            train: &self.config.train,
             storage: Storage::Memory,
             device: &self.device,
         };
@@ -180,8 +179,10 @@ fn epoch() {
             activation: Activation::QuickGelu,
         };
         let clip = random_clip(vision, 256, &device);
-        let mut model =
-            ModelConfig { stage_ends: Some(vec![21, 22, 23, 24]), ..ModelConfig::default() };
+        let mut model = ModelConfig {
+            stage_ends: Some(StageEnds::Layers(vec![21, 22, 23, 24])),
+            ..ModelConfig::default()
+        };
         model.lfs = fe_clip::Switch::On(adapters::LfsConfig { kernel, ..Default::default() });
         let mut setup = Setup::new(clip, model, 16, 32);
         let mut best = [(f64::INFINITY, f64::INFINITY); 2];

@@ -139,6 +139,8 @@ impl Backbone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::{Calibration, ModelIdentity};
+    use crate::run::ModelConfig;
 
     #[test]
     fn the_embedded_adapters_were_trained_on_the_embedded_backbone() {
@@ -149,5 +151,21 @@ mod tests {
         backbone.check(&adapters, Path::new("adapters.safetensors")).unwrap();
         let config = adapters.origin.config.clone().unwrap();
         adapters.head(&backbone.clip, &config, &device).unwrap();
+    }
+
+    #[test]
+    fn the_embedded_calibration_is_of_the_embedded_model() {
+        let backbone = Backbone::load("tiny", None, &Device::flex()).unwrap();
+        let adapters = backbone.adapters().unwrap().unwrap();
+        let config = adapters.origin.config.clone().unwrap();
+        let model = ModelIdentity {
+            backbone: Some(backbone.sha256().unwrap()),
+            adapters: Some(adapters.sha256().to_string()),
+            config: ModelConfig { image_size: Some(backbone.image_size()), ..config },
+            prompts: adapters.origin.prompts.clone().unwrap_or_default(),
+            references: Vec::new(),
+        };
+        let calibration = Calibration::of_tiny().unwrap();
+        calibration.check(&model, Path::new("calibration.json")).unwrap();
     }
 }

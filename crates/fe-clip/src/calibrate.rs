@@ -17,6 +17,7 @@ use crate::detect::Prediction;
 use crate::files::{read_to_string, write_atomic};
 use crate::run::{ModelConfig, Prompts};
 
+const TINY: &str = include_str!("../assets/tiny/calibration.json");
 const FORMAT: &str = "fe-clip-calibration";
 const VERSION: u32 = 1;
 
@@ -142,13 +143,25 @@ impl Calibration {
         })
     }
 
+    /// The calibration of the embedded default, `tiny`, without a memory bank: from procedural
+    /// normal images, so its rate is promised for their like only.
+    ///
+    /// # Errors
+    /// Never on a build whose tests passed.
+    pub fn of_tiny() -> Result<Self, Error> {
+        Self::parse(TINY, Path::new("tiny's calibration"))
+    }
+
     /// Reads a calibration file.
     ///
     /// # Errors
     /// If it cannot be read or is none.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let calibration: Self =
-            serde_json::from_str(&read_to_string(path)?).map_err(|e| Error::invalid(path, e))?;
+        Self::parse(&read_to_string(path)?, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let calibration: Self = serde_json::from_str(text).map_err(|e| Error::invalid(path, e))?;
         if (calibration.format.as_str(), calibration.version) != (FORMAT, VERSION) {
             let (format, version) = (&calibration.format, calibration.version);
             let reason =

@@ -14,6 +14,7 @@ mod loss;
 mod memory;
 mod methods;
 mod model;
+mod mosaic;
 mod precision;
 mod prefix;
 pub mod pretrain;

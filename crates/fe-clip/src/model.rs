@@ -285,10 +285,9 @@ fn stage_ends(config: &ModelConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
             "model.stage_ends: a backbone of {depth} layers has no four stages; name them"
         ))),
         None => Ok((1..=4).map(|n| depth * n / 4).collect()),
-        Some(ends) if ends.last().is_some_and(|last| *last > depth) => Err(Error::Settings(
-            format!("model.stage_ends: {ends:?} goes beyond the backbone's {depth} layers"),
-        )),
-        Some(ends) => Ok(ends.clone()),
+        Some(ends) => ends
+            .layers(depth)
+            .map_err(|reason| Error::Settings(format!("model.stage_ends: {reason}"))),
     }?;
     for (key, stages) in
         [("score_stages", &config.score_stages), ("few_stages", &config.few_stages)]

@@ -15,8 +15,9 @@ use crate::Error;
 use crate::cache::{Cache, Found, sha256};
 use crate::detect::{batch, floats};
 use crate::model::FeClip;
+use crate::mosaic::Mosaics;
 use crate::precision::{Precision, decode, encode};
-use crate::run::Supervision;
+use crate::run::{Supervision, TrainConfig};
 
 /// Images that are prepared between two reports of progress.
 const CHUNK: usize = 8;
@@ -41,18 +42,16 @@ pub struct Preparation<'a> {
     pub model: &'a FeClip,
     /// What happens to an image first.
     pub preprocessing: &'a Preprocess,
-    /// Number format that the activations are kept in.
-    pub precision: Precision,
-    /// What is known of the images.
-    pub supervision: Supervision,
+    /// What is known of the images, how activations are kept, and mosaics.
+    pub train: &'a TrainConfig,
     /// Where the activations are kept.
     pub storage: Storage,
     /// Where they are computed.
     pub device: &'a Device,
 }
 
-/// Everything that training needs of its images. Without augmentation the activations before
-/// the first adapter are constants, so they are kept instead of the images.
+/// Everything that training needs of its images. But for mosaics the activations before the
+/// first adapter are constants, so they are kept instead of the images.
 pub struct Prefixes {
     items: Vec<Item>,
     shape: [usize; 2],
@@ -60,6 +59,7 @@ pub struct Prefixes {
     precision: Precision,
     supervision: Supervision,
     cache: Option<Cache>,
+    mosaics: Option<Mosaics>,
     reused: usize,
     damaged: usize,
 }
@@ -101,7 +101,7 @@ impl Preparation<'_> {
     /// Bytes that the activations of so many images take.
     pub fn bytes(&self, images: usize) -> u64 {
         let [tokens, width] = self.model.prefix_shape();
-        (images * tokens * width * self.precision.bytes()) as u64
+        (images * tokens * width * self.train.prefix_precision.bytes()) as u64
     }
 
     /// Reads images and masks and runs the model's frozen prefix on them, each image on its own
@@ -130,9 +130,10 @@ impl Preparation<'_> {
         Ok(Prefixes {
             shape: self.model.prefix_shape(),
             size: self.preprocessing.height,
-            precision: self.precision,
-            supervision: self.supervision,
+            precision: self.train.prefix_precision,
+            supervision: self.train.supervision,
             cache,
+            mosaics: Mosaics::new(self.train, samples, self.preprocessing, self.device),
             reused: count(Provenance::Reused),
             damaged: count(Provenance::Replaced),
             items,
@@ -150,11 +151,11 @@ impl Preparation<'_> {
         let identity = json!({
             "backbone": backbone,
             "preprocessing": self.preprocessing,
-            "precision": self.precision,
+            "precision": self.train.prefix_precision,
             "answer": sha256(&encode(&floats(answer), Precision::Full)),
         });
         let shape = self.model.prefix_shape();
-        Cache::open(folder, &identity.to_string(), shape, self.precision).map(Some)
+        Cache::open(folder, &identity.to_string(), shape, self.train.prefix_precision).map(Some)
     }
 
     fn prepare(&self, sample: &Sample, cache: Option<&Cache>) -> Result<Item, Error> {
@@ -166,7 +167,8 @@ impl Preparation<'_> {
             name: sample.image.clone(),
             category: sample.category.clone(),
             tokens,
-            mask: self.mask(sample)?,
+            mask: read_sample_mask(sample, self.train.supervision, self.preprocessing)?
+                .map(|mask| pack(&mask)),
             anomalous: sample.defect.is_some(),
             found,
         })
@@ -188,27 +190,33 @@ impl Preparation<'_> {
         let image = read_image(image, &Limits::default())?;
         let images = [preprocess(&image, self.preprocessing)];
         let prefix = self.model.prefix(batch(&images, self.device));
-        Ok(encode(&floats(prefix), self.precision))
+        Ok(encode(&floats(prefix), self.train.prefix_precision))
     }
+}
 
-    fn mask(&self, sample: &Sample) -> Result<Option<Vec<u8>>, Error> {
-        let (Some(defect), Supervision::Masks) = (&sample.defect, self.supervision) else {
-            return Ok(None);
-        };
-        let path = defect.mask.as_ref().ok_or_else(|| {
-            let reason = "an anomalous training image needs a mask, or supervision = \"labels\"";
-            Error::invalid(&sample.image, reason)
-        })?;
-        let limits = Limits::default();
-        let mask = read_mask(path, &limits)?;
-        let (height, width) = mask.dim();
-        let (w, h) = image_size(&sample.image, &limits)?;
-        if (width as u32, height as u32) != (w, h) {
-            let reason = format!("the mask is {width}x{height}, its image {w}x{h}");
-            return Err(Error::invalid(path, reason));
-        }
-        Ok(Some(pack(&resize_mask(mask.view(), self.preprocessing))))
+/// The mask of a sample at the size that training sees it; none of a normal image, or where it
+/// is not asked for.
+pub(crate) fn read_sample_mask(
+    sample: &Sample,
+    supervision: Supervision,
+    preprocessing: &Preprocess,
+) -> Result<Option<Array2<bool>>, Error> {
+    let (Some(defect), Supervision::Masks) = (&sample.defect, supervision) else {
+        return Ok(None);
+    };
+    let path = defect.mask.as_ref().ok_or_else(|| {
+        let reason = "an anomalous training image needs a mask, or supervision = \"labels\"";
+        Error::invalid(&sample.image, reason)
+    })?;
+    let limits = Limits::default();
+    let mask = read_mask(path, &limits)?;
+    let (height, width) = mask.dim();
+    let (w, h) = image_size(&sample.image, &limits)?;
+    if (width as u32, height as u32) != (w, h) {
+        let reason = format!("the mask is {width}x{height}, its image {w}x{h}");
+        return Err(Error::invalid(path, reason));
     }
+    Ok(Some(resize_mask(mask.view(), preprocessing)))
 }
 
 impl Prefixes {
@@ -249,15 +257,39 @@ impl Prefixes {
         self.size
     }
 
-    pub(crate) fn batch(&self, indices: &[usize]) -> Result<Batch, Error> {
-        let tokens = indices.par_iter().map(|&i| self.tokens(&self.items[i]));
+    /// The images of a part of an epoch; `place` is that of the first one in the epoch's order.
+    pub(crate) fn batch(
+        &self,
+        indices: &[usize],
+        epoch: usize,
+        place: usize,
+        model: &FeClip,
+    ) -> Result<Batch, Error> {
+        let drawn = indices.iter().enumerate().map(|(k, &i)| match &self.mosaics {
+            Some(mosaics) => {
+                let tiles = mosaics.draw(epoch, place + k, i);
+                tiles.map(|tiles| mosaics.make(tiles, model)).transpose()
+            }
+            None => Ok(None),
+        });
+        let drawn = drawn.collect::<Result<Vec<_>, Error>>()?;
+        let tokens = indices.par_iter().zip(&drawn).map(|(&i, mosaic)| match mosaic {
+            Some(mosaic) => Ok(mosaic.tokens.clone()),
+            None => self.tokens(&self.items[i]),
+        });
         let tokens = tokens.collect::<Result<Vec<_>, _>>()?.concat();
-        let items = || indices.iter().map(|&i| &self.items[i]);
-        let anomalous = items().map(|item| f32::from(u8::from(item.anomalous))).collect();
-        let masks = match self.supervision {
-            Supervision::Masks => Some(items().flat_map(|item| self.pixels(item)).collect()),
-            Supervision::Labels => None,
-        };
+        let (mut masks, mut anomalous) = (Vec::new(), Vec::new());
+        for (&i, mosaic) in indices.iter().zip(&drawn) {
+            let item = &self.items[i];
+            let label = mosaic.as_ref().map_or(item.anomalous, |mosaic| mosaic.anomalous);
+            anomalous.push(f32::from(u8::from(label)));
+            match (mosaic, self.supervision) {
+                (_, Supervision::Labels) => {}
+                (Some(mosaic), _) => masks.extend_from_slice(&mosaic.mask),
+                (None, _) => masks.extend(self.pixels(item)),
+            }
+        }
+        let masks = (self.supervision == Supervision::Masks).then_some(masks);
         Ok(Batch { tokens, masks, anomalous })
     }
 

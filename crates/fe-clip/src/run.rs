@@ -1,6 +1,7 @@
 //! `run.toml`: everything that changes a number.
 
 mod model;
+mod stage_ends;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use crate::Error;
 use crate::files::read_to_string;
 
 pub use model::*;
+pub use stage_ends::*;
 pub use train::*;
 
 /// A whole `run.toml`.

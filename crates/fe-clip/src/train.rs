@@ -90,9 +90,10 @@ impl TrainingRun<'_> {
         while done < total {
             let epoch = done / per_epoch;
             let order = permutation(train.seed, epoch, prefixes.len());
-            for chunk in order.chunks(train.batch_size).skip(done % per_epoch) {
+            for (n, chunk) in order.chunks(train.batch_size).enumerate().skip(done % per_epoch) {
                 let start = Instant::now();
-                let terms = learner.step(model, prefixes, chunk, train, &device)?;
+                let turn = Turn { epoch, place: n * train.batch_size, images: chunk };
+                let terms = learner.step(model, prefixes, &turn, train, &device)?;
                 done += 1;
                 if let Some(what) = learner.not_finite(&terms) {
                     let images = chunk.iter().map(|&i| prefixes.name(i).to_owned()).collect();
@@ -144,6 +145,15 @@ fn permutation(seed: u64, epoch: usize, n: usize) -> Vec<usize> {
     order
 }
 
+/// The images of a step.
+struct Turn<'a> {
+    /// From 0.
+    epoch: usize,
+    /// Of the first image in the epoch's order.
+    place: usize,
+    images: &'a [usize],
+}
+
 /// The head under training with its optimizers.
 struct Learner {
     head: Head,
@@ -170,7 +180,7 @@ impl Learner {
         &mut self,
         model: &mut FeClip,
         prefixes: &Prefixes,
-        chunk: &[usize],
+        turn: &Turn<'_>,
         train: &TrainConfig,
         device: &Device,
     ) -> Result<LossTerms, Error> {
@@ -179,9 +189,9 @@ impl Learner {
         let mut projection = GradientsAccumulator::new();
         let mut terms = LossTerms::default();
         model.head = self.head.clone();
-        for part in chunk.chunks(micro) {
-            let share = part.len() as f64 / chunk.len() as f64;
-            let batch = prefixes.batch(part)?;
+        for (n, part) in turn.images.chunks(micro).enumerate() {
+            let share = part.len() as f64 / turn.images.len() as f64;
+            let batch = prefixes.batch(part, turn.epoch, turn.place + n * micro, model)?;
             let categories: Vec<&str> = part.iter().map(|&i| prefixes.category(i)).collect();
             model.describe(&categories);
             let [tokens, width] = prefixes.shape();

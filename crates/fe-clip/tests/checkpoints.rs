@@ -7,7 +7,9 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
-use fe_clip::{Backbone, Checkpoint, Error, FeClip, ModelConfig, Origin, Precision, Switch, save};
+use fe_clip::{
+    Backbone, Checkpoint, Error, FeClip, ModelConfig, Origin, Precision, StageEnds, Switch, save,
+};
 use safetensors::tensor::{Dtype, TensorView};
 
 fn backbone(width: usize, embed_dim: usize) -> Clip {
@@ -61,7 +63,7 @@ fn every_difference_to_the_model_is_listed() {
     let config = ModelConfig::default();
     write(&path, &clip, &config);
 
-    let fewer = ModelConfig { stage_ends: Some(vec![2, 4]), ..config.clone() };
+    let fewer = ModelConfig { stage_ends: Some(StageEnds::Layers(vec![2, 4])), ..config.clone() };
     assert_says(
         &refusal(&path, &clip, &fewer),
         &[

@@ -12,7 +12,7 @@ use clip_vit::Clip;
 use data::{Defect, Limits, Preprocess, Resize, Sample, Split, preprocess, read_image};
 use fe_clip::{
     Checkpoint, FeClip, Head, ModelConfig, Origin, Precision, Preparation, RunConfig, Storage,
-    Supervision, TrainConfig, TrainingRun, loss, save,
+    TrainConfig, TrainingRun, loss, save,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -328,8 +328,7 @@ fn three_steps_of_training_are_the_paper_s() {
         let preparation = Preparation {
             model: &case.model,
             preprocessing: &case.preprocessing,
-            precision: Precision::Full,
-            supervision: Supervision::Masks,
+            train: &case.run.train,
             storage: Storage::Memory,
             device: &device,
         };

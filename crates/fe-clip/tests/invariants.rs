@@ -4,7 +4,9 @@
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
-use fe_clip::{Checkpoint, FeClip, Head, ModelConfig, Origin, Precision, Prompts, loss, save};
+use fe_clip::{
+    Checkpoint, FeClip, Head, ModelConfig, Origin, Precision, Prompts, StageEnds, loss, save,
+};
 
 /// f32 through eight small layers.
 const TOLERANCE: f32 = 2e-5;
@@ -203,7 +205,7 @@ fn checkpoints_come_back_in_both_namings_and_refuse_another_model() {
         model(&clip, &config, &Prompts::default(), theirs.head(&clip, &config, &device).unwrap());
     assert_eq!(difference(map, other.patch_map(&other.stages(other.prefix(x)))), 0.0);
 
-    let fewer = ModelConfig { stage_ends: Some(vec![4, 8]), ..config };
+    let fewer = ModelConfig { stage_ends: Some(StageEnds::Layers(vec![4, 8])), ..config };
     let error = Checkpoint::read(&path).unwrap().head(&clip, &fewer, &device).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("unexpected stages.2.ffe.linear.weight"), "{message}");

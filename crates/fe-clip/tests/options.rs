@@ -329,8 +329,7 @@ fn trained(run: &RunConfig) -> (f64, Vec<u8>) {
     let preparation = Preparation {
         model: &model,
         preprocessing: &preprocessing,
-        precision: run.train.prefix_precision,
-        supervision: run.train.supervision,
+        train: &run.train,
         storage: Storage::Memory,
         device: &device,
     };

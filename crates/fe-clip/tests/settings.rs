@@ -79,6 +79,8 @@ fn mistakes_are_named_with_the_file() {
         ("[model.lfs]\nkernel = 2\n", "kernels of 1 or 3"),
         ("[model.ffe]\nwindow = 0\n", "windows"),
         ("[model]\nstage_ends = [6, 6]\n", "stage_ends"),
+        ("[model]\nstage_ends = \"first4\"\n", "last4"),
+        ("[train]\nmosaic = 1.5\n", "train.mosaic"),
         ("[prompts]\nnormal = []\n", "prompts"),
         ("[train]\nbatch_size = 0\n", "batch"),
         ("[train]\nlearning_rate = -1.0\n", "train.learning_rate"),

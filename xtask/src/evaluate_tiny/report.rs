@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::Result;
 
 use super::real::{REFERENCES, TEXTURES};
-use super::{Found, Row, Set};
+use super::{Found, Measured, Row};
 
 /// One table of means and one of categories a set.
-pub(super) fn markdown(results: &[(Set, Vec<(Row, Found)>)]) -> String {
+pub(super) fn markdown(results: &[Measured], pictures: &str) -> String {
     let mut out = String::from(
         "# tiny, measured\n\n\
          Written by `cargo xtask evaluate-tiny`. Percent. Means over categories; a dash where a \
@@ -15,8 +18,15 @@ pub(super) fn markdown(results: &[(Set, Vec<(Row, Found)>)]) -> String {
          The real images are small samples of published data sets: they show a tendency. No real \
          image was used to train or choose anything.\n",
     );
-    for (set, rows) in results {
+    for Measured { set, rows, alarms } in results {
         let _ = write!(out, "\n## {}\n\n", set.title);
+        if let Some((alarms, images)) = alarms {
+            let _ = write!(
+                out,
+                "`detect` labels {alarms} of the {images} normal images anomalous at its default threshold ({:.1} %).\n\n",
+                100.0 * *alarms as f64 / (*images).max(1) as f64
+            );
+        }
         let categories: BTreeSet<String> = rows
             .iter()
             .filter_map(|(_, found)| found.as_ref())
@@ -67,7 +77,31 @@ pub(super) fn markdown(results: &[(Set, Vec<(Row, Found)>)]) -> String {
         "\nFew-shot runs take their normal images from {REFERENCES} that are put aside and never \
          tested on; the spectral residual needs no model at all.\n"
     );
-    out
+    out + pictures
+}
+
+/// A section that shows pictures, by their paths from a folder; empty without any.
+pub(super) fn pictures(pictures: &[PathBuf], base: &Path) -> Result<String> {
+    if pictures.is_empty() {
+        return Ok(String::new());
+    }
+    let base = std::path::absolute(base)?;
+    let mut out = String::from(
+        "\n## How it looks\n\nThe first damaged image of every held-out category, not chosen:\n\n",
+    );
+    for picture in pictures {
+        let name = picture.file_stem().unwrap_or_default().to_string_lossy();
+        let path = relative(&std::path::absolute(picture)?, &base);
+        let _ = writeln!(out, "![{name}]({})", path.display());
+    }
+    Ok(out)
+}
+
+/// The way to a file from a folder, both absolute.
+fn relative(file: &Path, folder: &Path) -> PathBuf {
+    let shared = file.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(file.components().skip(shared)).collect()
 }
 
 fn categories(found: &serde_json::Value) -> impl Iterator<Item = (&String, &serde_json::Value)> {

@@ -21,6 +21,7 @@ use super::state::Server;
 use super::worker::{Job, Loaded, Normals, NotKept};
 use crate::output::rgb_png;
 use crate::overlay::{overlay, to_image};
+use crate::thresholds::Thresholds;
 
 /// The answer in JSON: the fields of `fe-clip detect` and more.
 #[derive(Serialize)]
@@ -80,8 +81,8 @@ pub(super) async fn answer(
     server.send(Job { pixels, normals, answer: sender })?;
     let prediction =
         receiver.await.map_err(|_| Problem::internal())?.map_err(|NotKept| not_kept())?;
-    let threshold = options.threshold.or(server.threshold);
-    let judged = Judged { image, size, prediction, threshold, remembered, map: options.map };
+    let thresholds = server.levels.of(options.threshold, remembered.is_some());
+    let judged = Judged { image, size, prediction, thresholds, remembered, map: options.map };
     server
         .compute(move |server| match form {
             Form::Json => judged.json(&loaded),
@@ -141,7 +142,7 @@ struct Judged {
     image: Arc<File>,
     size: (u32, u32),
     prediction: Prediction,
-    threshold: Option<f32>,
+    thresholds: Option<Thresholds>,
     remembered: Option<(BankId, usize)>,
     map: bool,
 }
@@ -160,8 +161,8 @@ impl Judged {
             width,
             height,
             model: &loaded.run.model.backbone,
-            threshold: self.threshold,
-            regions: self.threshold.map(|t| regions(map.view(), t, &extent, self.size)),
+            threshold: self.thresholds.map(|t| t.image),
+            regions: self.thresholds.map(|t| regions(map.view(), t.pixel, &extent, self.size)),
             normals: self.remembered.map(|(id, images)| Remembered { id: id.to_string(), images }),
             map: self.map.then(|| {
                 let bytes: Vec<u8> = map.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -184,7 +185,7 @@ impl Judged {
         let loaded = server.loaded()?;
         let map = self.prediction.map.view();
         let map = to_image(map, &loaded.preprocess, self.size, self.size);
-        let picture = overlay(&image, map.view(), &caption, self.threshold);
+        let picture = overlay(&image, map.view(), &caption, self.thresholds.map(|t| t.pixel));
         let bytes = rgb_png(&picture).map_err(|_| Problem::internal())?;
         Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
     }
@@ -194,6 +195,7 @@ impl Judged {
     }
 
     fn label(&self) -> Option<&'static str> {
-        self.threshold.map(|t| if self.score() >= t { "anomalous" } else { "normal" })
+        self.thresholds
+            .map(|t| if self.prediction.score >= t.image { "anomalous" } else { "normal" })
     }
 }

@@ -25,11 +25,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::ModelArgs;
 use crate::talk;
+use crate::thresholds::Thresholds;
 use banks::Banks;
 use guard::Door;
 use limits::Limits;
 use meters::Meters;
-use state::Server;
+use state::{Levels, Server};
 
 /// Show the model as a web page, and answer the same over HTTP.
 #[derive(clap::Args)]
@@ -49,7 +50,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Images with at least this score are labelled anomalous where a request says nothing else,
-    /// in [0, 1].
+    /// in [0, 1]. Default: for `tiny`, and requests without normal images, the one that it was
+    /// shipped with, else none.
     #[arg(long, value_name = "X")]
     threshold: Option<f32>,
     /// Largest body of a request, in MiB.
@@ -105,14 +107,15 @@ async fn serve(args: Args, addresses: &[SocketAddr], door: Door) -> anyhow::Resu
         .await
         .with_context(|| format!("--addr {}", args.addr))?;
     let address = listener.local_addr().context("asking for the address")?;
-    let (limits, threshold) = (args.limits(), args.threshold);
+    let limits = args.limits();
+    let levels = Levels { asked: args.threshold, shipped: Thresholds::shipped(&args.model)? };
     let grace = limits.time * 2;
     let (meters, banks) = (Arc::new(Meters::new()), Arc::new(Banks::default()));
     let (jobs, waiting) = mpsc::channel(limits.queue);
     let (sender, loaded) = oneshot::channel();
     let model = worker::start(args.model, waiting, Arc::clone(&banks), Arc::clone(&meters), sender)
         .context("starting the model's thread")?;
-    let server = Arc::new(Server::new(limits, threshold, door, Arc::clone(&meters), banks, jobs));
+    let server = Arc::new(Server::new(limits, levels, door, Arc::clone(&meters), banks, jobs));
     let router = routes::router(Arc::clone(&server));
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;

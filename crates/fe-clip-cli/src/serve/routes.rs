@@ -81,7 +81,7 @@ async fn models(State(server): State<Arc<Server>>) -> Result<Json<Value>, Proble
     Ok(Json(json!({ "models": [{
         "id": model.backbone,
         "image_size": loaded.preprocess.width,
-        "threshold": server.threshold,
+        "threshold": server.levels.default().map(|level| level.image),
         "settings": model,
         "prompts": loaded.run.prompts,
     }]})))

@@ -12,12 +12,34 @@ use super::page::Page;
 use super::problem::Problem;
 use super::request::SHARE;
 use super::worker::{Job, Loaded};
+use crate::thresholds::Thresholds;
+
+/// From when on something is anomalous where a request says nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Levels {
+    /// By the flag.
+    pub(super) asked: Option<f32>,
+    /// Shipped with the model, for requests without normal images: those move all scores.
+    pub(super) shipped: Option<Thresholds>,
+}
+
+impl Levels {
+    /// For a request without normal images that names no threshold.
+    pub(super) fn default(&self) -> Option<Thresholds> {
+        self.asked.map(Thresholds::both).or(self.shipped)
+    }
+
+    /// For a request with the threshold that it names, compared with normal images or not.
+    pub(super) fn of(&self, named: Option<f32>, compared: bool) -> Option<Thresholds> {
+        let shipped = self.shipped.filter(|_| !compared);
+        named.or(self.asked).map(Thresholds::both).or(shipped)
+    }
+}
 
 /// A running server.
 pub(super) struct Server {
     pub(super) limits: Limits,
-    /// The threshold of requests that name none.
-    pub(super) threshold: Option<f32>,
+    pub(super) levels: Levels,
     pub(super) door: Door,
     pub(super) page: Page,
     pub(super) openapi: String,
@@ -36,7 +58,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(
         limits: Limits,
-        threshold: Option<f32>,
+        levels: Levels,
         door: Door,
         meters: Arc<Meters>,
         banks: Arc<Banks>,
@@ -44,14 +66,14 @@ impl Server {
     ) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            page: Page::new(threshold),
+            page: Page::new(levels.default().map(|level| level.image)),
             openapi: super::routes::openapi(),
             memory: Arc::new(Semaphore::new((limits.body * FULL_BODIES).div_ceil(SHARE))),
             places: Arc::new(Semaphore::new(limits.queue)),
             processors: Arc::new(Semaphore::new(processors)),
             loaded: OnceLock::new(),
             limits,
-            threshold,
+            levels,
             door,
             meters,
             banks,

@@ -1,5 +1,6 @@
 //! Who is let in, and how the server comes and goes.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::client::{get, post, raw};
@@ -117,4 +118,28 @@ fn it_finishes_what_is_in_flight_and_ends_well() {
         assert_eq!(statuses, [200; 12]);
         assert_eq!(server.wait().code(), Some(0));
     }
+}
+
+#[test]
+fn while_the_model_is_loaded_requests_are_put_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("run.toml");
+    // Nobody writes to the pipe yet, so that reading the settings takes as long as we like.
+    assert!(Command::new("mkfifo").arg(&settings).status().unwrap().success());
+    let (server, said) = Server::start_loading(&["--config", settings.to_str().unwrap()]);
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.get("/").status, 200);
+    assert!(server.get("/readyz").error(503).contains("being loaded"));
+    assert!(server.get("/v1/models").error(503).contains("being loaded"));
+    let png = pattern(1, 30, 30);
+    let post =
+        || post(&format!("{}/v1/detect", server.url), &[("content-type", "image/png")], &png);
+    let reply = post();
+    assert!(reply.header("retry-after").is_some());
+    assert!(reply.error(503).contains("being loaded"));
+    assert_eq!(server.meter("fe_clip_ready"), 0.0);
+    std::fs::write(&settings, "[model]\nmethod = \"clip\"\n").unwrap();
+    assert_eq!(said.recv_timeout(Duration::from_secs(60)).unwrap(), "ready");
+    assert_eq!(server.get("/readyz").status, 200);
+    assert_eq!(post().status, 200);
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Reply, get};
 
+/// Longest time that a server may take for what it is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A server on a free port; killed when dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
@@ -18,6 +21,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server and waits until its model is loaded.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        let (server, said) = Self::start_loading(flags);
+        assert_eq!(said.recv_timeout(PATIENCE).unwrap(), "ready");
+        server
+    }
+
+    /// Starts a server and waits until it listens; what it says afterwards comes line by line.
+    pub(crate) fn start_loading(flags: &[&str]) -> (Self, mpsc::Receiver<String>) {
         let mut child = command(flags).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let (sender, lines) = mpsc::channel();
@@ -27,11 +37,9 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let line = || lines.recv_timeout(Duration::from_secs(60)).unwrap();
-        let first = line();
+        let first = lines.recv_timeout(PATIENCE).unwrap();
         let address = first.strip_prefix("listening on http://").expect(&first).to_owned();
-        assert_eq!(line(), "ready");
-        Self { url: format!("http://{address}"), address, child }
+        (Self { url: format!("http://{address}"), address, child }, lines)
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {

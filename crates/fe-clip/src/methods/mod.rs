@@ -20,7 +20,7 @@ use crate::detect::{Prediction, batch, grids};
 use crate::memory::{Memory, MemoryBank};
 use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::{bilinear, bilinear_aligned, gaussian};
-use crate::run::{Method, ModelConfig, ProjectionInit, Temperature};
+use crate::run::{Method, ModelConfig, ProjectionInit, StageEnds, Temperature};
 use crate::switch::Switch;
 
 /// What a method makes of normal images of the category.
@@ -134,7 +134,7 @@ pub(crate) fn core(config: &ModelConfig, clip: &Clip) -> ModelConfig {
     match config.method {
         Method::FeClip => config.clone(),
         Method::Clip => ModelConfig {
-            stage_ends: Some(vec![clip.vision.blocks.len()]),
+            stage_ends: Some(StageEnds::Layers(vec![clip.vision.blocks.len()])),
             projection_init: ProjectionInit::Clip,
             ..plain
         },

@@ -98,11 +98,8 @@ pub(super) fn draw(config: &PretrainConfig, step: usize, part: usize) -> Batch {
 
 /// Draws a scene and changes it. Twins share all changes: they differ by the defect alone.
 fn scene(request: &Request, training: &[usize], rng: &mut ChaCha8Rng) -> Scene {
-    let transplanted = if rng.random_bool(0.3) {
-        augment::transplanted(request, training, rng)
-    } else {
-        None
-    };
+    let transplanted =
+        if rng.random_bool(0.3) { augment::transplanted(request, training, rng) } else { None };
     let mut scene = transplanted.unwrap_or_else(|| synthetic::render(request));
     let mut rng = ChaCha8Rng::seed_from_u64(request.scene_seed);
     if rng.random_bool(0.1) {

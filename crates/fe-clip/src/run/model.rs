@@ -3,6 +3,7 @@
 use adapters::{FfeConfig, LfsConfig, Mixing, Padding, Transform};
 use serde::{Deserialize, Serialize};
 
+use super::StageEnds;
 use crate::switch::Switch;
 
 /// `[model]`. Absent values mean what their documentation says.
@@ -21,7 +22,7 @@ pub struct ModelConfig {
     pub resize: data::Resize,
     /// The adapters act after these layers, counted from 1. Default: four equal stages.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stage_ends: Option<Vec<usize>>,
+    pub stage_ends: Option<StageEnds>,
     /// Weight of the adapters against the tokens themselves, eq. 2; in [0, 1].
     pub lambda: f64,
     /// Temperature of eq. 1.
@@ -123,7 +124,7 @@ impl ModelConfig {
         {
             return Err(format!("model.smoothing_sigma: expected 0 to 1000, got {sigma}"));
         }
-        if let Some(ends) = &self.stage_ends
+        if let Some(StageEnds::Layers(ends)) = &self.stage_ends
             && (ends.is_empty() || ends[0] == 0 || ends.windows(2).any(|w| w[0] >= w[1]))
         {
             return Err(format!(

@@ -40,6 +40,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// What is known of the training images.
     pub supervision: Supervision,
+    /// Probability that a 2 x 2 mosaic of images of the same category takes an image's place, in
+    /// [0, 1]; the frozen prefix of a mosaic is computed each time.
+    pub mosaic: f64,
     /// Number format in which the frozen prefix's output is kept between epochs.
     pub prefix_precision: Precision,
     /// Stop after so many optimizer steps, for trials.
@@ -75,6 +78,7 @@ impl Default for TrainConfig {
             dice_complement: false,
             seed: 0,
             supervision: Supervision::Masks,
+            mosaic: 0.0,
             prefix_precision: Precision::Full,
             max_steps: None,
         }
@@ -96,6 +100,9 @@ impl TrainConfig {
             if !(value.is_finite() && value >= 0.0) {
                 return Err(format!("train.{name}: expected a number >= 0, got {value}"));
             }
+        }
+        if !(0.0..=1.0).contains(&self.mosaic) {
+            return Err(format!("train.mosaic: expected 0 to 1, got {}", self.mosaic));
         }
         if self.adam_betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
             return Err(format!("train.adam_betas: expected [0, 1), got {:?}", self.adam_betas));

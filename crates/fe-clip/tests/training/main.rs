@@ -105,8 +105,7 @@ impl<'a> Place<'a> {
         let preparation = Preparation {
             model: &model,
             preprocessing: &preprocessing,
-            precision: config.train.prefix_precision,
-            supervision: config.train.supervision,
+            train: &config.train,
             storage,
             device: &device,
         };

@@ -75,3 +75,21 @@ fn a_diverging_run_names_step_and_images_and_keeps_the_last_good_state() {
     assert!(message.contains(&format!("step {step}")), "{message}");
     assert!(state() == before, "the state has changed");
 }
+
+#[test]
+fn mosaics_change_training_and_are_the_same_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = samples(&folder.path().join("data"));
+    let train = |name: &str, mosaic: f64, max_steps| {
+        let out = folder.path().join(name);
+        let mut config = config(2, max_steps);
+        config.train.mosaic = mosaic;
+        Place::new(&samples, &out).train(&config).unwrap()
+    };
+    let whole = train("whole", 0.5, None);
+    train("parts", 0.5, Some(2));
+    let rest = train("parts", 0.5, None);
+    assert_eq!(rest.steps.first().map(|s| s.step), Some(3));
+    assert!(rest.bytes == whole.bytes, "the adapters differ");
+    assert!(train("none", 0.0, None).bytes != whole.bytes, "mosaics change nothing");
+}

@@ -1,5 +1,6 @@
 //! `--device`: what the model runs on.
 
+use anyhow::Context;
 use burn::tensor::Device;
 
 /// The flag of every command that runs the model.
@@ -17,6 +18,6 @@ impl DeviceArgs {
     /// # Errors
     /// If there is no such backend, it was not compiled in, or this machine has no such device.
     pub(crate) fn open(&self) -> anyhow::Result<Device> {
-        Ok(fe_clip::open_device(&self.device)?)
+        fe_clip::open_device(&self.device).context("--device")
     }
 }

@@ -47,13 +47,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     interrupt::catch()?;
     for source in run.eval.datasets.iter().take_while(|_| !interrupt::asked()) {
         let mut notes = Notes::default();
-        let report = evaluate(&mut detector, &run, source, &mut notes, pages.as_mut())?;
-        print_table(&source.name, &report);
+        let name = &key(source, &run.eval.datasets);
+        let report = evaluate(&mut detector, &run, (source, name), &mut notes, pages.as_mut())?;
+        print_table(name, &report);
         for (path, reason) in &notes.failed {
             talk::error(format_args!("{}: {reason}", path.display()));
         }
         failures += notes.failed.len();
-        let name = &source.name;
         undefined.extend(notes.undefined.into_iter().map(|(k, v)| (format!("{name}.{k}"), v)));
         chosen.insert(name.clone(), notes.references);
         datasets.insert(name.clone(), report);
@@ -78,6 +78,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     Ok(failures == 0 && !interrupt::asked())
 }
 
+/// What a data set is called in the results: its layout, and its folder where several share that.
+fn key(source: &Source, all: &[Source]) -> String {
+    match all.iter().filter(|other| other.name == source.name).count() {
+        1 => source.name.clone(),
+        _ => format!("{} {}", source.name, source.root.display()),
+    }
+}
+
 fn new_report(detector: &Detector, run: &RunConfig) -> Report {
     let side = detector.preprocess().height;
     let names: Vec<&str> = run.eval.datasets.iter().map(|source| source.name.as_str()).collect();
@@ -99,7 +107,7 @@ fn new_report(detector: &Detector, run: &RunConfig) -> Report {
 fn evaluate(
     detector: &mut Detector,
     run: &RunConfig,
-    source: &Source,
+    (source, name): (&Source, &str),
     notes: &mut Notes,
     mut pages: Option<&mut Report>,
 ) -> anyhow::Result<DatasetReport> {
@@ -138,7 +146,7 @@ fn evaluate(
             progress.advance();
             if let (Some(pages), Some(seen)) = (pages.as_deref_mut(), &seen) {
                 let picture = pages.has_room();
-                pages.rows.push(row(&source.name, sample, seen, detector.preprocess(), picture));
+                pages.rows.push(row(name, sample, seen, detector.preprocess(), picture));
             }
             if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -150,7 +158,7 @@ fn evaluate(
         };
         if let Some(pages) = pages.as_deref_mut() {
             pages.categories.push(Category {
-                dataset: source.name.clone(),
+                dataset: name.to_string(),
                 name: category.to_string(),
                 metrics: serde_json::to_value(&found).context("encoding the metrics")?,
                 pro: found.pro.clone(),

@@ -43,7 +43,7 @@ fn every_common_pixel_format_is_scored() {
         let score = line["score"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&score), "{line}");
         assert_eq!((line["width"].as_u64(), line["height"].as_u64()), (Some(90), Some(60)));
-        assert!(line["label"].is_null() && line["map"].is_null());
+        assert!(line["label"].is_string() && line["map"].is_null());
     }
     // The same pixels in a lossless 16-bit file are the same image.
     assert_eq!(found[0]["score"], found[7]["score"]);
@@ -184,4 +184,32 @@ fn real_photographs_are_scored() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(lines(&output.stdout).iter().all(|line| line["score"].is_number()));
+}
+
+#[test]
+fn tiny_labels_by_its_own_thresholds_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    std::fs::create_dir(&good).unwrap();
+    let image = good.join("a.png");
+    RgbImage::from_fn(64, 64, |x, y| Rgb([100 + x as u8, 90 + y as u8, 80])).save(&image).unwrap();
+    let config = folder.path().join("run.toml");
+    std::fs::write(&config, "[model]\nmethod = \"clip\"\n").unwrap();
+    let calibration: Value =
+        serde_json::from_str(include_str!("../../fe-clip/assets/tiny/calibration.json")).unwrap();
+    let label = |flags: &[&std::ffi::OsStr]| {
+        let mut command = Command::cargo_bin("fe-clip").unwrap();
+        command.arg("detect").arg(&image).args(["--format", "jsonl"]).args(flags);
+        let output = command.output().unwrap();
+        let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (line["score"].as_f64().unwrap(), line["label"].clone())
+    };
+    let (score, found) = label(&[]);
+    let threshold = calibration["image"]["threshold"].as_f64().unwrap();
+    assert_eq!(found, if score > threshold { "anomalous" } else { "normal" });
+    for flags in
+        [["--normals".as_ref(), good.as_os_str()], ["--config".as_ref(), config.as_os_str()]]
+    {
+        assert!(label(&flags).1.is_null(), "{flags:?}");
+    }
 }

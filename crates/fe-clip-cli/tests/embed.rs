@@ -137,7 +137,10 @@ fn the_device_comes_from_the_flag_or_the_environment() {
     let output = embed().env("BURN_DEVICE", "abacus").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("--device abacus") && error.contains("there are flex, tch"), "{error}");
+    assert!(
+        error.contains("--device: device abacus") && error.contains("there are flex, tch"),
+        "{error}"
+    );
     assert!(!out.exists());
     embed().env("BURN_DEVICE", "abacus").args(["--device", "flex"]).assert().success();
     assert!(out.exists());

@@ -85,6 +85,9 @@ pub trait Counts<K>: Default + Send + Sync {
 pub trait Cursor<K> {
     /// Counts the keys above and equal to `key`, which must be below all keys asked for before.
     fn seek(&mut self, key: K) -> Rank;
+
+    /// A key, if there is one, above which no key is left once `key`, which does not occur, has been asked for.
+    fn bound(&self, key: K) -> Option<K>;
 }
 
 /// A multiset with the buffers of the threads that fill it, and others from files.
@@ -195,6 +198,11 @@ impl<K: Key> Cursor<K> for TallyCursor<K> {
         }
         rank
     }
+
+    fn bound(&self, key: K) -> Option<K> {
+        let stored = self.stored.iter().filter_map(|stored| stored.bound(key));
+        stored.max().max(self.counts.bound(key))
+    }
 }
 
 /// One thread's way into a multiset.
@@ -269,6 +277,11 @@ mod tests {
                 equal: (not_above - below) as u64,
             };
             assert_eq!(cursor.seek(query), expected, "{query:?}");
+            if expected.equal == 0 {
+                let next = sorted[..below].last().copied();
+                let bound = cursor.bound(query);
+                assert!(bound >= next && bound <= Some(query), "{bound:?} of {query:?}");
+            }
         }
     }
 

@@ -185,6 +185,19 @@ impl PixelHistogram {
     ///
     /// # Panics
     /// If the two differ in range or connectivity.
+    ///
+    /// # Example
+    /// ```
+    /// use metrics::{Connectivity, PixelHistogram};
+    /// use ndarray::array;
+    ///
+    /// let mut whole = PixelHistogram::new(Connectivity::Eight, 0.0, 1.0);
+    /// let mut shard = whole.clone();
+    /// shard.add(array![[0.1f32, 0.9]].view(), array![[false, true]].view())?;
+    /// whole.merge(&shard);
+    /// assert_eq!(whole.finish(&[])?.auroc?.value, 1.0);
+    /// # Ok::<(), metrics::Undefined>(())
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         let settings = |histogram: &Self| (histogram.connectivity, histogram.range);
         assert_eq!(settings(self), settings(other), "merge: expected the same settings");

@@ -135,7 +135,7 @@ pub(crate) struct Peer<K> {
     curve: Vec<(f64, f64)>,
 }
 
-impl<K: Copy + Eq> Peer<K> {
+impl<K: Copy + Ord> Peer<K> {
     const THRESHOLDS: u32 = 200;
     const MAX_FPR: f64 = 0.3;
 
@@ -149,7 +149,8 @@ impl<K: Copy + Eq> Peer<K> {
         // Constant or infinite scores leave no thresholds.
         let count = if step > 0.0 && step.is_finite() { Self::THRESHOLDS } else { 0 };
         let thresholds = (0..count).map(|k| S::floor_key(lowest + f64::from(k) * step)).collect();
-        Self { thresholds, normal, overlap: MeanOverlap::new(areas), curve: Vec::new() }
+        let curve = Vec::with_capacity(count as usize);
+        Self { thresholds, normal, overlap: MeanOverlap::new(areas), curve }
     }
 
     pub(crate) fn thresholds(&self) -> Vec<K> {
@@ -157,8 +158,13 @@ impl<K: Copy + Eq> Peer<K> {
     }
 
     pub(crate) fn visit(&mut self, tie: &Tie<'_, K, u32>) {
-        // Strictly above the threshold: before the tie is counted.
-        while self.thresholds.pop_if(|key| *key == tie.key).is_some() {
+        let mut asked = None;
+        // What has been left out since the last visit has the counts of that.
+        while let Some(key) = self.thresholds.pop_if(|key| *key >= tie.key) {
+            asked = Some(key);
+        }
+        if asked == Some(tie.key) {
+            // Strictly above the threshold: before the tie is counted.
             self.curve.push((tie.above as f64 / self.normal as f64, self.overlap.value()));
         }
         self.overlap.visit(tie);

@@ -1,6 +1,6 @@
 mod store;
 
-use ndarray::{ArrayView2, ArrayView3, Axis};
+use ndarray::{ArrayView2, ArrayView3, Axis, Slice};
 use rayon::prelude::*;
 
 use crate::counts::Shared;
@@ -86,8 +86,8 @@ pub struct Region {
     pub aupro: Vec<f64>,
 }
 
-/// What one image adds.
-struct Image<K> {
+/// What some images add.
+struct Part<K> {
     anomalous: Vec<(K, u32)>,
     regions: Vec<Placed>,
     range: Range<K>,
@@ -124,8 +124,9 @@ impl<S: Score> PixelMetrics<S> {
         mask: ArrayView2<'_, bool>,
     ) -> Result<(), Undefined> {
         same_shape(map.shape(), mask.shape())?;
-        let image = self.split(self.images, map, mask)?;
-        self.append(image.anomalous, image.regions, image.range);
+        let (map, mask) = (map.insert_axis(Axis(0)), mask.insert_axis(Axis(0)));
+        let part = self.split(self.images, map, mask)?;
+        self.append(part);
         self.images += 1;
         Ok(())
     }
@@ -137,47 +138,63 @@ impl<S: Score> PixelMetrics<S> {
     ///
     /// # Errors
     /// [`Undefined`] for NaN or different shapes; with a NaN, some of the other images may have been counted.
+    ///
+    /// # Example
+    /// ```
+    /// use metrics::{Connectivity, PixelMetrics};
+    /// use ndarray::array;
+    ///
+    /// let maps = array![[[0.1f64, 0.9]], [[0.3, 0.2]]];
+    /// let masks = array![[[false, true]], [[false, false]]];
+    /// let mut pixels = PixelMetrics::new(Connectivity::Eight);
+    /// pixels.add_all(maps.view(), masks.view())?;
+    /// assert_eq!(pixels.finish(&[])?.f1_max?.threshold, 0.9);
+    /// # Ok::<(), metrics::Undefined>(())
+    /// ```
     pub fn add_all(
         &mut self,
         maps: ArrayView3<'_, S>,
         masks: ArrayView3<'_, bool>,
     ) -> Result<(), Undefined> {
-        same_shape(maps.shape(), masks.shape())?;
-        if maps.len_of(Axis(0)) == 1 {
-            return self.add(maps.index_axis(Axis(0), 0), masks.index_axis(Axis(0), 0));
-        }
-        /// Pixels that make a task worth its while.
+        /// Pixels that make a task worth its while: smaller images go together.
         const TASK: usize = 1 << 16;
-        let size = (maps.len_of(Axis(1)) * maps.len_of(Axis(2))).max(1);
-        let images: Vec<Image<S::Key>> = (0..maps.len_of(Axis(0)))
-            .into_par_iter()
-            .with_min_len((TASK / size).max(1))
-            .map(|image| {
-                let (map, mask) =
-                    (maps.index_axis(Axis(0), image), masks.index_axis(Axis(0), image));
-                self.split(self.images + image, map, mask)
-            })
-            .collect::<Result<_, _>>()?;
-        for image in images {
-            self.append(image.anomalous, image.regions, image.range);
+        same_shape(maps.shape(), masks.shape())?;
+        let (images, height, width) = maps.dim();
+        let together = (TASK / (height * width).max(1)).max(1);
+        let split = |first: usize| {
+            let some = Slice::from(first..images.min(first + together));
+            let (maps, masks) = (maps.slice_axis(Axis(0), some), masks.slice_axis(Axis(0), some));
+            self.split(self.images + first, maps, masks)
+        };
+        let parts = if images <= together {
+            vec![split(0)?]
+        } else {
+            let firsts = (0..images.div_ceil(together)).into_par_iter();
+            firsts.map(|part| split(part * together)).collect::<Result<_, _>>()?
+        };
+        for part in parts {
+            self.append(part);
         }
-        self.images += maps.len_of(Axis(0));
+        self.images += images;
         Ok(())
     }
 
-    /// Counts the normal pixels of an image and lists the anomalous ones by region.
+    /// Counts the normal pixels of images and lists the anomalous ones by region.
     fn split(
         &self,
-        image: usize,
-        map: ArrayView2<'_, S>,
-        mask: ArrayView2<'_, bool>,
-    ) -> Result<Image<S::Key>, Undefined> {
-        let width = map.ncols();
-        let map = map.as_standard_layout();
-        let scores = slice(&map);
-        let nan = |at| Undefined::NotANumber { index: vec![image, at / width, at % width] };
-        let range = range(scores).map_err(nan)?;
-        let found = Regions::new(mask, self.connectivity);
+        first: usize,
+        maps: ArrayView3<'_, S>,
+        masks: ArrayView3<'_, bool>,
+    ) -> Result<Part<S::Key>, Undefined> {
+        let (_, height, width) = maps.dim();
+        let (maps, masks) = (maps.as_standard_layout(), masks.as_standard_layout());
+        let scores = slice(&maps);
+        let place = |row: usize| (first + row / height, row % height);
+        let range = range(scores).map_err(|at| {
+            let (image, row) = place(at / width);
+            Undefined::NotANumber { index: vec![image, row, at % width] }
+        })?;
+        let found = Regions::of_images(slice(&masks), (height, width), self.connectivity);
         let mut regions: Vec<Placed> = Vec::with_capacity(found.count);
         let mut anomalous = Vec::new();
         self.normal.fill(|normal| {
@@ -187,7 +204,8 @@ impl<S: Score> PixelMetrics<S> {
                 normal.extend(scores[position..start].iter().map(|score| score.key()));
                 position = end;
                 if run.region == regions.len() {
-                    regions.push(Placed { image, start: (run.row, run.start), area: 0 });
+                    let (image, row) = place(run.row);
+                    regions.push(Placed { image, start: (row, run.start), area: 0 });
                 }
                 regions[run.region].area += (end - start) as u64;
                 let region = run.region as u32;
@@ -195,15 +213,10 @@ impl<S: Score> PixelMetrics<S> {
             }
             normal.extend(scores[position..].iter().map(|score| score.key()));
         });
-        Ok(Image { anomalous, regions, range })
+        Ok(Part { anomalous, regions, range })
     }
 
-    fn append(
-        &mut self,
-        anomalous: Vec<(S::Key, u32)>,
-        regions: Vec<Placed>,
-        range: Range<S::Key>,
-    ) {
+    fn append(&mut self, Part { anomalous, regions, range }: Part<S::Key>) {
         let first = self.regions.len() as u32;
         self.anomalous.extend(anomalous.into_iter().map(|(key, region)| (key, first + region)));
         self.regions.extend(regions);
@@ -214,12 +227,27 @@ impl<S: Score> PixelMetrics<S> {
     ///
     /// # Panics
     /// If the two differ in connectivity.
+    ///
+    /// # Example
+    /// ```
+    /// use metrics::{Connectivity, PixelMetrics};
+    /// use ndarray::array;
+    ///
+    /// let mut first = PixelMetrics::new(Connectivity::Eight);
+    /// first.add(array![[0.1f64, 0.9]].view(), array![[false, true]].view())?;
+    /// let mut second = PixelMetrics::new(Connectivity::Eight);
+    /// second.add(array![[0.3, 0.2]].view(), array![[false, true]].view())?;
+    /// first.merge(second);
+    /// assert_eq!(first.finish(&[])?.auroc, Ok(0.75));
+    /// # Ok::<(), metrics::Undefined>(())
+    /// ```
     pub fn merge(&mut self, mut other: Self) {
         assert_eq!(self.connectivity, other.connectivity, "merge: expected the same connectivity");
         other.regions.iter_mut().for_each(|region| region.image += self.images);
-        self.append(other.anomalous, other.regions, other.range);
-        self.normal.merge(other.normal);
-        self.images += other.images;
+        let Self { anomalous, regions, range, normal, images, .. } = other;
+        self.append(Part { anomalous, regions, range });
+        self.normal.merge(normal);
+        self.images += images;
     }
 
     /// Computes all metrics, AUPRO at each of the limits `max_fprs` on the false-positive rate.
@@ -227,6 +255,19 @@ impl<S: Score> PixelMetrics<S> {
     /// # Errors
     /// [`Undefined::Limit`] for a limit outside (0, 1].
     /// Metrics that the images leave undefined are errors inside the report.
+    ///
+    /// # Example
+    /// ```
+    /// use metrics::{Connectivity, PixelMetrics, Undefined};
+    /// use ndarray::array;
+    ///
+    /// let mut pixels = PixelMetrics::new(Connectivity::Eight);
+    /// pixels.add(array![[0.1f64, 0.9]].view(), array![[false, false]].view())?;
+    /// let report = pixels.finish(&[0.3, 1.0])?;
+    /// assert_eq!(report.auroc, Err(Undefined::OnlyNormal));
+    /// assert_eq!(report.aupro, [Err(Undefined::NoRegion), Err(Undefined::NoRegion)]);
+    /// # Ok::<(), metrics::Undefined>(())
+    /// ```
     pub fn finish(mut self, max_fprs: &[f64]) -> Result<PixelReport, Undefined> {
         if let Some(&limit) = max_fprs.iter().find(|&&limit| !(limit > 0.0 && limit <= 1.0)) {
             return Err(Undefined::Limit(limit));
@@ -265,20 +306,25 @@ impl<S: Score> PixelMetrics<S> {
         let mut sweep = Sweep::new(normal, ranking.anomalous.len() as u64);
         let mut peer = Peer::new::<S>(normal, &areas, range);
         let mut overlap = Overlap::new(normal, areas, max_fprs);
-        let (mut pro, mut reached) = (Coarse::default(), 0);
+        let (mut pro, mut reached, mut height) = (Coarse::default(), 0, 0.0);
         let fpr = |count: u64| count as f64 / normal as f64;
-        pro.push(0.0, 0.0, f64::INFINITY);
+        pro.push(0.0, height, f64::INFINITY);
         ranking.descend(peer.thresholds(), |tie| {
+            peer.visit(&tie);
+            if tie.anomalous.is_empty() {
+                return;
+            }
             sweep.visit(&tie);
             overlap.visit(&tie);
+            let threshold = S::from_key(tie.key);
             if tie.above > reached {
-                pro.push(fpr(tie.above), peer.overlap(), S::from_key(tie.key).next_up());
+                pro.push(fpr(tie.above), height, threshold.next_up());
             }
-            peer.visit(&tie);
+            height = peer.overlap();
             reached = tie.above + tie.equal;
-            pro.push(fpr(reached), peer.overlap(), S::from_key(tie.key));
+            pro.push(fpr(reached), height, threshold);
         });
-        pro.push(1.0, peer.overlap(), f64::NEG_INFINITY);
+        pro.push(1.0, height, f64::NEG_INFINITY);
         let shares = overlap.finish();
         let rated = |(index, region): (usize, Placed)| Region {
             image: region.image,
@@ -312,6 +358,20 @@ pub struct ImageRegions {
 
 impl PixelReport {
     /// The regions summed up by image, for images that have any.
+    ///
+    /// # Example
+    /// ```
+    /// use metrics::{Connectivity, PixelMetrics};
+    /// use ndarray::array;
+    ///
+    /// let mut pixels = PixelMetrics::new(Connectivity::Eight);
+    /// let mask = array![[true, false, false, true]];
+    /// pixels.add(array![[0.9f32, 0.3, 0.4, 0.1]].view(), mask.view())?; // finds one of two
+    /// let report = pixels.finish(&[1.0])?;
+    /// assert_eq!(report.regions[1].aupro, [0.0]);
+    /// assert_eq!(report.by_image()[0].aupro, [0.5]);
+    /// # Ok::<(), metrics::Undefined>(())
+    /// ```
     pub fn by_image(&self) -> Vec<ImageRegions> {
         let images = self.regions.chunk_by(|left, right| left.image == right.image);
         let sum_up = |regions: &[Region]| {

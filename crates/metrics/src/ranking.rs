@@ -33,12 +33,13 @@ impl<K: Key, T: Copy + Send> Ranking<K, T> {
         }
     }
 
-    /// Visits the distinct anomalous scores, and the `extra` keys, from the top.
+    /// Visits the distinct anomalous scores, and the `extra` keys, which ascend, from the top.
     ///
     /// Thresholds in between change neither recall nor overlap: the ROC and PRO curves are horizontal there.
+    /// Of extra keys with the same counts one may stand for all.
     pub(crate) fn descend(mut self, mut extra: Vec<K>, mut visit: impl FnMut(Tie<'_, K, T>)) {
         sort_descending(&mut self.anomalous, |&(key, _)| key);
-        extra.sort_unstable();
+        debug_assert!(extra.is_sorted());
         let mut cursor = self.normal.into_cursor();
         let mut rest = self.anomalous.as_slice();
         while let Some(key) = rest.first().map(|&(key, _)| key).max(extra.last().copied()) {
@@ -48,6 +49,10 @@ impl<K: Key, T: Copy + Send> Ranking<K, T> {
             rest = below;
             let rank = cursor.seek(key);
             visit(Tie { key, anomalous, above: rank.above, equal: rank.equal });
+            if tied == 0 && rank.equal == 0 {
+                let next = rest.first().map(|&(key, _)| key).max(cursor.bound(key));
+                while extra.pop_if(|&mut other| Some(other) > next).is_some() {}
+            }
         }
     }
 }

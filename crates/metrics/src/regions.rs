@@ -60,7 +60,7 @@ pub fn connected_regions(
     regions
 }
 
-/// Connected regions of a mask, numbered by their first pixel in row order.
+/// Connected regions of the masks of several images, numbered by their first pixel in row order.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Regions {
     /// In row order.
@@ -69,59 +69,76 @@ pub(crate) struct Regions {
 }
 
 impl Regions {
-    /// Finds the regions by a union-find over runs; no label image is made.
+    /// Finds the regions of one image.
     ///
     /// # Shapes
     /// - mask: `[height, width]`
     pub(crate) fn new(mask: ArrayView2<'_, bool>, connectivity: Connectivity) -> Self {
-        let width = mask.ncols();
-        let mask = mask.as_standard_layout();
+        let masks = mask.as_standard_layout();
+        Self::of_images(slice(&masks), mask.dim(), connectivity)
+    }
+
+    /// Finds the regions by a union-find over runs; no label image is made, and nothing per image.
+    ///
+    /// # Shapes
+    /// - masks: `[n, height, width]`, one after the other; the rows of the runs are those of `[n * height, width]`
+    pub(crate) fn of_images(
+        masks: &[bool],
+        (height, width): (usize, usize),
+        connectivity: Connectivity,
+    ) -> Self {
         let reach = match connectivity {
             Connectivity::Four => 0,
             Connectivity::Eight => 1,
         };
         let mut runs: Vec<Run> = Vec::new();
         let mut parents: Vec<usize> = Vec::new();
-        let mut previous = 0..0;
-        for (row, pixels) in slice(&mask).chunks_exact(width.max(1)).enumerate() {
-            let first = runs.len();
-            let mut above = previous;
-            for_each_run(pixels, |start, end| {
-                let region = parents.len();
-                parents.push(region);
-                while above.start < above.end && runs[above.start].end + reach <= start {
-                    above.start += 1;
+        // The runs of the row above that the next run may touch, and the first run of this row.
+        let (mut above, mut first) = (0..0, 0);
+        for_each_run(masks, width, |row, start, end| {
+            match runs.last() {
+                Some(last) if last.row == row => {}
+                Some(last) if last.row + 1 == row && !row.is_multiple_of(height) => {
+                    (above, first) = (first..runs.len(), runs.len());
                 }
-                // The last run above may touch the next run too, so it is not passed.
-                for touching in above.clone().take_while(|&run| runs[run].start < end + reach) {
-                    unite(&mut parents, runs[touching].region, region);
-                }
-                runs.push(Run { row, start, end, region });
-            });
-            previous = first..runs.len();
-        }
+                _ => (above, first) = (0..0, runs.len()),
+            }
+            let region = parents.len();
+            parents.push(region);
+            while above.start < above.end && runs[above.start].end + reach <= start {
+                above.start += 1;
+            }
+            // The last run above may touch the next run too, so it is not passed.
+            for touching in above.clone().take_while(|&run| runs[run].start < end + reach) {
+                unite(&mut parents, runs[touching].region, region);
+            }
+            runs.push(Run { row, start, end, region });
+        });
         let count = number(&mut runs, &mut parents);
         Self { runs, count }
     }
 }
 
-/// Calls `visit(start, end)` for every run of `true`.
-fn for_each_run(pixels: &[bool], mut visit: impl FnMut(usize, usize)) {
+/// Calls `visit(row, start, end)` for every run of `true` in rows of this width.
+fn for_each_run(pixels: &[bool], width: usize, mut visit: impl FnMut(usize, usize, usize)) {
     const BLOCK: usize = 32;
-    let mut position = 0;
+    let (mut row, mut row_start, mut position) = (0, 0, 0);
     while position < pixels.len() {
-        // Most of a mask is normal: skip it a block at a time.
+        // Most of a mask is normal: skip it a block at a time, whatever the rows.
         let block = &pixels[position..(position + BLOCK).min(pixels.len())];
         if !block.iter().fold(false, |any, &pixel| any | pixel) {
             position += block.len();
             continue;
         }
-        let rest = &pixels[position..];
-        let Some(offset) = rest.iter().position(|&pixel| pixel) else { return };
+        let Some(offset) = pixels[position..].iter().position(|&pixel| pixel) else { return };
         let start = position + offset;
-        let length = pixels[start..].iter().take_while(|&&pixel| pixel).count();
-        position = start + length;
-        visit(start, position);
+        if start - row_start >= width {
+            row = start / width;
+            row_start = row * width;
+        }
+        let rest = &pixels[start..row_start + width];
+        position = start + rest.iter().take_while(|&&pixel| pixel).count();
+        visit(row, start - row_start, position - row_start);
     }
 }
 
@@ -209,6 +226,16 @@ mod tests {
                 }
                 assert_eq!((labels, regions.count), flood(&mask, connectivity), "{mask:?}");
             }
+        }
+    }
+
+    #[test]
+    fn regions_end_with_their_image() {
+        let mask = [true, true, false, true];
+        for (height, expected) in [(4, [0, 0, 1]), (2, [0, 0, 1]), (1, [0, 1, 2])] {
+            let regions = Regions::of_images(&mask, (height, 1), Connectivity::Eight);
+            let rows: Vec<_> = regions.runs.iter().map(|run| (run.row, run.region)).collect();
+            assert_eq!(rows, [(0, expected[0]), (1, expected[1]), (3, expected[2])]);
         }
     }
 

@@ -139,9 +139,6 @@ impl<K: Key> Sweep<K> {
 
     pub(crate) fn visit<T>(&mut self, tie: &Tie<'_, K, T>) {
         let tied = tie.anomalous.len() as u64;
-        if tied == 0 {
-            return;
-        }
         self.hits += tied;
         let false_alarms = tie.above + tie.equal;
         let beaten = 2 * (self.normal - false_alarms) + tie.equal;

@@ -89,7 +89,11 @@ impl Counts<u32> for Paged {
             gather.flush(self);
         }
         let mut loose = lock(&self.loose);
-        loose.append(&mut buffer.loose);
+        if loose.is_empty() {
+            mem::swap(&mut *loose, &mut buffer.loose);
+        } else {
+            loose.append(&mut buffer.loose);
+        }
         if loose.len() > LOOSE {
             self.scatter(&mut loose);
         }
@@ -313,6 +317,14 @@ impl Cursor<u32> for PagedCursor {
             _ => Rank::default(),
         };
         Rank { above: *above + rank.above, equal: rank.equal }
+    }
+
+    fn bound(&self, key: u32) -> Option<u32> {
+        match self {
+            Self::Loose(loose) => loose.bound(key),
+            // To look for the next one would cost more than it saves.
+            Self::Pages { .. } => Some(key),
+        }
     }
 }
 

@@ -63,4 +63,8 @@ impl<K: Copy + Ord> Cursor<K> for SortedCursor<K> {
         let equal = rest.iter().take_while(|&&other| other == key).count();
         Rank { above: self.above as u64, equal: equal as u64 }
     }
+
+    fn bound(&self, _: K) -> Option<K> {
+        self.descending.get(self.above).copied()
+    }
 }

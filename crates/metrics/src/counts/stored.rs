@@ -117,6 +117,10 @@ impl<K: Key> Cursor<K> for StoredCursor<K> {
         let equal = if self.next.0 == key { self.next.1 } else { 0 };
         Rank { above: self.above, equal }
     }
+
+    fn bound(&self, _: K) -> Option<K> {
+        (self.next.1 > 0).then_some(self.next.0)
+    }
 }
 
 /// Reads the entry at `position`, whose key lies below `last`.

@@ -13,6 +13,16 @@ impl PixelHistogram {
     ///
     /// # Errors
     /// Those of the writer.
+    ///
+    /// # Example
+    /// ```
+    /// use metrics::{Connectivity, PixelHistogram};
+    ///
+    /// let mut file = Vec::new();
+    /// PixelHistogram::new(Connectivity::Four, 0.0, 1.0).save(&mut file)?;
+    /// assert_eq!(PixelHistogram::load(file.as_slice())?.range(), (0.0, 1.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn save(&self, writer: impl Write) -> io::Result<()> {
         let mut writer = Writer::new(writer, Kind::Histogram, self.connectivity)?;
         let mut bytes = Vec::new();

@@ -156,10 +156,13 @@ fn best_of_both(mut first: impl FnMut(), mut second: impl FnMut()) -> [f64; 2] {
     fastest
 }
 
-/// As many calls as take 20 microseconds.
+/// As many calls as take 20 microseconds: reading the clock takes half of one.
 fn calls_per_repetition(call: &mut impl FnMut()) -> usize {
-    call();
-    (20_000.0 / nanoseconds(call, 1).max(1.0)).ceil() as usize
+    let mut calls = 1;
+    while nanoseconds(call, calls) * (calls as f64) < 20_000.0 {
+        calls *= 2;
+    }
+    calls
 }
 
 /// Processor nanoseconds of one call, the mean of `calls`.

@@ -2,7 +2,8 @@
 
     pip install -r requirements.txt
     python peers.py arrays
-    python peers.py lengths 1-64 100 1024
+    python peers.py lengths 1-64 100 1024      (many rows at once)
+    python peers.py single 1-64 100 1024       (one row)
     python peers.py --json FILE arrays      (also writes the rows of `cargo xtask bench`)
 
 One thread everywhere, processor time, the best of several repetitions. The Rust program
@@ -114,10 +115,10 @@ def depthwise(x, kernel):
         return torch.nn.functional.conv2d(x, kernel, groups=1024)
 
 
-def lengths(report, numbers):
+def lengths(report, numbers, batch):
     rng = np.random.default_rng(0)
     for n in numbers:
-        x = rng.standard_normal((max(BATCH // n, 1), n), dtype="f")
+        x = rng.standard_normal((max(batch // n, 1), n), dtype="f")
         report(str(n), "scipy", x.size, lambda: scipy.fft.dct(x, axis=1, norm="ortho", overwrite_x=True))
 
 
@@ -145,12 +146,13 @@ def main():
         for line in output.splitlines():
             case, name, nanoseconds = line.split("\t")
             note(case, name, float(nanoseconds))
-        arrays(report) if what == "arrays" else lengths(report, numbers)
+        arrays(report) if what == "arrays" else lengths(report, numbers, BATCH if what == "lengths" else 1)
 
     rows = []
     for case, times in table.items():
         ours = times.pop("dct")
-        row = {"case": f"dct, length {case}" if what == "lengths" else f"dct, {case}", "ours": ours, "unit": "CPU ns a sample"}
+        name = {"arrays": "", "lengths": "length ", "single": "one row of "}[what] + case
+        row = {"case": f"dct, {name}", "ours": ours, "unit": "CPU ns a sample"}
         rows += [row | {"peer": name, "theirs": t} for name, t in times.items()]
         peers = ", ".join(f"{name} {t / ours:.1f}x ({t:.3f})" for name, t in times.items())
         print(f"| {case} | {ours:.3f} | {peers} |")

@@ -68,6 +68,14 @@ pub fn dctn<T: Float, D: Dimension>(
 
 /// Inverse of [`dctn`] with the same arguments.
 ///
+/// ```
+/// use dct::{DctType, Normalization, idctn};
+/// use ndarray::Axis;
+/// let y = ndarray::array![[40.0, -8.0_f64.sqrt() * 2.0], [-8.0_f64.sqrt() * 4.0, 0.0]];
+/// let x = idctn(y.view(), DctType::II, [Axis(0), Axis(1)], Normalization::Backward);
+/// approx::assert_abs_diff_eq!(x, ndarray::array![[1.0, 2.0], [3.0, 4.0]], epsilon = 1e-14);
+/// ```
+///
 /// # Panics
 /// As [`dct`], for each axis.
 #[track_caller]

@@ -8,6 +8,12 @@ use crate::simd::{Vectorize, load, store};
 use crate::{DctType, Float, ImageDim, Normalization, Padding};
 
 /// The array's sides are no multiples of the block's, and no padding was asked for.
+///
+/// ```
+/// let image = ndarray::Array2::<f32>::zeros((8, 12));
+/// let error = dct::block_dct_2d(image.view(), 8, dct::Padding::None).unwrap_err();
+/// assert_eq!(error.to_string(), "expected sides that are multiples of 8, got 8 x 12");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaggedBlocks {
     /// Rows of the array.
@@ -81,6 +87,13 @@ pub fn block_dct_2d<T: Float, D: ImageDim>(
 ///
 /// What padding added stays: cut it off with `slice`.
 ///
+/// ```
+/// let y = ndarray::array![[5.0, -1.0], [-2.0, 0.0]];
+/// let x = dct::block_idct_2d(y.view(), 2)?;
+/// approx::assert_abs_diff_eq!(x, ndarray::array![[1.0, 2.0], [3.0, 4.0]], epsilon = 1e-14);
+/// # Ok::<(), dct::RaggedBlocks>(())
+/// ```
+///
 /// # Errors
 /// [`RaggedBlocks`] if a side is no multiple of `window`.
 ///
@@ -122,6 +135,13 @@ pub fn block_dct_2d_in_place<T: Float, S: DataMut<Elem = T>, D: ImageDim>(
 }
 
 /// [`block_idct_2d`] in place.
+///
+/// ```
+/// let mut x = ndarray::array![[5.0, -1.0], [-2.0, 0.0]];
+/// dct::block_idct_2d_in_place(&mut x, 2)?;
+/// approx::assert_abs_diff_eq!(x, ndarray::array![[1.0, 2.0], [3.0, 4.0]], epsilon = 1e-14);
+/// # Ok::<(), dct::RaggedBlocks>(())
+/// ```
 ///
 /// # Errors
 /// [`RaggedBlocks`] if a side is no multiple of `window`; the array is unchanged.
@@ -268,7 +288,7 @@ macro_rules! each_vector {
 
 /// One strip, each block in one go, vectors running over channels.
 pub(crate) struct Whole<'a, T, const N: usize> {
-    pub(crate) columns: Unrolled<'a, T, N>,
+    pub(crate) columns: Unrolled<T, N>,
     pub(crate) strip: &'a mut [T],
     pub(crate) channels: usize,
 }
@@ -299,7 +319,7 @@ impl<T: Float, const N: usize> Vectorize for Whole<'_, T, N> {
 
 /// The columns of one strip, vectors running along its rows.
 pub(crate) struct Tall<'a, T, const N: usize> {
-    pub(crate) columns: Unrolled<'a, T, N>,
+    pub(crate) columns: Unrolled<T, N>,
     pub(crate) strip: &'a mut [T],
 }
 

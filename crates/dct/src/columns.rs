@@ -43,9 +43,9 @@ impl<T: Float> Matrix<T> {
 
     /// # Panics
     /// If `N` is not the length.
-    pub(crate) fn unrolled<const N: usize>(&self) -> Unrolled<'_, T, N> {
+    pub(crate) fn unrolled<const N: usize>(&self) -> Unrolled<T, N> {
         let (rows, _) = self.basis.as_chunks::<N>();
-        let basis = rows.try_into().expect("N is the length");
+        let basis = *rows.first_chunk().expect("N is the length");
         Unrolled { basis, inverse: self.inverse }
     }
 }
@@ -81,12 +81,13 @@ impl<T: Float> Columns<T> for Looped<'_, T> {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct Unrolled<'a, T, const N: usize> {
-    basis: &'a [[T; N]; N],
+pub(crate) struct Unrolled<T, const N: usize> {
+    /// By value: what is written meanwhile cannot be part of it, so factors stay in registers.
+    basis: [[T; N]; N],
     inverse: bool,
 }
 
-impl<T: Float, const N: usize> Columns<T> for Unrolled<'_, T, N> {
+impl<T: Float, const N: usize> Columns<T> for Unrolled<T, N> {
     #[inline(always)]
     fn len(self) -> usize {
         N
@@ -104,13 +105,13 @@ impl<T: Float, const N: usize> Columns<T> for Unrolled<'_, T, N> {
     }
 }
 
-impl<T: Float, const N: usize> Unrolled<'_, T, N> {
+impl<T: Float, const N: usize> Unrolled<T, N> {
     #[inline(always)]
     pub(crate) fn transform<const L: usize>(self, x: [[T; L]; N]) -> [[T; L]; N] {
         if self.inverse {
-            each_lane(x, |x| inverse(self.basis, x))
+            each_lane(x, |x| inverse(&self.basis, x))
         } else {
-            each_lane(x, |x| forward(self.basis, x))
+            each_lane(x, |x| forward(&self.basis, x))
         }
     }
 }

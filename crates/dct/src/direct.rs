@@ -173,6 +173,7 @@ impl<T: Float> Direct<T> {
             group += match groups - group {
                 8.. if R == 1 => self.alternating::<R, 8>((folded, 1), group, tile),
                 4.. if R == 1 => self.alternating::<R, 4>((folded, 1), group, tile),
+                3 => self.alternating::<R, 3>((folded, 1), group, tile),
                 2.. => self.alternating::<R, 2>((folded, 1), group, tile),
                 _ => self.alternating::<R, 1>((folded, 1), group, tile),
             };

@@ -1,5 +1,6 @@
 //! Long transforms through a complex FFT, one file an algorithm.
 
+mod composite;
 mod delegated;
 mod even;
 mod first;
@@ -8,6 +9,7 @@ mod odd;
 
 use rustfft::num_complex::Complex;
 
+pub(crate) use composite::Composite;
 pub(crate) use delegated::Delegated;
 pub(crate) use even::Even;
 pub(crate) use first::First;

@@ -1,9 +1,11 @@
-//! Sliding reductions that are separable filters: columns first, straight from the image, then rows.
+//! Sliding reductions that are separable filters.
 
-use ndarray::{ArrayView3, ArrayViewMut3};
-
+use crate::Float;
+use crate::pieces::{Lines, LinesMut, Reduce};
 use crate::simd::Vectorize;
-use crate::{Float, Sliding};
+
+/// Channels from which on columns are filtered one by one.
+const WIDE: usize = 16;
 
 /// A separable filter, of the samples or of their squares.
 pub(crate) struct Filter<T> {
@@ -11,104 +13,140 @@ pub(crate) struct Filter<T> {
     pub(crate) square: bool,
 }
 
-/// Bytes of a filtered line, about: half a second-level cache holds it and the rows it comes from.
-const LINE: usize = 1 << 17;
+impl<T: Float> Reduce<T> for Filter<T> {
+    fn planes(&self) -> usize {
+        1
+    }
 
-impl<T: Float> Filter<T> {
-    /// Filters the rows of `out`, contiguous `[rows, columns, C]`, whose first row is row `first` of
-    /// the whole result.
-    pub(crate) fn run(
+    fn columns(&self, rows: &[&[T]], first: usize, count: usize, lines: LinesMut<'_, T>) {
+        T::filter_columns(self, rows, first, &mut lines.values[..count]);
+    }
+
+    fn rows(&self, lines: Lines<'_, T>, channels: usize, out: &mut [T]) {
+        T::filter_rows(self, lines.values, channels, out);
+    }
+
+    fn last_columns_and_rows(
         &self,
-        image: ArrayView3<'_, T>,
-        sliding: &Sliding,
+        rows: &[&[T]],
         first: usize,
-        mut out: ArrayViewMut3<'_, T>,
+        lines: LinesMut<'_, T>,
+        channels: usize,
+        out: &mut [T],
     ) {
-        let image = image.as_standard_layout();
-        let samples = image.as_slice().expect("standard layout");
-        let (height, width, channels) = image.dim();
-        let Sliding { window, stride: [rows_apart, columns_apart], padding } = *sliding;
-        if out.is_empty() {
-            return;
-        }
-        let step = (LINE / size_of::<T>() / channels / columns_apart).max(1);
-        let mut line = vec![T::zero(); ((step - 1) * columns_apart + window) * channels];
-        let mut terms = Vec::with_capacity(window);
-        for (output, mut row) in out.outer_iter_mut().enumerate() {
-            let row = row.as_slice_mut().expect("contiguous rows");
-            let top = sliding.start(first + output, rows_apart);
-            for (piece, row) in row.chunks_mut(step * channels).enumerate() {
-                terms.clear();
-                terms.extend((top..).zip(&self.weights).filter_map(|(row, &weight)| {
-                    let row = padding.source(row, height)?;
-                    Some((row * width * channels, weight))
-                }));
-                let columns = row.len() / channels;
-                let left = sliding.start(piece * step, columns_apart);
-                let padded = (columns - 1) * columns_apart + window;
-                let right = left + padded as isize;
-                // columns that lie in the image go together, the others one by one
-                let inside = left.clamp(0, width as isize)..right.clamp(0, width as isize);
-                let single = (left..inside.start).chain(inside.end.max(left)..right);
-                let runs = single.map(|column| (column, padding.source(column, width), 1));
-                let whole = (inside.start, Some(inside.start as usize), inside.len());
-                for (column, source, count) in runs.chain([whole]) {
-                    let start = (column - left) as usize * channels;
-                    let to = &mut line[start..][..count * channels];
-                    match source {
-                        Some(source) => {
-                            let from = &samples[source * channels..];
-                            T::weighted_sum(from, &terms, self.square, to);
-                        }
-                        None => to.fill(T::zero()),
-                    }
-                }
-                terms.clear();
-                terms.extend((0..).step_by(channels).zip(self.weights.iter().copied()));
-                if columns_apart == 1 {
-                    T::weighted_sum(&line, &terms, false, row);
-                    continue;
-                }
-                let starts = (0..).step_by(columns_apart * channels);
-                for (out, start) in row.chunks_exact_mut(channels).zip(starts) {
-                    T::weighted_sum(&line[start..], &terms, false, out);
-                }
-            }
-        }
+        T::filter_both(self, rows, first, lines.values, channels, out);
     }
 }
 
-/// `out[e] = sum_(start, weight) weight samples[start + e]`, of the samples or their squares.
-pub(crate) struct WeightedSum<'a, T> {
-    pub(crate) samples: &'a [T],
-    pub(crate) terms: &'a [(usize, T)],
-    pub(crate) square: bool,
+/// `out[e] = sum_i weights[i] rows[i][first + e]`, of the samples or their squares.
+pub(crate) struct FilterColumns<'a, T> {
+    pub(crate) filter: &'a Filter<T>,
+    pub(crate) rows: &'a [&'a [T]],
+    pub(crate) first: usize,
     pub(crate) out: &'a mut [T],
 }
 
-impl<T: Float> Vectorize for WeightedSum<'_, T> {
+impl<T: Float> Vectorize for FilterColumns<'_, T> {
     #[inline(always)]
     fn run(self) {
-        if self.square { self.sum(|x| x * x) } else { self.sum(|x| x) }
+        let Self { filter, rows, first, out } = self;
+        let source = |i: usize| &rows[i][first..];
+        if filter.square {
+            weighted_sum(&filter.weights, source, |x| x * x, out);
+        } else {
+            weighted_sum(&filter.weights, source, |x| x, out);
+        }
     }
 }
 
-impl<T: Float> WeightedSum<'_, T> {
+/// `out[e] = sum_j weights[j] line[e + j * channels]`
+pub(crate) struct FilterRows<'a, T> {
+    pub(crate) filter: &'a Filter<T>,
+    pub(crate) line: &'a [T],
+    pub(crate) channels: usize,
+    pub(crate) out: &'a mut [T],
+}
+
+impl<T: Float> Vectorize for FilterRows<'_, T> {
     #[inline(always)]
-    fn sum(self, of: impl Fn(T) -> T + Copy) {
-        let (mut terms, mut started) = (self.terms, false);
-        if terms.is_empty() {
-            self.out.fill(T::zero());
-        }
-        while !terms.is_empty() {
-            let count = terms.len().min(3);
-            let (some, rest) = terms.split_at(count);
-            match count {
-                1 => add::<T, 1>(self.samples, some, of, started, self.out),
-                2 => add::<T, 2>(self.samples, some, of, started, self.out),
-                _ => add::<T, 3>(self.samples, some, of, started, self.out),
+    fn run(self) {
+        let Self { filter, line, channels, out } = self;
+        weighted_sum(&filter.weights, |j| &line[j * channels..], |x| x, out);
+    }
+}
+
+/// The columns `line[e + (q-1) * channels]`, and the rows right after them.
+pub(crate) struct FilterBoth<'a, T> {
+    pub(crate) filter: &'a Filter<T>,
+    pub(crate) rows: &'a [&'a [T]],
+    pub(crate) first: usize,
+    pub(crate) line: &'a mut [T],
+    pub(crate) channels: usize,
+    pub(crate) out: &'a mut [T],
+}
+
+impl<T: Float> Vectorize for FilterBoth<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        match (self.filter.weights.len(), self.filter.square) {
+            (3, false) if self.channels >= WIDE => self.fused::<3>(|x| x),
+            (3, true) if self.channels >= WIDE => self.fused::<3>(|x| x * x),
+            (q, _) => {
+                let Self { filter, rows, first, line, channels, out } = self;
+                let last = &mut line[(q - 1) * channels..][..out.len()];
+                FilterColumns { filter, rows, first, out: last }.run();
+                FilterRows { filter, line, channels, out }.run();
             }
-            (terms, started) = (rest, true);
+        }
+    }
+}
+
+impl<T: Float> FilterBoth<'_, T> {
+    #[inline(always)]
+    fn fused<const Q: usize>(self, of: impl Fn(T) -> T) {
+        let Self { filter, rows, first, line, channels, out } = self;
+        let weights: [T; Q] = std::array::from_fn(|i| filter.weights[i]);
+        for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+            let start = column * channels;
+            let rows: [&[T]; Q] = std::array::from_fn(|i| &rows[i][first + start..][..channels]);
+            let (old, new) = line[start..].split_at_mut((Q - 1) * channels);
+            let old: [&[T]; Q] =
+                std::array::from_fn(
+                    |j| {
+                        if j + 1 < Q { &old[j * channels..][..channels] } else { &[] }
+                    },
+                );
+            let new = &mut new[..channels];
+            for e in 0..channels {
+                let value = (1..Q)
+                    .fold(weights[0] * of(rows[0][e]), |sum, i| sum + weights[i] * of(rows[i][e]));
+                new[e] = value;
+                let sum =
+                    (1..Q - 1).fold(weights[0] * old[0][e], |sum, j| sum + weights[j] * old[j][e]);
+                out[e] = sum + weights[Q - 1] * value;
+            }
+        }
+    }
+}
+
+/// Three terms at a time.
+#[inline(always)]
+fn weighted_sum<'a, T: Float>(
+    weights: &[T],
+    source: impl Fn(usize) -> &'a [T],
+    of: impl Fn(T) -> T + Copy,
+    out: &mut [T],
+) {
+    for (index, some) in weights.chunks(3).enumerate() {
+        let first = 3 * index;
+        match *some {
+            [a] => add([a], [source(first)], of, index > 0, out),
+            [a, b] => add([a, b], [source(first), source(first + 1)], of, index > 0, out),
+            [a, b, c] => {
+                let sources = [source(first), source(first + 1), source(first + 2)];
+                add([a, b, c], sources, of, index > 0, out);
+            }
+            _ => {}
         }
     }
 }
@@ -116,14 +154,13 @@ impl<T: Float> WeightedSum<'_, T> {
 /// Writes the sum of `N` terms, or adds it.
 #[inline(always)]
 fn add<T: Float, const N: usize>(
-    samples: &[T],
-    terms: &[(usize, T)],
+    weights: [T; N],
+    sources: [&[T]; N],
     of: impl Fn(T) -> T,
     to_sum: bool,
     out: &mut [T],
 ) {
-    let sources: [&[T]; N] = std::array::from_fn(|i| &samples[terms[i].0..][..out.len()]);
-    let weights: [T; N] = std::array::from_fn(|i| terms[i].1);
+    let sources = sources.map(|source| &source[..out.len()]);
     let sum = |e: usize| {
         (1..N).fold(weights[0] * of(sources[0][e]), |sum, i| sum + weights[i] * of(sources[i][e]))
     };

@@ -7,11 +7,13 @@ use rustfft::num_complex::Complex;
 use crate::block::{Tall, Whole};
 use crate::columns::{Matrix, with_columns, with_unrolled};
 use crate::definition::Definition;
-use crate::filter::WeightedSum;
+use crate::filter::{Filter, FilterBoth, FilterColumns, FilterRows};
 use crate::lines::Ring;
+use crate::mean::{Mean, MeanColumns, MeanRows};
+use crate::pieces::{Lines, LinesMut};
 use crate::plan::Plan;
 use crate::simd::Vectorize;
-use crate::steps::{KeepColumn, MeanColumn, Measure, Row};
+use crate::steps::{KeepColumn, Row};
 
 /// Sealed by being private.
 pub trait Kernels: Sized {
@@ -27,18 +29,32 @@ pub trait Kernels: Sized {
 
     fn tall_columns(matrix: &Matrix<Self>, strip: &mut [Self]);
 
-    fn weighted_sum(samples: &[Self], terms: &[(usize, Self)], square: bool, out: &mut [Self]);
+    fn filter_columns(filter: &Filter<Self>, rows: &[&[Self]], first: usize, out: &mut [Self]);
+
+    fn filter_rows(filter: &Filter<Self>, line: &[Self], channels: usize, out: &mut [Self]);
+
+    fn filter_both(
+        filter: &Filter<Self>,
+        rows: &[&[Self]],
+        first: usize,
+        line: &mut [Self],
+        channels: usize,
+        out: &mut [Self],
+    );
 
     fn row(matrix: &Matrix<Self>, row: &[Self], channels: usize, lines: &mut [Self]);
 
     fn keep_column(matrix: &Matrix<Self>, ring: Ring<'_, Self>, lines: &mut [Self]);
 
-    fn mean_column(
-        matrix: &Matrix<Self>,
-        measure: Measure,
-        ring: Ring<'_, Self>,
-        line: &mut [Self],
+    fn mean_columns(
+        mean: &Mean<Self>,
+        rows: &[&[Self]],
+        first: usize,
+        count: usize,
+        lines: LinesMut<'_, Self>,
     );
+
+    fn mean_rows(mean: &Mean<Self>, lines: Lines<'_, Self>, channels: usize, out: &mut [Self]);
 }
 
 macro_rules! kernels {
@@ -69,13 +85,33 @@ macro_rules! kernels {
                 with_unrolled!(matrix, columns => Tall { columns, strip }.dispatch());
             }
 
-            fn weighted_sum(
-                samples: &[Self],
-                terms: &[(usize, Self)],
-                square: bool,
+            fn filter_columns(
+                filter: &Filter<Self>,
+                rows: &[&[Self]],
+                first: usize,
                 out: &mut [Self],
             ) {
-                WeightedSum { samples, terms, square, out }.dispatch();
+                FilterColumns { filter, rows, first, out }.dispatch();
+            }
+
+            fn filter_rows(
+                filter: &Filter<Self>,
+                line: &[Self],
+                channels: usize,
+                out: &mut [Self],
+            ) {
+                FilterRows { filter, line, channels, out }.dispatch();
+            }
+
+            fn filter_both(
+                filter: &Filter<Self>,
+                rows: &[&[Self]],
+                first: usize,
+                line: &mut [Self],
+                channels: usize,
+                out: &mut [Self],
+            ) {
+                FilterBoth { filter, rows, first, line, channels, out }.dispatch();
             }
 
             fn row(matrix: &Matrix<Self>, row: &[Self], channels: usize, lines: &mut [Self]) {
@@ -86,14 +122,27 @@ macro_rules! kernels {
                 with_columns!(matrix, columns => KeepColumn { columns, ring, lines }.dispatch());
             }
 
-            fn mean_column(
-                matrix: &Matrix<Self>,
-                measure: Measure,
-                ring: Ring<'_, Self>,
-                line: &mut [Self],
+            fn mean_columns(
+                mean: &Mean<Self>,
+                rows: &[&[Self]],
+                first: usize,
+                count: usize,
+                lines: LinesMut<'_, Self>,
             ) {
-                with_columns!(matrix, columns => {
-                    MeanColumn { columns, ring, line, measure }.dispatch()
+                with_columns!(mean.matrix, columns => {
+                    MeanColumns { columns, rows, first, count, lines }.dispatch()
+                });
+            }
+
+            fn mean_rows(
+                mean: &Mean<Self>,
+                lines: Lines<'_, Self>,
+                channels: usize,
+                out: &mut [Self],
+            ) {
+                let measure = mean.measure;
+                with_columns!(mean.matrix, columns => {
+                    MeanRows { columns, measure, lines, channels, out }.dispatch()
                 });
             }
         })*

@@ -62,13 +62,16 @@
 //!
 //! Rows up to 16 samples are products with an unrolled matrix. Longer ones, up to 62 or up to 256 if
 //! an FFT dislikes the length, are products with the two halves that the symmetry of the matrix
-//! leaves, four rows at a time. The rest goes through one complex FFT of `rustfft`, of half the length
-//! where the length is even; a few lengths, and type IV of odd length, are left to `rustdct`.
-//! Odd composite lengths above 100 are where others, scipy among them, are faster.
+//! leaves, four rows at a time. The rest goes through complex FFTs of `rustfft`: one of half the length where it
+//! is even; where it is odd and has a factor up to 31, half as many as that factor of what it leaves, so that
+//! real samples cost half of complex ones there too. A few lengths, and type IV of odd length, are left
+//! to `rustdct`.
 //! Blocks of eight channels or more are transformed in one pass, vectors running over channels; fewer
 //! channels go column by column, then row by row. Sides up to 8 are unrolled.
-//! Sliding windows share the horizontal transforms of each row through a ring of `q` rows, so the
-//! cost is linear in the number of windows, and nothing is allocated per window.
+//! Sliding windows that end in one value go columns first, straight from the image, then rows, a few
+//! columns at a time; where all coefficients are wanted, they share the horizontal transforms of each
+//! row through a ring of `q` rows. Either way the cost is linear in the number of windows, and nothing is
+//! allocated per window.
 //!
 //! # Features
 //!
@@ -93,8 +96,10 @@ mod float;
 mod image;
 mod kernels;
 mod lines;
+mod mean;
 mod padding;
 mod parallel;
+mod pieces;
 mod plan;
 mod reduce;
 mod simd;

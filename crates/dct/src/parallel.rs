@@ -26,6 +26,32 @@ pub(crate) fn each_chunk<T: Float, S>(
     }
 }
 
+/// Rows of a new array, each made by `work(state, index, row)`, with a state made once a thread.
+pub(crate) fn collect_rows<T: Float, S>(
+    count: usize,
+    length: usize,
+    state: impl Fn() -> S + Sync + Send,
+    work: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
+) -> Vec<T> {
+    #[cfg(feature = "rayon")]
+    {
+        let mut rows = vec![T::zero(); count * length];
+        each_chunk(&mut rows, length, state, work);
+        rows
+    }
+    #[cfg(not(feature = "rayon"))]
+    {
+        let mut state = state();
+        let mut rows = Vec::with_capacity(count * length);
+        for index in 0..count {
+            // zeroed row by row, while it stays in the cache
+            rows.resize((index + 1) * length, T::zero());
+            work(&mut state, index, &mut rows[index * length..]);
+        }
+        rows
+    }
+}
+
 /// Calls `work(first_row, band)` for bands of rows of `[planes, rows, columns, channels]`: one band
 /// a thread.
 pub(crate) fn each_band<T: Float>(

@@ -5,7 +5,7 @@ use rustfft::num_complex::Complex;
 use crate::Float;
 use crate::definition::{DctType, Definition, Normalization};
 use crate::direct::Direct;
-use crate::fft::{Delegated, Even, First, Fourth, Odd};
+use crate::fft::{Composite, Delegated, Even, First, Fourth, Odd};
 use crate::small::{self, Small};
 
 /// A 1-D transform of one type, length and normalisation, ready to be run many times.
@@ -30,6 +30,7 @@ enum Algorithm<T> {
     Small(Small<T>),
     Direct(Direct<T>),
     Even(Even<T>),
+    Composite(Composite<T>),
     Odd(Odd<T>),
     First(First<T>),
     Fourth(Fourth<T>),
@@ -60,6 +61,14 @@ impl<T: Float> Plan<T> {
 
     /// Plans the inverse of [`forward`](Self::forward) with the same arguments.
     ///
+    /// ```
+    /// use dct::{DctType, Normalization, Plan};
+    /// let plan = Plan::<f64>::inverse(DctType::II, 4, Normalization::Backward);
+    /// let mut row = [8.0, 0.0, 0.0, 0.0];
+    /// plan.process(&mut row, &mut plan.scratch());
+    /// approx::assert_abs_diff_eq!(row[..], [1.0, 1.0, 1.0, 1.0], epsilon = 1e-15);
+    /// ```
+    ///
     /// # Panics
     /// If `len == 0`, or `len == 1` for type I.
     #[track_caller]
@@ -83,7 +92,12 @@ impl<T: Float> Plan<T> {
                 DctType::II | DctType::III if even => {
                     Algorithm::Even(Even::new(&definition, planner))
                 }
-                DctType::II | DctType::III => Algorithm::Odd(Odd::new(&definition, planner)),
+                DctType::II | DctType::III => match Composite::<T>::factor(definition.len) {
+                    Some(factor) => {
+                        Algorithm::Composite(Composite::new(&definition, factor, planner))
+                    }
+                    None => Algorithm::Odd(Odd::new(&definition, planner)),
+                },
                 DctType::IV if even => Algorithm::Fourth(Fourth::new(&definition, planner)),
                 DctType::IV => Algorithm::Delegated(Delegated::new(&definition)),
             }
@@ -113,6 +127,7 @@ impl<T: Float> Plan<T> {
             Algorithm::Small(_) => (0, 0),
             Algorithm::Direct(direct) => (direct.scratch_len(), 0),
             Algorithm::Even(even) => (0, even.scratch_len()),
+            Algorithm::Composite(composite) => (0, composite.scratch_len()),
             Algorithm::Odd(odd) => (0, odd.scratch_len()),
             Algorithm::First(first) => (0, first.scratch_len()),
             Algorithm::Fourth(fourth) => (0, fourth.scratch_len()),
@@ -128,7 +143,7 @@ impl<T: Float> Plan<T> {
     #[track_caller]
     pub fn process(&self, rows: &mut [T], scratch: &mut Scratch<T>) {
         assert!(
-            rows.len().is_multiple_of(self.len()),
+            rows.len() == self.len() || rows.len().is_multiple_of(self.len()),
             "Plan::process: expected a multiple of {} samples, got {}",
             self.len(),
             rows.len()
@@ -142,6 +157,7 @@ impl<T: Float> Plan<T> {
             Algorithm::Small(small) => small.process(rows),
             Algorithm::Direct(direct) => direct.process(rows, real),
             Algorithm::Even(even) => even.process(rows, complex),
+            Algorithm::Composite(composite) => composite.process(rows, complex),
             Algorithm::Odd(odd) => odd.process(rows, complex),
             Algorithm::First(first) => first.process(rows, complex),
             Algorithm::Fourth(fourth) => fourth.process(rows, complex),
@@ -297,6 +313,8 @@ fn longest_direct(definition: &Definition) -> usize {
         (..8, false) => 80,
         (8..14, false) => 120,
         (14..24, false) => 150,
+        // which a longer one is split by
+        (24..32, false) if matches!(definition.kind, DctType::II | DctType::III) => 150,
         (24..37, false) => 256,
         // Rader's algorithm, an FFT of one less, is fast if that has small factors
         (prime, false) if largest_prime_factor(prime - 1) <= 7 => 170,

@@ -3,9 +3,11 @@ use ndarray::{Array, Array4, ArrayView, ArrayView3, ArrayViewMut4, Axis};
 use crate::columns::Matrix;
 use crate::filter::Filter;
 use crate::lines::run;
+use crate::mean::{Mean, Measure};
 use crate::parallel::each_band;
+use crate::pieces;
 use crate::sliding::{Sliding, mean_weights};
-use crate::steps::{Keep, Map, Mean, Measure};
+use crate::steps::{Keep, Map};
 use crate::{Float, ImageDim};
 
 /// What becomes of the `q*q` coefficients `X` of a window.
@@ -42,24 +44,16 @@ pub fn sliding_reduce<T: Float, D: ImageDim>(
     reduction: Reduction,
 ) -> Array<T, D> {
     let q = sliding.window;
-    let filter = |weights, square| {
-        let filter = Filter { weights, square };
-        each_image(image.view(), sliding, |image, first, band| {
-            filter.run(image, sliding, first, band.index_axis_move(Axis(0), 0));
-        })
-    };
-    let mean = |measure| {
-        let mean = Mean { matrix: Matrix::new(q, false), measure };
-        each_image(image.view(), sliding, |image, first, band| {
-            run(image, sliding, first, band, &mean);
-        })
-    };
-    match reduction {
+    let images = D::into_batch(image);
+    let filter = |weights, square| pieces::run(images, sliding, &Filter { weights, square });
+    let mean =
+        |measure| pieces::run(images, sliding, &Mean { matrix: Matrix::new(q, false), measure });
+    D::from_batch(match reduction {
         Reduction::Mean => filter(mean_weights(q).into_iter().map(T::of).collect(), false),
         Reduction::PowerMean => filter(vec![T::of(1.0 / q as f64); q], true),
         Reduction::AbsMean => mean(Measure::Magnitude),
         Reduction::LogMean => mean(Measure::LogMagnitude),
-    }
+    })
 }
 
 /// Reduces the orthonormal DCT-II coefficients of each window by a closure, without storing them.

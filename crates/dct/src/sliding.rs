@@ -32,6 +32,13 @@ impl Sliding {
 
     /// Rows and columns of the result for an array of `height` by `width`.
     ///
+    /// ```
+    /// use dct::{Padding, Sliding};
+    /// let windows = Sliding { window: 3, stride: [2, 1], padding: Padding::None };
+    /// assert_eq!(windows.output_size(7, 5), (3, 3));
+    /// assert_eq!(Sliding::new(3).output_size(7, 5), (7, 5));
+    /// ```
+    ///
     /// # Panics
     /// If the window or a stride is zero, or if a side is zero, or without padding shorter than the
     /// window.
@@ -84,6 +91,16 @@ pub fn sliding_dct_2d<T: Float>(image: ArrayView3<'_, T>, window: usize) -> Arra
 }
 
 /// [`sliding_dct_2d`] with any stride and padding, `[H, W, C]` to `[window*window, H', W', C]`.
+///
+/// ```
+/// use dct::{Padding, Sliding, sliding_coefficients};
+/// let x = ndarray::array![[[1.0], [2.0], [0.0]], [[3.0], [4.0], [0.0]]];
+/// let windows = Sliding { window: 2, stride: [1, 1], padding: Padding::None };
+/// let y = sliding_coefficients(x.view(), &windows);
+/// assert_eq!(y.dim(), (4, 1, 2, 1)); // two windows
+/// let left = y.slice(ndarray::s![.., 0, 0, 0]);
+/// approx::assert_abs_diff_eq!(left, ndarray::array![5.0, -1.0, -2.0, 0.0].view(), epsilon = 1e-14);
+/// ```
 ///
 /// # Panics
 /// As [`Sliding::output_size`].

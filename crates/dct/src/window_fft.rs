@@ -67,6 +67,14 @@ pub fn block_fft_2d<T: Float, D: ImageDim>(
 
 /// The real part of the inverse of [`block_fft_2d`], of any real and imaginary parts.
 ///
+/// ```
+/// let x = ndarray::array![[1.0, 2.0, 0.0], [3.0, 4.0, 1.0], [0.0, 1.0, 5.0]];
+/// let (re, im) = dct::block_fft_2d(x.view(), 3, dct::Padding::None)?;
+/// let back = dct::block_ifft_2d(re.view(), im.view(), 3)?;
+/// approx::assert_abs_diff_eq!(back, x, epsilon = 1e-14);
+/// # Ok::<(), dct::RaggedBlocks>(())
+/// ```
+///
 /// # Errors
 /// [`RaggedBlocks`] if a side is no multiple of `window`.
 ///

@@ -105,6 +105,40 @@ fn sliding_windows_of_every_size_shape_and_view() {
     }
 }
 
+/// Long rows and many channels go in pieces.
+#[test]
+fn reductions_of_large_arrays_equal_those_of_their_coefficients() {
+    let paddings = [Padding::None, Padding::Zero, Padding::Replicate, Padding::Reflect];
+    for shape in [(3, 4000, 1), (2, 900, 7), (4, 9, 700), (3, 40, 130)] {
+        let image = noise(shape);
+        let shortest = shape.0.min(shape.1);
+        for (window, stride) in [(1, [1, 1]), (2, [1, 3]), (3, [1, 1]), (3, [2, 2]), (4, [1, 7])] {
+            for padding in paddings {
+                let sliding = Sliding { window, stride, padding };
+                if padding == Padding::None && window > shortest {
+                    continue;
+                }
+                for reduction in
+                    [Reduction::Mean, Reduction::AbsMean, Reduction::PowerMean, Reduction::LogMean]
+                {
+                    let of = |x: f64| match reduction {
+                        Reduction::Mean => x,
+                        Reduction::AbsMean => x.abs(),
+                        Reduction::PowerMean => x * x,
+                        Reduction::LogMean => x.abs().ln_1p(),
+                    };
+                    let mean = |c: &[f64]| c.iter().map(|&x| of(x)).sum::<f64>() / c.len() as f64;
+                    close(
+                        &sliding_reduce(image.view(), &sliding, reduction),
+                        &sliding_map(image.view(), &sliding, mean),
+                        &format!("{shape:?} {sliding:?} {reduction:?}"),
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn the_mean_kernel_is_the_mean() {
     for q in 1..=9 {

@@ -51,6 +51,18 @@ fn every_length_equals_the_definition() {
     }
 }
 
+/// Lengths beyond 256 that are split before an FFT: in three, in seven, in 25.
+#[test]
+fn long_odd_lengths_equal_the_definition() {
+    for n in [3 * 113, 7 * 7 * 11, 625, 3 * 13 * 17, 3 * 5 * 7 * 11] {
+        for kind in [DctType::II, DctType::III] {
+            let matrix = basis_of::<f64>(kind, n, Normalization::Ortho);
+            let plan = Plan::<f64>::forward(kind, n, Normalization::Ortho);
+            check(n, &matrix, &plan, &format!("DCT-{kind:?} n = {n}"));
+        }
+    }
+}
+
 fn check(n: usize, matrix: &Array2<f64>, plan: &Plan<f64>, name: &str) {
     let rows = 11;
     let samples = noise(n as u64, rows * n);

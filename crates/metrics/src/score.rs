@@ -51,10 +51,12 @@ pub(crate) mod sealed {
             (f32::NEG_INFINITY.key(), f32::INFINITY.key())
         }
 
+        #[inline]
         fn from_key(key: u32) -> f64 {
             f64::from(f32::from_bits(if key >> 31 == 1 { key ^ 1 << 31 } else { !key }))
         }
 
+        #[inline]
         fn floor_key(threshold: f64) -> u32 {
             let nearest = threshold as f32;
             nearest.key() - u32::from(f64::from(nearest) > threshold)

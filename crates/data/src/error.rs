@@ -66,6 +66,16 @@ pub enum Error {
         /// The largest sample (or NaN).
         high: f64,
     },
+    /// A mask of another size than its image.
+    #[error("{}: the mask is {} x {}, its image {} x {}", path.display(), mask.0, mask.1, image.0, image.1)]
+    MaskSize {
+        /// The mask.
+        path: PathBuf,
+        /// Its width and height.
+        mask: (u32, u32),
+        /// Those of the image.
+        image: (u32, u32),
+    },
     /// A folder that is not the root of a data set in the layout asked for.
     #[error("{}: not the root of {layout}, expected {expected}; {hint}", path.display())]
     WrongRoot {
@@ -106,6 +116,7 @@ impl Error {
             | Self::Broken { path, .. }
             | Self::TooLarge { path, .. }
             | Self::FloatRange { path, .. }
+            | Self::MaskSize { path, .. }
             | Self::WrongRoot { path, .. }
             | Self::NoImages { path, .. }
             | Self::Table { path, .. } => path,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::read::image_format;
-use crate::{Error, Limits, Problem, Sample, image_size, read_image, read_mask};
+use crate::{Error, Limits, Problem, Sample, image_size, read_image, read_mask_of};
 
 /// Bytes at the end of a file in which its end mark is looked for.
 const TAIL: u64 = 64;
@@ -34,24 +34,19 @@ pub fn inspect(samples: &[Sample], limits: &Limits, progress: impl Fn() + Sync) 
 fn look(sample: &Sample, limits: &Limits) -> Option<Problem> {
     // The path is the problem's own, the message need not repeat it.
     let failed = |e: Error| Problem { path: e.path().to_path_buf(), problem: e.cause() };
-    let (width, height) = match checked_size(&sample.image, limits) {
+    let size = match checked_size(&sample.image, limits) {
         Ok(size) => size,
         Err(e) => return Some(failed(e)),
     };
     let path = sample.defect.as_ref()?.mask.as_ref()?;
-    let mask = match read_mask(path, limits) {
-        Ok(mask) => mask,
-        Err(e) => return Some(failed(e)),
-    };
-    let (mask_height, mask_width) = mask.dim();
-    let problem = if (mask_width, mask_height) != (width as usize, height as usize) {
-        format!("the mask is {mask_width} x {mask_height}, its image {width} x {height}")
-    } else if !mask.iter().any(|&anomalous| anomalous) {
-        "an empty mask of an anomalous image".to_owned()
-    } else {
-        return None;
-    };
-    Some(Problem { path: path.clone(), problem })
+    match read_mask_of(size, path, limits) {
+        Err(e) => Some(failed(e)),
+        Ok(mask) if mask.iter().any(|&anomalous| anomalous) => None,
+        Ok(_) => {
+            let problem = "an empty mask of an anomalous image".to_owned();
+            Some(Problem { path: path.clone(), problem })
+        }
+    }
 }
 
 /// The size of an image; the image is decoded if its file does not end as its format wants.

@@ -25,6 +25,7 @@
 //! Colour profiles (as Pillow and the reference implementations do), GIF, HEIC, raw camera formats, volumes.
 
 mod catalogue;
+mod colour;
 mod error;
 mod find;
 mod inspect;
@@ -44,7 +45,7 @@ pub use error::Error;
 pub use find::find_images;
 pub use inspect::inspect;
 pub use layouts::{Counts, Layout, Scan, UnknownLayout, scan};
-pub use mask::read_mask;
+pub use mask::{read_mask, read_mask_of};
 pub use prefetch::{Prefetch, prefetch};
 pub use preprocess::{Placement, Preprocess, Resize, preprocess, resize_mask, resize_rgb};
 pub use read::{Limits, decode_image, image_size, read_image};

@@ -34,6 +34,24 @@ pub fn read_mask(path: &Path, limits: &Limits) -> Result<Array2<bool>, Error> {
     Ok(Array2::from_shape_vec(shape, mask).expect("one level a pixel"))
 }
 
+/// Reads the mask of an image of this width and height, as [`read_mask`].
+///
+/// # Errors
+/// As [`read_mask`], and [`Error::MaskSize`].
+pub fn read_mask_of(
+    image: (u32, u32),
+    path: &Path,
+    limits: &Limits,
+) -> Result<Array2<bool>, Error> {
+    let mask = read_mask(path, limits)?;
+    let (height, width) = mask.dim();
+    let size = (width as u32, height as u32);
+    if size != image {
+        return Err(Error::MaskSize { path: path.to_path_buf(), mask: size, image });
+    }
+    Ok(mask)
+}
+
 fn levels(image: DynamicImage) -> Vec<u8> {
     use DynamicImage::{ImageLuma8, ImageLuma16, ImageLumaA16, ImageRgb16, ImageRgba16};
     /// Scales as images are scaled, but keeps small class numbers apart from zero.

@@ -1,4 +1,6 @@
-//! TIFF: 1 to 16 bits and float, grey, RGB, CMYK, with alpha or without; the first page.
+//! TIFF: 1 to 16 bits and float, grey, RGB, CMYK, with alpha or without, palette colours; the first page.
+
+mod palette;
 
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
@@ -9,6 +11,7 @@ use ::tiff::{ColorType, TiffError};
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageBuffer, RgbImage};
 
+use crate::colour::{cmyk_to_rgb, ycbcr_to_rgb};
 use crate::read::io_error;
 use crate::{Error, Limits};
 
@@ -28,11 +31,18 @@ pub(crate) fn decode(
     path: &Path,
     limits: &Limits,
 ) -> Result<(DynamicImage, Orientation), Error> {
+    let failed = |e| tiff_error(e, path);
     let mut page = open(Cursor::new(bytes), path, limits)?;
     let orientation = page.orientation(path)?;
+    if let ColorType::Palette(bits) = page.color {
+        let colours = palette::colours(&mut page.decoder, bits).map_err(failed)?;
+        let grey = palette::declared_grey(bytes, &mut page.decoder)
+            .ok_or_else(|| unsupported("a palette in a strange place".to_owned(), path))?;
+        let mut page = open(Cursor::new(grey.as_slice()), path, limits)?;
+        return Ok((page.indexed(&colours, path)?, orientation));
+    }
     let mut samples = DecodingResult::U8(Vec::new());
-    let layout =
-        page.decoder.read_image_to_buffer(&mut samples).map_err(|e| tiff_error(e, path))?;
+    let layout = page.decoder.read_image_to_buffer(&mut samples).map_err(failed)?;
     Ok((page.image(samples, &layout, path)?, orientation))
 }
 
@@ -51,9 +61,12 @@ fn open<R: Read + Seek>(reader: R, path: &Path, limits: &Limits) -> Result<Page<
     let failed = |e| tiff_error(e, path);
     let mut decoder = Decoder::new(reader).map_err(failed)?;
     let (width, height) = decoder.dimensions().map_err(failed)?;
-    let color = decoder.colortype().map_err(failed)?;
+    let color = match palette::index_bits(&mut decoder).map_err(failed)? {
+        Some(bits) => ColorType::Palette(bits),
+        None => decoder.colortype().map_err(failed)?,
+    };
     let (samples, kept) = match color {
-        ColorType::Gray(_) => (1, 1),
+        ColorType::Gray(_) | ColorType::Palette(1..=8) => (1, 1),
         ColorType::GrayA(_) | ColorType::Multiband { num_samples: 2, .. } => (2, 1),
         ColorType::RGB(_) | ColorType::YCbCr(_) => (3, 3),
         ColorType::RGBA(_) => (4, 3),
@@ -85,7 +98,10 @@ impl<R: Read + Seek> Page<R> {
     ) -> Result<DynamicImage, Error> {
         match samples {
             DecodingResult::U8(packed) if self.color.bit_depth() < 8 => {
-                let bytes = unpack(&packed, self.width as usize, self.color.bit_depth());
+                let bits = self.color.bit_depth();
+                let white = (1u8 << bits) - 1;
+                let mut bytes = unpack(&packed, self.width as usize, bits);
+                bytes.iter_mut().for_each(|sample| *sample *= 255 / white);
                 self.bytes(self.pixels(&bytes, layout, path)?, path)
             }
             DecodingResult::U8(bytes) => self.bytes(self.pixels(&bytes, layout, path)?, path),
@@ -101,6 +117,24 @@ impl<R: Read + Seek> Page<R> {
             DecodingResult::F64(v) => self.floats(self.pixels(&v, layout, path)?, path),
             _ => Err(unsupported(format!("signed or wide integers, {:?}", self.color), path)),
         }
+    }
+
+    /// The colours that the samples of a page declared grey stand for.
+    fn indexed(&mut self, colours: &[[u8; 3]], path: &Path) -> Result<DynamicImage, Error> {
+        let bits = self.color.bit_depth();
+        let mut samples = DecodingResult::U8(Vec::new());
+        let layout = self.decoder.read_image_to_buffer(&mut samples);
+        let layout = layout.map_err(|e| tiff_error(e, path))?;
+        let DecodingResult::U8(samples) = samples else {
+            return Err(unsupported(format!("a palette, {:?}", self.color), path));
+        };
+        let indices = if bits < 8 { unpack(&samples, self.width as usize, bits) } else { samples };
+        let indices = self.pixels(&indices, &layout, path)?;
+        // Every index has a colour: there are two to the power of `bits`.
+        let rgb = indices.iter().flat_map(|&index| colours[usize::from(index)]).collect();
+        RgbImage::from_raw(self.width, self.height, rgb)
+            .map(DynamicImage::from)
+            .ok_or_else(|| unsupported(format!("a palette, {:?}", self.color), path))
     }
 
     /// The kept samples of each pixel, interleaved, from either arrangement of the planes.
@@ -128,12 +162,12 @@ impl<R: Read + Seek> Page<R> {
         let image = match (self.color, self.kept) {
             (_, 1) => GrayImage::from_raw(w, h, samples).map(DynamicImage::from),
             (ColorType::YCbCr(_), _) => {
-                let rgb = samples.chunks_exact(3).flat_map(ycbcr_to_rgb).collect();
+                let rgb = samples.as_chunks().0.iter().copied().flat_map(ycbcr_to_rgb).collect();
                 RgbImage::from_raw(w, h, rgb).map(DynamicImage::from)
             }
             (_, 3) => RgbImage::from_raw(w, h, samples).map(DynamicImage::from),
             _ => {
-                let rgb = samples.chunks_exact(4).flat_map(cmyk_to_rgb).collect();
+                let rgb = samples.as_chunks().0.iter().copied().flat_map(cmyk_to_rgb).collect();
                 RgbImage::from_raw(w, h, rgb).map(DynamicImage::from)
             }
         };
@@ -163,32 +197,19 @@ impl<R: Read + Seek> Page<R> {
     }
 }
 
-/// Samples of 1, 2 or 4 bits, rows padded to whole bytes, spread to 0 to 255.
+/// Samples of 1, 2 or 4 bits, rows padded to whole bytes.
 fn unpack(packed: &[u8], width: usize, bits: u8) -> Vec<u8> {
     let per_byte = usize::from(8 / bits);
-    let top = (1u8 << bits) - 1;
+    let white = (1u8 << bits) - 1;
     let row = |row: &[u8]| -> Vec<u8> {
         (0..width)
             .map(|x| {
                 let shift = 8 - bits * (1 + (x % per_byte) as u8);
-                ((row[x / per_byte] >> shift) & top) * (255 / top)
+                (row[x / per_byte] >> shift) & white
             })
             .collect()
     };
     packed.chunks_exact(width.div_ceil(per_byte)).flat_map(row).collect()
-}
-
-/// As Pillow converts CMYK.
-fn cmyk_to_rgb(cmyk: &[u8]) -> [u8; 3] {
-    let white = 255 - u32::from(cmyk[3]);
-    [0, 1, 2].map(|i| (white - (u32::from(cmyk[i]) * white + 127) / 255) as u8)
-}
-
-/// ITU-R BT.601, full range.
-fn ycbcr_to_rgb(ycbcr: &[u8]) -> [u8; 3] {
-    let (y, cb, cr) =
-        (f32::from(ycbcr[0]), f32::from(ycbcr[1]) - 128.0, f32::from(ycbcr[2]) - 128.0);
-    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|v| v.round() as u8)
 }
 
 fn unsupported(what: String, path: &Path) -> Error {

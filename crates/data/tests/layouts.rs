@@ -1,59 +1,16 @@
-//! A tiny tree of each layout, and what is said about broken ones.
+//! What is seen in a tiny tree of each layout, and what is said about broken ones.
 #![allow(clippy::unwrap_used)]
 
+mod trees;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use data::{Counts, Error, Layout, Limits, Problem, Scan, Split, find_images, inspect, scan};
-use image::{GrayImage, Luma, Rgb, RgbImage};
-use tempfile::TempDir;
-
-struct Tree(TempDir);
+use image::GrayImage;
+use trees::{Tree, mvtec};
 
 impl Tree {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.0.path().join(path)
-    }
-
-    fn root(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn text(self, path: &str, text: &str) -> Self {
-        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
-        fs::write(self.path(path), text).unwrap();
-        self
-    }
-
-    /// Images of 8 x 6 pixels, each of its own colour.
-    fn images(self, paths: &[&str]) -> Self {
-        for path in paths {
-            let path = self.path(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let name = path.to_string_lossy();
-            let sum = name.bytes().fold(7u32, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
-            let [r, g, b, _] = sum.to_le_bytes();
-            RgbImage::from_pixel(8, 6, Rgb([r, g, b])).save(path).unwrap();
-        }
-        self
-    }
-
-    /// Masks of 8 x 6 pixels with one pixel set.
-    fn masks(self, paths: &[&str]) -> Self {
-        for path in paths {
-            let path = self.path(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let mut mask = GrayImage::new(8, 6);
-            mask.put_pixel(2, 3, Luma([255]));
-            mask.save(path).unwrap();
-        }
-        self
-    }
-
     fn scan(&self, layout: Layout) -> Scan {
         scan(layout, self.root()).unwrap()
     }
@@ -85,22 +42,6 @@ fn assert_problems(problems: &[Problem], tree: &Tree, expected: &[(&str, &str)])
         let is_it = |line: &String| line.starts_with(&format!("{path}: ")) && line.contains(part);
         assert!(found.iter().any(is_it), "no \"{path}: …{part}…\" in {found:#?}");
     }
-}
-
-fn mvtec() -> Tree {
-    Tree::new()
-        .images(&[
-            "bottle/train/good/000.png",
-            "bottle/train/good/007.png",
-            "bottle/test/good/003.png",
-        ])
-        .images(&["bottle/test/crack/001.png", "bottle/test/crack/010.png"])
-        .masks(&[
-            "bottle/ground_truth/crack/001_mask.png",
-            "bottle/ground_truth/crack/010_mask.png",
-        ])
-        .text("bottle/license.txt", "-")
-        .images(&["wood/train/good/000.png", "wood/test/good/000.png"])
 }
 
 #[test]
@@ -162,18 +103,7 @@ fn what_is_missing_or_does_not_belong_is_named() {
 
 #[test]
 fn visa_as_distributed() {
-    let table = "object,split,label,image,mask\r\n\
-        candle,train,normal,candle/Data/Images/Normal/0000.JPG,\r\n\
-        candle,test,normal,candle/Data/Images/Normal/0001.JPG,\r\n\
-        candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png\r\n\
-        candle,test,anomaly,candle/Data/Images/Anomaly/001.JPG,candle/Data/Masks/Anomaly/001.png\r\n\
-        candle,test,normal,candle/Data/Images/Normal/0002.JPG,\r\n";
-    let tree = Tree::new()
-        .text("split_csv/1cls.csv", table)
-        .images(&["candle/Data/Images/Normal/0000.JPG", "candle/Data/Images/Normal/0001.JPG"])
-        .images(&["candle/Data/Images/Anomaly/000.JPG", "candle/Data/Images/Anomaly/001.JPG"])
-        .images(&["candle/Data/Images/Normal/0009.JPG"])
-        .masks(&["candle/Data/Masks/Anomaly/000.png"]);
+    let tree = trees::visa();
     let scan = tree.scan(Layout::Visa);
     assert_counts(&scan, "candle", counts(1, 0, 0), counts(1, 2, 1));
     let expected = [
@@ -203,9 +133,7 @@ fn a_table_that_makes_no_sense_is_an_error() {
 
 #[test]
 fn visa_converted() {
-    let tree = Tree::new()
-        .images(&["pcb1/train/good/0.JPG", "pcb1/test/good/1.JPG", "pcb1/test/bad/000.JPG"])
-        .masks(&["pcb1/ground_truth/bad/000.png"]);
+    let tree = trees::visa_converted();
     let scan = tree.scan(Layout::Visa);
     assert_counts(&scan, "pcb1", counts(1, 0, 0), counts(1, 1, 1));
     assert_problems(&scan.problems, &tree, &[]);
@@ -213,11 +141,7 @@ fn visa_converted() {
 
 #[test]
 fn btad() {
-    let tree = Tree::new()
-        .images(&["01/train/ok/0000.bmp", "01/test/ok/0001.bmp", "01/test/ko/0000.bmp"])
-        .masks(&["01/ground_truth/ko/0000.png", "01/ground_truth/ok/0001.png"])
-        .images(&["03/train/ok/0000.BMP", "03/test/ok/0001.bmp", "03/test/ko/0005.bmp"])
-        .masks(&["03/ground_truth/ko/0005.bmp"]);
+    let tree = trees::btad();
     let scan = tree.scan(Layout::Btad);
     assert_counts(&scan, "01", counts(1, 0, 0), counts(1, 1, 1));
     assert_counts(&scan, "03", counts(1, 0, 0), counts(1, 1, 1));
@@ -226,30 +150,7 @@ fn btad() {
 
 #[test]
 fn dagm() {
-    let line = |n: &str, flag: bool| match flag {
-        true => format!("{n}\t1\t{n}.PNG\t0\t{n}_label.PNG\r\n"),
-        false => format!("{n}\t0\t{n}.PNG\t0\t0\t\r\n"),
-    };
-    let test = format!(
-        "1\r\n{}{}{}{}",
-        line("0001", false),
-        line("0002", true),
-        line("0003", true),
-        line("0009", false)
-    );
-    let tree = Tree::new()
-        .images(&[
-            "Class1/Test/0001.PNG",
-            "Class1/Test/0002.PNG",
-            "Class1/Test/0003.PNG",
-            "Class1/Test/0004.PNG",
-        ])
-        .masks(&["Class1/Test/Label/0002_label.PNG"])
-        .text("Class1/Test/Label/Labels.txt", &test)
-        .images(&["Class1/Train/0010.PNG"])
-        .text("Class1/Train/Label/Labels.txt", &format!("1\n{}", line("0010", false)))
-        .images(&["Class2/Class2/Test/0001.PNG"])
-        .masks(&["Class2/Class2/Test/Label/0001_label.PNG"]);
+    let tree = trees::dagm();
     let scan = tree.scan(Layout::Dagm);
     assert_counts(&scan, "Class1", counts(1, 0, 0), counts(2, 2, 1));
     assert_counts(&scan, "Class2", counts(0, 0, 0), counts(0, 1, 1));
@@ -265,14 +166,12 @@ fn dagm() {
 
 #[test]
 fn polyps() {
-    let tree = Tree::new()
-        .images(&["Original/1.tif", "Original/10.tif"])
-        .masks(&["Ground Truth/1.tif", "Ground Truth/10.tif"]);
+    let tree = trees::clinic_db();
     let scan = tree.scan(Layout::CvcClinicDb);
     assert_counts(&scan, "colon", counts(0, 0, 0), counts(0, 2, 2));
     assert_problems(&scan.problems, &tree, &[]);
 
-    let tree = Tree::new().images(&["images/a.jpg", "images/b.jpg"]).masks(&["masks/a.jpg"]);
+    let tree = trees::kvasir();
     for layout in [Layout::Kvasir, Layout::CvcClinicDb] {
         let scan = tree.scan(layout);
         assert_counts(&scan, "colon", counts(0, 0, 0), counts(0, 2, 1));
@@ -282,9 +181,7 @@ fn polyps() {
 
 #[test]
 fn brain_scans() {
-    let tree = Tree::new()
-        .images(&["yes/Y1.jpg", "yes/Y 2.JPG", "no/no 1.jpeg"])
-        .images(&["brain_tumor_dataset/yes/Y1.jpg", "brain_tumor_dataset/no/no 1.jpeg"]);
+    let tree = trees::brain_mri();
     let scan = tree.scan(Layout::BrainMri);
     assert_counts(&scan, "brain", counts(0, 0, 0), counts(1, 2, 0));
     assert_problems(&scan.problems, &tree, &[]);
@@ -292,9 +189,7 @@ fn brain_scans() {
     let expected = [("brain_tumor_dataset/no/only here.jpg", "not in no")];
     assert_problems(&tree.scan(Layout::BrainMri).problems, &tree, &expected);
 
-    let tree = Tree::new()
-        .images(&["yes/y1.jpg", "no/No1.jpg", "pred/pred1.jpg"])
-        .text("Br35H-Mask-RCNN/annotations_all.json", "{}");
+    let tree = trees::br35h();
     let scan = tree.scan(Layout::Br35h);
     assert_counts(&scan, "brain", counts(0, 0, 0), counts(1, 1, 0));
     assert_problems(&scan.problems, &tree, &[]);
@@ -309,14 +204,7 @@ fn ones_own_folders() {
     assert_counts(&scan, "parts", counts(0, 0, 0), counts(1, 2, 1));
     assert_problems(&scan.problems, &tree, &[("parts/NG/dent/b.png", "no mask")]);
 
-    let tree = Tree::new()
-        .images(&[
-            "screw/ok/1.png",
-            "screw/not_ok/2.png",
-            "nut/normal/1.png",
-            "nut/anomalous/2.png",
-        ])
-        .masks(&["nut/masks/2.png"]);
+    let tree = trees::folders();
     let scan = tree.scan(Layout::Folder);
     assert_counts(&scan, "screw", counts(0, 0, 0), counts(1, 1, 0));
     assert_counts(&scan, "nut", counts(0, 0, 0), counts(1, 1, 1));
@@ -330,22 +218,7 @@ fn ones_own_folders() {
 
 #[test]
 fn meta_json() {
-    let entry = |image: &str, mask: &str, kind: &str, anomaly: u8| {
-        format!(
-            r#"{{"img_path":"{image}","mask_path":"{mask}","cls_name":"x","specie_name":"{kind}","anomaly":{anomaly}}}"#
-        )
-    };
-    let meta = format!(
-        r#"{{"train":{{"x":[{}]}},"Test":{{"x":[{},{},{}]}}}}"#,
-        entry("a/0.png", "", "", 0),
-        entry("a/1.png", "", "good", 0),
-        entry("b/2.png", "m/2.png", "hole", 1),
-        entry("b/3.png", "m/3.png", "hole", 1)
-    );
-    let tree = Tree::new()
-        .text("meta.json", &meta)
-        .images(&["a/0.png", "a/1.png", "b/2.png"])
-        .masks(&["m/2.png"]);
+    let tree = trees::meta_json();
     let scan = tree.scan(Layout::MetaJson);
     assert_counts(&scan, "x", counts(1, 0, 0), counts(1, 1, 1));
     assert_problems(&scan.problems, &tree, &[("b/3.png", "missing")]);

@@ -55,6 +55,19 @@ fn a_jpeg_without_its_end_is_an_error() {
 }
 
 #[test]
+fn ink_of_unusual_sampling_is_an_error() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/jpeg/16x16_cmyk.jpg");
+    let whole = fs::read(path).unwrap();
+    let frame = whole.windows(2).position(|w| w == [0xff, 0xc2]).unwrap();
+    for component in 0..4 {
+        let mut bytes = whole.clone();
+        bytes[frame + 11 + 3 * component] = 0x21;
+        let error = decode_image(&bytes, "ink.jpg", &Limits::default()).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. } | Error::Broken { .. }), "{error}");
+    }
+}
+
+#[test]
 fn limits_hold_before_anything_is_allocated() {
     // 60000 x 60000 pixels announced in a few bytes
     let mut png = encoded(ImageFormat::Png);

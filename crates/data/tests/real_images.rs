@@ -108,3 +108,23 @@ fn br35h() {
     assert_eq!(counts, counted([("brain", [0, 0, 8, 8, 0])]), "pred is unlabelled");
     assert_eq!(problems, []);
 }
+
+#[test]
+fn ones_own_folders() {
+    let Some(root) = real("extra") else { return };
+    let (counts, problems) = look(Layout::Folder, &root.join("glass174"));
+    assert_eq!(counts, counted([("glass174", [0, 0, 6, 10, 10])]), "BMP under the name of PNG too");
+    let missing: Vec<PathBuf> = problems.into_iter().map(|problem| problem.path).collect();
+    assert_eq!(missing, [root.join("glass174/train")]);
+
+    let (counts, problems) = look(Layout::Folder, &root.join("brainmri-masked/data"));
+    assert_eq!(counts, counted([("data", [0, 0, 9, 9, 9])]));
+    let [problem] = problems.as_slice() else { panic!("{problems:#?}") };
+    assert_eq!(problem.path, root.join("brainmri-masked/data/masks/Y92.jpg"));
+    assert_eq!(problem.problem, "the mask is 194 x 260, its image 240 x 300");
+
+    // Neither a layout that is read nor one's own folders.
+    for other in ["magnetic-tile", "crackforest", "hazelnut_toy"] {
+        assert!(scan(Layout::Folder, &root.join(other)).is_err(), "{other}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use pulp::Arch;
+
 use super::canvas::Canvas;
 use super::dice::{Dice, length, lerp, mix};
 use super::jpeg;
@@ -157,7 +159,14 @@ impl Camera {
         }
         out.truncate((rows.end - top) * size);
         out.drain(..(rows.start - top) * size);
-        for pixel in out.as_flattened_mut() {
+        Arch::new().dispatch(|| self.tone(&mut out));
+        out
+    }
+
+    /// The curve from light to values.
+    #[inline(always)]
+    fn tone(&self, picture: &mut Radiance) {
+        for pixel in picture.as_flattened_mut() {
             let c = *pixel;
             let toned = c + self.gamma * c * (1.0 - c.min(1.0));
             let contrasted = (toned - 0.5) * self.contrast + 0.5;
@@ -166,7 +175,6 @@ impl Camera {
             let rolled = contrasted - over + over / (1.0 + over * 1.6);
             *pixel = lerp(rolled, 0.6, self.haze).clamp(0.0, 1.0);
         }
-        out
     }
 
     /// Sensor noise, sharpening and compression.
@@ -221,7 +229,14 @@ fn binomial_passes(sigma: f32) -> Vec<f32> {
 }
 
 /// One pass of the kernel (w, 1 - 2w, w) in both directions, edges repeated.
+///
+/// Wider registers change no pixel: sums and products are not fused.
 pub(super) fn smooth(picture: &mut Radiance, size: usize, weight: f32) {
+    Arch::new().dispatch(|| smooth_with(picture, size, weight));
+}
+
+#[inline(always)]
+fn smooth_with(picture: &mut Radiance, size: usize, weight: f32) {
     let centre = 1.0 - 2.0 * weight;
     let rows = picture.len() / size;
     let mut row = vec![[0.0f32; 3]; size + 2];

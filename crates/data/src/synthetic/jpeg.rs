@@ -2,6 +2,8 @@
 //!
 //! A codec's own decoder may round differently from one instruction set to another; this does not.
 
+use pulp::Arch;
+
 /// Quantisation steps of the luminance example table (ITU-T T.81, Annex K), out of 255.
 const LUMINANCE: [u8; 64] = [
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
@@ -45,6 +47,7 @@ fn basis() -> [[f32; 8]; 8] {
     })
 }
 
+#[inline(always)]
 fn multiply(a: &[[f32; 8]; 8], b: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
     let mut out = [[0.0; 8]; 8];
     for (row, a) in out.iter_mut().zip(a) {
@@ -57,10 +60,12 @@ fn multiply(a: &[[f32; 8]; 8], b: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
     out
 }
 
+#[inline(always)]
 fn transpose(a: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
     std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]))
 }
 
+#[inline(always)]
 fn quantise(block: &mut [[f32; 8]; 8], basis: &[[f32; 8]; 8], inverse: &[[f32; 8]; 8], step: f32) {
     let mut spectrum = multiply(&multiply(basis, block), inverse);
     for (i, c) in spectrum.as_flattened_mut().iter_mut().enumerate() {
@@ -73,7 +78,14 @@ fn quantise(block: &mut [[f32; 8]; 8], basis: &[[f32; 8]; 8], inverse: &[[f32; 8
 }
 
 /// Compresses and restores the picture; `coarseness` 1 is about quality 50, 0.2 about 90.
+///
+/// Wider registers change no pixel: sums and products are not fused.
 pub(super) fn compress(picture: &mut [[f32; 3]], size: usize, coarseness: f32, grey: bool) {
+    Arch::new().dispatch(|| compress_with(picture, size, coarseness, grey));
+}
+
+#[inline(always)]
+fn compress_with(picture: &mut [[f32; 3]], size: usize, coarseness: f32, grey: bool) {
     let basis = basis();
     let inverse = transpose(&basis);
     for top in (0..size).step_by(8) {

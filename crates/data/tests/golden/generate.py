@@ -1,7 +1,7 @@
 """Golden files of the crate `data`, from Pillow (the last line before the pass order of its resampling changed).
 
     pip install -r requirements.txt
-    python generate.py                            # formats/*, formats.json, resize.json
+    python generate.py                            # formats/*, formats.json, jpeg/*, jpeg.json, resize.json
     python generate.py ../../../../../shared/data/dev   # real.json as well; the images themselves stay out
 
 Deterministic: seed 5 throughout. Images of resize.json are not stored, both sides draw them with `picture`.
@@ -12,15 +12,18 @@ import hashlib
 import io
 import json
 import random
+import struct
 import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).parent
 FORMATS = HERE / "formats"
+JPEG = HERE / "jpeg"
 MEAN_COLOUR = (123, 117, 104)  # CLIP's mean, rounded
 
 
@@ -89,6 +92,66 @@ def orientation(value):
     return exif
 
 
+def small_palette_tiff(image, bits):
+    """Indices of less than 8 bits in one strip, which no library at hand writes."""
+    width, height = image.size
+    indices, count = np.asarray(image), 1 << bits
+    data = b""
+    for row in indices:
+        digits = "".join(f"{index:0{bits}b}" for index in row)
+        digits += "0" * (-len(digits) % 8)
+        data += int(digits, 2).to_bytes(len(digits) // 8, "big")
+    colours = (image.getpalette() + [0] * 3 * count)[: 3 * count]
+    colours = [colours[3 * index + channel] * 257 for channel in range(3) for index in range(count)]
+    map_at = 8 + 2 + 12 * 10 + 4
+    strip_at = map_at + 2 * len(colours)
+    short, long = 3, 4
+    tags = [(256, short, 1, width), (257, short, 1, height), (258, short, 1, bits), (259, short, 1, 1),
+            (262, short, 1, 3), (273, long, 1, strip_at), (277, short, 1, 1), (278, short, 1, height),
+            (279, long, 1, len(data)), (320, short, len(colours), map_at)]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    return head + entries + struct.pack("<I", 0) + struct.pack(f"<{len(colours)}H", *colours) + data
+
+
+def jpegs():
+    """Of JPEG files in many kinds and sizes, the hash of Pillow's (libjpeg-turbo's) samples."""
+    expected = {}
+
+    def add(name, data):
+        (JPEG / name).write_bytes(data)
+        expected[name] = sha256(Image.open(JPEG / name).convert("RGB"))
+
+    def encoded(image, **options):
+        data = io.BytesIO()
+        image.save(data, "JPEG", **options)
+        return data.getvalue()
+
+    # Around the edges of blocks and of the filters for chroma, which need three samples.
+    for i, (width, height) in enumerate([(1, 1), (3, 5), (4, 2), (8, 8), (9, 17), (16, 16), (17, 9), (33, 31), (67, 50)]):
+        image = Image.fromarray(picture(width, height))
+        for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
+            options = {"quality": [75, 100, 30][i % 3], "subsampling": subsampling}
+            name = f"{width}x{height}_{subsampling.replace(':', '')}"
+            add(f"{name}.jpg", encoded(image, **options))
+            add(f"{name}_progressive.jpg", encoded(image, progressive=True, **options))
+        for name in ("440", "411"):  # which Pillow does not write
+            data = imagecodecs.jpeg8_encode(picture(width, height), level=80, subsampling=name)
+            add(f"{width}x{height}_{name}.jpg", data)
+        add(f"{width}x{height}_grey.jpg", encoded(image.convert("L"), quality=60))
+        add(f"{width}x{height}_cmyk.jpg", encoded(image.convert("CMYK"), quality=80, progressive=i % 2 == 1))
+    image = Image.fromarray(picture(67, 50))
+    for blocks in (1, 3, 7):
+        for progressive in (False, True):
+            data = encoded(image, quality=85, restart_marker_blocks=blocks, progressive=progressive)
+            add(f"restart_{blocks}{'_progressive' if progressive else ''}.jpg", data)
+    add("optimised.jpg", encoded(image, quality=95, optimize=True))
+    add("rgb.jpg", encoded(image, quality=90, keep_rgb=True))
+    for file in JPEG.iterdir():
+        assert file.name in expected, file
+    return expected
+
+
 def formats():
     """Tiny files of every kind, with what they should decode to."""
     rgb = picture(21, 18)
@@ -154,6 +217,19 @@ def formats():
     add("tiff_cmyk.tif", image.convert("CMYK"))
     turned = Image.fromarray(smooth)
     add("tiff_turned.tif", turned, tiffinfo={274: 5})
+    add("tiff_palette.tif", image.quantize(200))
+    add("tiff_palette_lzw.tif", image.quantize(40), compression="tiff_lzw", tiffinfo={274: 3})
+    for bits in (1, 2, 4):
+        name = f"tiff_palette_{bits}.tif"
+        (FORMATS / name).write_bytes(small_palette_tiff(image.quantize(1 << bits), bits))
+        expected[name] = np.asarray(Image.open(FORMATS / name).convert("RGB"))
+    indices, colours = np.asarray(image.quantize(250)), np.zeros((3, 256), np.uint16)
+    palette = np.asarray(image.quantize(250).getpalette(), np.uint16).reshape(-1, 3).T
+    colours[:, : palette.shape[1]] = palette << 8
+    for options in ({"bigtiff": True}, {"byteorder": ">"}, {"tile": (16, 16)}):
+        name = f"tiff_palette_{next(iter(options))}.tif"
+        tifffile.imwrite(FORMATS / name, indices, metadata=None, photometric="palette", colormap=colours, **options)
+        expected[name] = np.asarray(Image.open(FORMATS / name).convert("RGB"))
     wide = picture(21, 18).astype(np.uint16) * 256 + 77
     to_8 = np.floor(wide.astype(np.float64) / 257 + 0.5).astype(np.uint8)
     add_array("tiff_rgb_16.tif", wide, to_8, photometric="rgb")
@@ -176,28 +252,27 @@ def formats():
     add_array("tiff_float_to_65535.tif", f, rounded(f.astype(np.float64) * 255 / 65535))
     for file in FORMATS.iterdir():
         assert file.name in expected, file
-    return {
-        name: {"width": v.shape[1], "height": v.shape[0], "rgb": base64.b64encode(v.tobytes()).decode()}
-        for name, v in sorted(expected.items())
-    }
+    def described(name, v):
+        """The samples where decoders may differ, else their hash."""
+        lossy = name in ("tiff_jpeg.tif", "webp_lossy.webp")
+        samples = {"rgb": base64.b64encode(v.tobytes()).decode()} if lossy else {"sha256": sha256(v)}
+        return {"width": v.shape[1], "height": v.shape[0], **samples}
+
+    return {name: described(name, v) for name, v in sorted(expected.items())}
 
 
 def real(folder):
-    """Of files without loss the hash of the resized image, of JPEGs a thumbnail (decoders differ a little)."""
+    """The hashes of the image as read and as resized."""
     cases, modes = {}, ["squash", "shortest_crop", "letterbox"]
     files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.suffix.lower() in (".png", ".jpg", ".jpeg")]
     for i, file in enumerate(files):
         opened = Image.open(file)
-        lossy, mode = opened.format == "JPEG", modes[i % 3]
         image = ImageOps.exif_transpose(opened).convert("RGB")
-        target = (8, 8) if lossy else [(336, 336), (518, 518), (224, 300)][i // 3 % 3]
-        resized = resize(image, mode, *target)
-        case = {"mode": mode, "target": target}
-        if lossy:
-            case["thumbnail"] = base64.b64encode(np.asarray(resized).tobytes()).decode()
-        else:
-            case["sha256"] = sha256(resized)
-        cases[str(file.relative_to(folder))] = case
+        mode, target = modes[i % 3], [(336, 336), (518, 518), (224, 300)][i // 3 % 3]
+        cases[str(file.relative_to(folder))] = {
+            "format": opened.format, "mode": mode, "target": target,
+            "read": sha256(image), "resized": sha256(resize(image, mode, *target)),
+        }
     return cases
 
 
@@ -209,6 +284,8 @@ def write(name, value):
 
 
 FORMATS.mkdir(exist_ok=True)
+JPEG.mkdir(exist_ok=True)
+write("jpeg.json", jpegs())
 write("formats.json", formats())
 write("resize.json", resize_cases())
 if len(sys.argv) > 1:

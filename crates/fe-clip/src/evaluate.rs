@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use data::{Limits, Sample, Split, preprocess, read_image, read_mask, resize_mask};
+use data::{Limits, Sample, Split, preprocess, read_image, read_mask_of, resize_mask};
 use image::RgbImage;
 use metrics::{Connectivity, Curve, PixelMetrics, Undefined};
 use ndarray::{Array1, Array2, Array3};
@@ -267,16 +267,7 @@ fn read_sample(sample: &Sample, detector: &Detector) -> Result<Read, Error> {
         Some(defect) => match &defect.mask {
             None => None,
             Some(path) => {
-                let mask = read_mask(path, &limits)?;
-                if mask.dim() != (image.height() as usize, image.width() as usize) {
-                    let (h, w) = mask.dim();
-                    let reason = format!(
-                        "the mask is {w}x{h}, its image {}x{}",
-                        image.width(),
-                        image.height()
-                    );
-                    return Err(Error::invalid(path, reason));
-                }
+                let mask = read_mask_of(image.dimensions(), path, &limits)?;
                 Some(resize_mask(mask.view(), p))
             }
         },

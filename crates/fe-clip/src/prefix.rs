@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{
-    Limits, Preprocess, Sample, image_size, preprocess, read_image, read_mask, resize_mask,
+    Limits, Preprocess, Sample, image_size, preprocess, read_image, read_mask_of, resize_mask,
 };
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -209,13 +209,7 @@ pub(crate) fn read_sample_mask(
         Error::invalid(&sample.image, reason)
     })?;
     let limits = Limits::default();
-    let mask = read_mask(path, &limits)?;
-    let (height, width) = mask.dim();
-    let (w, h) = image_size(&sample.image, &limits)?;
-    if (width as u32, height as u32) != (w, h) {
-        let reason = format!("the mask is {width}x{height}, its image {w}x{h}");
-        return Err(Error::invalid(path, reason));
-    }
+    let mask = read_mask_of(image_size(&sample.image, &limits)?, path, &limits)?;
     Ok(Some(resize_mask(mask.view(), preprocessing)))
 }
 

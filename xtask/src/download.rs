@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use data::{Dataset, Layout};
 
-/// Most that an archive got by hand may unpack to; the largest of the ten sets has 8 GiB.
+/// Most that an archive may unpack to where nothing is said; the largest of the ten sets has 8 GiB.
 const MAX_UNPACKED_GIB: u64 = 64;
 
 /// Fetch a published data set, or say how to get it.
@@ -17,8 +17,17 @@ pub(crate) struct Args {
     /// mvtec-ad, visa, mpdd, btad, dagm, dtd-synthetic, cvc-clinicdb, kvasir, brain-mri or br35h
     name: Layout,
     /// Unpack this archive (zip, tar, tar.gz, tar.xz), got by hand
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     archive: Option<PathBuf>,
+    /// Fetch the archive from a mirror
+    #[arg(long, conflicts_with = "archive")]
+    url: Option<String>,
+    /// What the SHA-256 of the archive must be, in hexadecimal
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<String>,
+    /// Most that the archive may have and unpack to
+    #[arg(long, value_name = "GIB")]
+    max_gib: Option<u64>,
     /// The folder that holds one folder a data set
     #[arg(long, default_value = "datasets")]
     root: PathBuf,
@@ -37,22 +46,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     introduce(&dataset);
-    match (&args.archive, &dataset.fetch) {
-        (Some(archive), _) => install(archive, &target, dataset.layout, MAX_UNPACKED_GIB)?,
-        (None, Some(fetch)) => {
-            std::fs::create_dir_all(&args.root)
-                .with_context(|| format!("making {}", args.root.display()))?;
-            let file = fetch.url.rsplit('/').next().unwrap_or("archive");
-            let archive = args.root.join(file);
-            fetch::fetch(&fetch.url, &archive, fetch.sha256.as_deref())?;
-            install(&archive, &target, dataset.layout, fetch.max_unpacked_gib)?;
-            println!("{} may be removed now", archive.display());
-        }
-        (None, None) => {
-            println!("It cannot be fetched without a login or a form.");
-            println!("{}", dataset.get.as_deref().unwrap_or_default());
-            println!("Or unpack it safely: cargo xtask download {} --archive FILE", args.name);
-        }
+    let known = dataset.fetch.as_ref();
+    let gib = args.max_gib.or(known.map(|fetch| fetch.max_unpacked_gib));
+    let most = gib.unwrap_or(MAX_UNPACKED_GIB).saturating_mul(1 << 30);
+    let sha256 = args.sha256.as_deref().or(known.and_then(|fetch| fetch.sha256.as_deref()));
+    if let Some(archive) = &args.archive {
+        fetch::check(archive, sha256)?;
+        install(archive, &target, dataset.layout, most)?;
+    } else if let Some(url) = args.url.as_ref().or(known.map(|fetch| &fetch.url)) {
+        std::fs::create_dir_all(&args.root)
+            .with_context(|| format!("making {}", args.root.display()))?;
+        let file = url.rsplit('/').next().filter(|file| !file.is_empty()).unwrap_or("archive");
+        let archive = args.root.join(file);
+        fetch::fetch(url, &archive, sha256, most)?;
+        install(&archive, &target, dataset.layout, most)?;
+        println!("{} may be removed now", archive.display());
+    } else {
+        println!("It cannot be fetched without a login or a form.");
+        println!("{}", dataset.get.as_deref().unwrap_or_default());
+        println!("Or unpack it safely: cargo xtask download {} --archive FILE", args.name);
     }
     Ok(())
 }
@@ -65,11 +77,11 @@ fn introduce(dataset: &Dataset) {
 }
 
 /// Unpacks beside the target and renames what is the root of the data set.
-fn install(archive: &Path, target: &Path, layout: Layout, max_gib: u64) -> Result<()> {
+fn install(archive: &Path, target: &Path, layout: Layout, most: u64) -> Result<()> {
     let parent = target.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     let partial = tempfile::Builder::new().prefix(".unpacking-").tempdir_in(parent)?;
-    unpack::unpack(archive, partial.path(), max_gib << 30)?;
+    unpack::unpack(archive, partial.path(), most)?;
     let mut root = partial.path().to_path_buf();
     // Some archives hold everything in one folder.
     if data::scan(layout, &root).is_err()

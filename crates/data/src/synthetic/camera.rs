@@ -30,6 +30,37 @@ pub(super) struct Camera {
     seed: u64,
 }
 
+/// What is known of each pixel of a row on the way from scene to light.
+struct Line {
+    /// Position in image sides from the middle.
+    u: Vec<f32>,
+    /// One more on either side.
+    heights: Vec<f32>,
+    gx: Vec<f32>,
+    gy: Vec<f32>,
+    inverse: Vec<f32>,
+    field: Vec<f32>,
+    light: Vec<f32>,
+    shine: Vec<f32>,
+}
+
+impl Line {
+    fn new(canvas: &Canvas) -> Self {
+        let (size, pixel) = (canvas.size, canvas.pixel());
+        let zeros = || vec![0.0; size];
+        Self {
+            u: (0..size).map(|x| (x as f32 + 0.5) * pixel - 0.5).collect(),
+            heights: vec![0.0; size + 2],
+            gx: zeros(),
+            gy: zeros(),
+            inverse: zeros(),
+            field: zeros(),
+            light: zeros(),
+            shine: zeros(),
+        }
+    }
+}
+
 /// A picture before the sensor: perceptual values, about [0, 1].
 pub(super) type Radiance = Vec<[f32; 3]>;
 
@@ -98,6 +129,8 @@ impl Camera {
     }
 
     /// Light and optics of the given rows.
+    ///
+    /// Wider registers change no pixel: sums and products are not fused.
     pub(super) fn expose(&self, canvas: &Canvas, rows: &Range<usize>) -> Radiance {
         let size = canvas.size;
         // Blur draws on rows beyond.
@@ -105,55 +138,12 @@ impl Camera {
         let top = rows.start.saturating_sub(margin);
         let drawn = top..(rows.end + margin).min(size);
         let mut out = vec![[0.0f32; 3]; size * drawn.len()];
-        let [lx, ly, lz] = self.light;
-        let half = length(length(lx, ly), lz + 1.0);
-        let (hx, hy, hz) = (lx / half, ly / half, (lz + 1.0) / half);
-        let side = size as f32 * 0.5;
-        let pixel = canvas.pixel();
-        for y in drawn.clone() {
-            let v = (y as f32 + 0.5) * pixel - 0.5;
-            let (above, below) = (y.saturating_sub(1) * size, (y + 1).min(size - 1) * size);
-            let row = y * size..(y + 1) * size;
-            let heights = &canvas.height[row.clone()];
-            let (up, down) =
-                (&canvas.height[above..above + size], &canvas.height[below..below + size]);
-            let colors = &canvas.color[row.clone()];
-            let gloss = &canvas.gloss[row.clone()];
-            let target = &mut out[(y - top) * size..(y - top + 1) * size];
-            for x in 0..size {
-                let u = (x as f32 + 0.5) * pixel - 0.5;
-                let left = heights[x.saturating_sub(1)];
-                let right = heights[(x + 1).min(size - 1)];
-                let gx = ((right - left) * side).clamp(-2.5, 2.5);
-                let gy = ((down[x] - up[x]) * side).clamp(-2.5, 2.5);
-                let inverse = 1.0 / (1.0 + gx * gx + gy * gy).sqrt();
-                let facing = ((lz - gx * lx - gy * ly) * inverse).max(0.0) / lz;
-                let (su, sv) = (u + 0.5 - self.spot[0], v + 0.5 - self.spot[1]);
-                let fall = 1.0 / (1.0 + (su * su + sv * sv) / (self.spot[2] * self.spot[2]));
-                let field = (1.0 + self.slope[0] * u * 2.0 + self.slope[1] * v * 2.0)
-                    * (1.0 - self.vignette * (u * u + v * v))
-                    + self.spot[3] * fall * fall;
-                let light = (self.ambient + (1.0 - self.ambient) * facing) * field.max(0.02);
-                let mut shine = 0.0;
-                if gloss[x] > 0.0 {
-                    // A light that is near: its direction changes over the picture.
-                    let mut s = (hz - gx * (hx - u * 0.3) - gy * (hy - v * 0.3)) * inverse;
-                    s = s.clamp(0.0, 1.0);
-                    for _ in 0..self.shine {
-                        s *= s;
-                    }
-                    shine = s * gloss[x] * field.max(0.0);
-                }
-                let c = colors[x];
-                let one = |c: f32, w: f32| ((c * c * light * w + shine) * self.exposure).sqrt();
-                target[x] = if self.grey {
-                    let lum = 0.3 * c[0] + 0.59 * c[1] + 0.11 * c[2];
-                    [one(lum, 1.0); 3]
-                } else {
-                    [one(c[0], self.white[0]), one(c[1], self.white[1]), one(c[2], self.white[2])]
-                };
+        Arch::new().dispatch(|| {
+            let mut line = Line::new(canvas);
+            for (y, target) in drawn.zip(out.chunks_exact_mut(size)) {
+                self.shade(canvas, y, &mut line, target);
             }
-        }
+        });
         for &weight in &self.blur {
             smooth(&mut out, size, weight);
         }
@@ -161,6 +151,70 @@ impl Camera {
         out.drain(..(rows.start - top) * size);
         Arch::new().dispatch(|| self.tone(&mut out));
         out
+    }
+
+    /// The light that row `y` of the scene throws back; passes over plain arrays, which become wide instructions.
+    #[inline(always)]
+    fn shade(&self, canvas: &Canvas, y: usize, line: &mut Line, target: &mut [[f32; 3]]) {
+        let size = canvas.size;
+        let row = |y: usize| y * size..(y + 1) * size;
+        let [lx, ly, lz] = self.light;
+        let side = size as f32 * 0.5;
+        let v = (y as f32 + 0.5) * canvas.pixel() - 0.5;
+        let heights = &canvas.height[row(y)];
+        line.heights[0] = heights[0];
+        line.heights[1..=size].copy_from_slice(heights);
+        line.heights[size + 1] = heights[size - 1];
+        let up = &canvas.height[row(y.saturating_sub(1))];
+        let down = &canvas.height[row((y + 1).min(size - 1))];
+        let (left, right) = (&line.heights[..size], &line.heights[2..]);
+        for x in 0..size {
+            let u = line.u[x];
+            let gx = ((right[x] - left[x]) * side).clamp(-2.5, 2.5);
+            let gy = ((down[x] - up[x]) * side).clamp(-2.5, 2.5);
+            let inverse = 1.0 / (1.0 + gx * gx + gy * gy).sqrt();
+            let facing = ((lz - gx * lx - gy * ly) * inverse).max(0.0) / lz;
+            let (su, sv) = (u + 0.5 - self.spot[0], v + 0.5 - self.spot[1]);
+            let fall = 1.0 / (1.0 + (su * su + sv * sv) / (self.spot[2] * self.spot[2]));
+            let field = (1.0 + self.slope[0] * u * 2.0 + self.slope[1] * v * 2.0)
+                * (1.0 - self.vignette * (u * u + v * v))
+                + self.spot[3] * fall * fall;
+            line.gx[x] = gx;
+            line.gy[x] = gy;
+            line.inverse[x] = inverse;
+            line.field[x] = field;
+            line.light[x] = (self.ambient + (1.0 - self.ambient) * facing) * field.max(0.02);
+        }
+        let gloss = &canvas.gloss[row(y)];
+        line.shine.fill(0.0);
+        if gloss.iter().any(|&gloss| gloss > 0.0) {
+            let half = length(length(lx, ly), lz + 1.0);
+            let (hx, hy, hz) = (lx / half, ly / half, (lz + 1.0) / half);
+            for x in 0..size {
+                // A light that is near: its direction changes over the picture.
+                let (hu, hv) = (hx - line.u[x] * 0.3, hy - v * 0.3);
+                let s = (hz - line.gx[x] * hu - line.gy[x] * hv) * line.inverse[x];
+                line.shine[x] = s.clamp(0.0, 1.0);
+            }
+            for _ in 0..self.shine {
+                line.shine.iter_mut().for_each(|s| *s *= *s);
+            }
+            for x in 0..size {
+                let shine = line.shine[x] * gloss[x] * line.field[x].max(0.0);
+                line.shine[x] = if gloss[x] > 0.0 { shine } else { 0.0 };
+            }
+        }
+        for ((target, c), (&light, &shine)) in
+            target.iter_mut().zip(&canvas.color[row(y)]).zip(line.light.iter().zip(&line.shine))
+        {
+            let one = |c: f32, w: f32| ((c * c * light * w + shine) * self.exposure).sqrt();
+            *target = if self.grey {
+                let lum = 0.3 * c[0] + 0.59 * c[1] + 0.11 * c[2];
+                [one(lum, 1.0); 3]
+            } else {
+                [one(c[0], self.white[0]), one(c[1], self.white[1]), one(c[2], self.white[2])]
+            };
+        }
     }
 
     /// The curve from light to values.

@@ -7,43 +7,49 @@ use ndarray::Array2;
 /// Largest share of the picture that a defect may cover.
 const LARGEST: f32 = 0.4;
 
-/// Runs of `wanted` grow by `reach` pixels along rows and columns: a square dilates the mask
-/// (`wanted` true) or erodes it (false).
+/// Pixels that are `wanted` spread by `reach` pixels along rows and columns: a square dilates the mask (`wanted` true) or
+/// erodes it (false).
 fn spread(mask: &mut [bool], size: usize, reach: usize, wanted: bool) {
-    let mut line = vec![false; size];
-    let mut run = |mask: &mut [bool], start: usize, step: usize| {
-        for (i, value) in line.iter_mut().enumerate() {
-            *value = mask[start + i * step];
-        }
-        if !line.contains(&wanted) {
-            return;
-        }
-        let (mut painted, mut i) = (0, 0);
-        while i < size {
-            if line[i] == wanted {
-                let end = (i + reach + 1).min(size);
-                for j in painted.max(i.saturating_sub(reach))..end {
-                    mask[start + j * step] = wanted;
-                }
-                painted = end;
-            }
-            i += 1;
+    let join = |to: &mut [bool], from: &[bool]| {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = if wanted { *to | from } else { *to & from };
         }
     };
-    for k in 0..size {
-        run(mask, k * size, 1);
+    let old = mask.to_vec();
+    for (row, old) in mask.chunks_exact_mut(size).zip(old.chunks_exact(size)) {
+        for shift in 1..=reach.min(size - 1) {
+            join(&mut row[shift..], old);
+            join(row, &old[shift..]);
+        }
     }
-    for k in 0..size {
-        run(mask, k, size);
+    let old = mask.to_vec();
+    for (y, row) in mask.chunks_exact_mut(size).enumerate() {
+        let near = y.saturating_sub(reach)..(y + reach + 1).min(size);
+        for old in old[near.start * size..near.end * size].chunks_exact(size) {
+            join(row, old);
+        }
     }
+}
+
+/// The columns and rows that hold the mask, and one more on each side that has one.
+fn frame(mask: &[bool], size: usize) -> (Range<usize>, Range<usize>) {
+    let rows = || mask.chunks_exact(size);
+    let first = rows().position(|row| row.contains(&true)).unwrap_or(0);
+    let last = rows().rposition(|row| row.contains(&true)).unwrap_or(0);
+    let left = rows().filter_map(|row| row.iter().position(|&m| m)).min().unwrap_or(0);
+    let right = rows().filter_map(|row| row.iter().rposition(|&m| m)).max().unwrap_or(0);
+    let wide = |low: usize, high: usize| low.saturating_sub(1)..(high + 2).min(size);
+    (wide(left, right), wide(first, last))
 }
 
 /// Fills the holes that are smaller than half of the mask.
 fn fill(mask: &mut [bool], size: usize, count: usize) {
+    // What reaches the edge of the frame is no hole.
+    let (columns, rows) = frame(mask, size);
     let mut seen = mask.to_vec();
     let mut stack = Vec::new();
     let mut hole = Vec::new();
-    for start in 0..mask.len() {
+    for start in rows.clone().flat_map(|y| columns.clone().map(move |x| y * size + x)) {
         if seen[start] {
             continue;
         }
@@ -54,13 +60,13 @@ fn fill(mask: &mut [bool], size: usize, count: usize) {
         while let Some(i) = stack.pop() {
             hole.push(i);
             let (x, y) = (i % size, i / size);
-            open |= x == 0 || y == 0 || x + 1 == size || y + 1 == size;
             let near = [
-                (x > 0).then(|| i - 1),
-                (x + 1 < size).then_some(i + 1),
-                (y > 0).then(|| i - size),
-                (y + 1 < size).then_some(i + size),
+                (x > columns.start).then(|| i - 1),
+                (x + 1 < columns.end).then_some(i + 1),
+                (y > rows.start).then(|| i - size),
+                (y + 1 < rows.end).then_some(i + size),
             ];
+            open |= near.contains(&None);
             for j in near.into_iter().flatten() {
                 if !seen[j] {
                     seen[j] = true;

@@ -125,45 +125,34 @@ impl MeanOverlap {
     }
 }
 
-/// The peers' thresholds and what they find.
-pub(crate) struct Peer<K> {
-    /// Largest score not above each threshold; ascending.
-    thresholds: Vec<K>,
+/// What the peers' thresholds find: the extra keys of a descent.
+pub(crate) struct Peer {
     normal: u64,
     overlap: MeanOverlap,
     /// False-positive rate and mean overlap, from the highest threshold down.
     curve: Vec<(f64, f64)>,
 }
 
-impl<K: Copy + Ord> Peer<K> {
+impl Peer {
     const THRESHOLDS: u32 = 200;
     const MAX_FPR: f64 = 0.3;
 
-    /// `lowest` and `highest` are the ends of the range of all scores.
-    pub(crate) fn new<S: Score<Key = K>>(
-        normal: u64,
-        areas: &[u64],
-        (lowest, highest): (f64, f64),
-    ) -> Self {
+    pub(crate) fn new(normal: u64, areas: &[u64]) -> Self {
+        let curve = Vec::with_capacity(Self::THRESHOLDS as usize);
+        Self { normal, overlap: MeanOverlap::new(areas), curve }
+    }
+
+    /// The largest score not above each threshold, ascending. `lowest` and `highest` are the ends of the
+    /// range of all scores.
+    pub(crate) fn thresholds<S: Score>((lowest, highest): (f64, f64)) -> Vec<S::Key> {
         let step = (highest - lowest) / f64::from(Self::THRESHOLDS);
         // Constant or infinite scores leave no thresholds.
         let count = if step > 0.0 && step.is_finite() { Self::THRESHOLDS } else { 0 };
-        let thresholds = (0..count).map(|k| S::floor_key(lowest + f64::from(k) * step)).collect();
-        let curve = Vec::with_capacity(count as usize);
-        Self { thresholds, normal, overlap: MeanOverlap::new(areas), curve }
+        (0..count).map(|k| S::floor_key(lowest + f64::from(k) * step)).collect()
     }
 
-    pub(crate) fn thresholds(&self) -> Vec<K> {
-        self.thresholds.clone()
-    }
-
-    pub(crate) fn visit(&mut self, tie: &Tie<'_, K, u32>) {
-        let mut asked = None;
-        // What has been left out since the last visit has the counts of that.
-        while let Some(key) = self.thresholds.pop_if(|key| *key >= tie.key) {
-            asked = Some(key);
-        }
-        if asked == Some(tie.key) {
+    pub(crate) fn visit<K>(&mut self, tie: &Tie<'_, K, u32>) {
+        if tie.extra {
             // Strictly above the threshold: before the tie is counted.
             self.curve.push((tie.above as f64 / self.normal as f64, self.overlap.value()));
         }

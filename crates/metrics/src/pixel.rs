@@ -304,12 +304,12 @@ impl<S: Score> PixelMetrics<S> {
         let areas: Vec<u64> = regions.iter().map(|region| region.area).collect();
         let range = range.map_or((0.0, 0.0), |(low, high)| (S::from_key(low), S::from_key(high)));
         let mut sweep = Sweep::new(normal, ranking.anomalous.len() as u64);
-        let mut peer = Peer::new::<S>(normal, &areas, range);
+        let mut peer = Peer::new(normal, &areas);
         let mut overlap = Overlap::new(normal, areas, max_fprs);
         let (mut pro, mut reached, mut height) = (Coarse::default(), 0, 0.0);
         let fpr = |count: u64| count as f64 / normal as f64;
         pro.push(0.0, height, f64::INFINITY);
-        ranking.descend(peer.thresholds(), |tie| {
+        ranking.descend(Peer::thresholds::<S>(range), |tie| {
             peer.visit(&tie);
             if tie.anomalous.is_empty() {
                 return;

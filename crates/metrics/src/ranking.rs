@@ -14,7 +14,9 @@ pub(crate) struct Ranking<K: Key, T> {
 /// The anomalous scores that share one value, and where that value lies among the normal scores.
 pub(crate) struct Tie<'a, K, T> {
     pub(crate) key: K,
-    /// Empty for a key that was merely asked for.
+    /// Whether the key is one of the extra ones.
+    pub(crate) extra: bool,
+    /// Empty for a key that is merely an extra one.
     pub(crate) anomalous: &'a [(K, T)],
     /// Normal scores above the value.
     pub(crate) above: u64,
@@ -43,12 +45,14 @@ impl<K: Key, T: Copy + Send> Ranking<K, T> {
         let mut cursor = self.normal.into_cursor();
         let mut rest = self.anomalous.as_slice();
         while let Some(key) = rest.first().map(|&(key, _)| key).max(extra.last().copied()) {
+            let asked = extra.len();
             while extra.pop_if(|&mut other| other == key).is_some() {}
+            let asked = extra.len() < asked;
             let tied = rest.iter().take_while(|&&(other, _)| other == key).count();
             let (anomalous, below) = rest.split_at(tied);
             rest = below;
             let rank = cursor.seek(key);
-            visit(Tie { key, anomalous, above: rank.above, equal: rank.equal });
+            visit(Tie { key, extra: asked, anomalous, above: rank.above, equal: rank.equal });
             if tied == 0 && rank.equal == 0 {
                 let next = rest.first().map(|&(key, _)| key).max(cursor.bound(key));
                 while extra.pop_if(|&mut other| Some(other) > next).is_some() {}

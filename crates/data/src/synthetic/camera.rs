@@ -199,9 +199,9 @@ impl Camera {
             for _ in 0..self.shine {
                 line.shine.iter_mut().for_each(|s| *s *= *s);
             }
-            for x in 0..size {
-                let shine = line.shine[x] * gloss[x] * line.field[x].max(0.0);
-                line.shine[x] = if gloss[x] > 0.0 { shine } else { 0.0 };
+            for ((shine, &gloss), field) in line.shine.iter_mut().zip(gloss).zip(&line.field) {
+                let strength = *shine * gloss * field.max(0.0);
+                *shine = if gloss > 0.0 { strength } else { 0.0 };
             }
         }
         for ((target, c), (&light, &shine)) in

@@ -234,15 +234,15 @@ fn meta_json() {
 fn a_wrong_root_is_recognised() {
     let tree = Tree::new()
         .images(&["data/mvtec/bottle/train/good/000.png", "data/mvtec/bottle/test/good/000.png"])
-        .images(&["leer/gut/0.png", "leer/schlecht/1.png"]);
+        .images(&["one/two/leer/gut/0.png", "one/two/leer/schlecht/1.png"]);
     for (root, layout, part) in [
         ("data", Layout::MvtecAd, "too high a folder, "),
         ("", Layout::MvtecAd, "mvtec looks right"),
         ("data/mvtec/bottle", Layout::MvtecAd, "too deep a folder, "),
         ("data/mvtec/bottle/test/good", Layout::MvtecAd, "mvtec looks right"),
         ("data/mvtec", Layout::Dagm, "it looks like the layout of mvtec-ad or visa"),
-        ("leer", Layout::Folder, "its folders are gut, schlecht"),
-        ("leer/gut", Layout::MvtecAd, "it has no folders"),
+        ("one/two/leer", Layout::Folder, "its folders are gut, schlecht"),
+        ("one/two/leer/gut", Layout::MvtecAd, "it has no folders"),
     ] {
         let error = tree.error(layout, root);
         assert!(error.contains(part), "{root}: {error}");

@@ -156,7 +156,7 @@ fn what_cannot_be_read_is_listed() {
         ("bottle/test/good/notes.png", "not an image"),
     ];
     let locked = tree.path("bottle/train/good/000.png");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&locked).is_ok() {
         eprintln!("NOT TESTED: this user may read a file without permissions");
     } else {

@@ -26,7 +26,7 @@ pub(super) struct Levels {
 impl Levels {
     /// For a request without normal images that names no threshold.
     pub(super) fn default(&self) -> Option<Thresholds> {
-        self.asked.map(Thresholds::both).or(self.shipped)
+        self.of(None, false)
     }
 
     /// For a request with the threshold that it names, compared with normal images or not.

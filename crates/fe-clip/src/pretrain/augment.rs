@@ -1,5 +1,5 @@
 //! What a scene goes through before it is shown: other colours, another size and turn, a second
-//! material beside it, another scene's defect on it. Forty categories are few; what is damage must
+//! scene beside it, another scene's defect on it. Forty categories are few; what is damage must
 //! not hang on a material's colours, its scale or the company it keeps.
 
 use data::synthetic::{self, DefectKind, Request, Scene};
@@ -52,9 +52,9 @@ pub(super) fn transplanted(
     Some(scene)
 }
 
-/// Lays another material over one side of the picture; damage under it is gone.
-pub(super) fn border(scene: &mut Scene, materials: &[usize], rng: &mut impl Rng) {
-    let Some(&category) = materials.choose(rng) else { return };
+/// Lays a sound scene of another category over one side of the picture; damage under it is gone.
+pub(super) fn border(scene: &mut Scene, categories: &[usize], rng: &mut impl Rng) {
+    let Some(&category) = categories.choose(rng) else { return };
     let size = scene.image.width();
     let other =
         synthetic::render(&Request { category, size, scene_seed: rng.random(), defect: None });

@@ -53,7 +53,7 @@ pub struct PretrainConfig {
     /// Images of a step that sees a window of the grid; a step that sees the whole grid takes
     /// as many images as cost about the same.
     pub batch_size: usize,
-    /// Peak learning rate of AdamW; linear warm-up over 4 % of the steps, then cosine decay.
+    /// Peak learning rate; linear warm-up over 4 % of the steps, then cosine decay.
     pub learning_rate: f64,
     /// Steps between two saved states.
     pub save_every: usize,

@@ -28,7 +28,7 @@ impl StageEnds {
     /// # Errors
     /// If the tower is too shallow for them.
     pub(crate) fn layers(&self, depth: usize) -> Result<Vec<usize>, String> {
-        let ends = match self {
+        let ends: Vec<usize> = match self {
             Self::Layers(ends) => {
                 if ends.last().is_some_and(|last| *last > depth) {
                     return Err(format!("{ends:?} goes beyond the backbone's {depth} layers"));
@@ -42,7 +42,6 @@ impl StageEnds {
                 [16, 19, 22, 24].map(|n| (2 * n * depth + 24) / 48).to_vec()
             }
         };
-        let ends: Vec<usize> = ends;
         if ends[0] == 0 || ends.windows(2).any(|w| w[0] >= w[1]) {
             return Err(format!("a backbone of {depth} layers is too shallow for this preset"));
         }

@@ -10,6 +10,7 @@ mod profile;
 mod results;
 mod tables;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -51,9 +52,10 @@ pub(crate) struct Args {
     /// Stop every training after so many steps, for trials
     #[arg(long)]
     max_steps: Option<usize>,
-    /// The folder that holds one folder a data set, by name
-    #[arg(long, default_value = "datasets")]
-    data: PathBuf,
+    /// The folder that holds one folder a data set, by name; `datasets` where not given, and for
+    /// `quick`, which draws its own, `target/reproduce-quick`
+    #[arg(long)]
+    data: Option<PathBuf>,
     /// Where results go; `docs/results/PROFILE` where not given
     #[arg(long)]
     out: Option<PathBuf>,
@@ -84,15 +86,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
     let _lock = lock(&out)?;
     let backbone = args.backbone.clone().unwrap_or_else(|| args.profile.backbone().into());
+    let data = args.data.clone().unwrap_or_else(|| args.profile.data().into());
+    let data = absolute(&data)?;
+    if args.profile == Profile::Quick {
+        draw_quick_data(&program, &data)?;
+    }
     let setting = Setting {
         profile: args.profile,
         backbone_identity: identity(&backbone)?,
         backbone,
         max_steps: args.max_steps,
-        data: match args.profile {
-            Profile::Quick => draw_quick_data(&program)?,
-            _ => absolute(&args.data)?,
-        },
+        data,
         out: absolute(&out)?,
     };
     for folder in &args.merge {
@@ -120,14 +124,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Keeps a second run out of the folder until the returned file is dropped.
-fn lock(out: &Path) -> Result<std::fs::File> {
-    let path = out.join(".lock");
-    let file =
-        std::fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+fn lock(out: &Path) -> Result<File> {
+    let file = lock_file(out)?;
     if file.try_lock().is_err() {
         bail!("another run works in {}: wait for it, or give --out", out.display());
     }
     Ok(file)
+}
+
+fn lock_file(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    File::create(&path).with_context(|| format!("creating {}", path.display()))
 }
 
 /// Runs what is ready; a failing job does not stop the others.
@@ -265,15 +272,17 @@ fn take_over(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The procedural sets of `quick`, drawn where they are not there yet.
-fn draw_quick_data(program: &Program) -> Result<PathBuf> {
-    let data = absolute(Path::new("target/reproduce-quick"))?;
-    std::fs::create_dir_all(&data).with_context(|| format!("making {}", data.display()))?;
+/// The procedural sets of `quick`, drawn where they are not there yet; shards that start together
+/// wait for the first.
+fn draw_quick_data(program: &Program, data: &Path) -> Result<()> {
+    std::fs::create_dir_all(data).with_context(|| format!("making {}", data.display()))?;
+    let lock = lock_file(data)?;
+    lock.lock().with_context(|| format!("waiting for the lock of {}", data.display()))?;
     for (dataset, categories, normal, seed) in [
         (DataSet::ProceduralTraining, QUICK_TRAINING, "1", "11"),
         (DataSet::Procedural, QUICK_TARGET, "4", "12"),
     ] {
-        let root = dataset.root(&data);
+        let root = dataset.root(data);
         if root.is_dir() {
             continue;
         }
@@ -289,7 +298,7 @@ fn draw_quick_data(program: &Program) -> Result<PathBuf> {
         ensure!(status.success(), "fe-clip synth ended with {status}");
         std::fs::rename(&partial, &root).with_context(|| format!("making {}", root.display()))?;
     }
-    Ok(data)
+    Ok(())
 }
 
 /// SHA-256 of the weights where they are a file here, else the name.
@@ -302,8 +311,7 @@ fn identity(backbone: &str) -> Result<String> {
     if !path.is_file() {
         return Ok(backbone.into());
     }
-    let mut file =
-        std::fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
     let mut hasher = Sha256::new();
     std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
     Ok(format!("{:x}", hasher.finalize()))

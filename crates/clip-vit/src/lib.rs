@@ -8,6 +8,7 @@
 //! - Linear weights are `[in, out]`; query, key and value are one matrix.
 //! - Embeddings are returned as the towers make them, not normalised.
 
+mod allocator;
 mod block;
 mod config;
 mod cpu;
@@ -22,6 +23,7 @@ mod weights;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
+pub use allocator::keep_freed_memory;
 pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
 pub use error::Error;

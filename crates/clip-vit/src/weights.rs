@@ -1,8 +1,8 @@
 //! Weights from files, in every layout in which people have them, and back into one.
 //!
 //! Files are memory maps; each tensor is converted to `f32` on its way to the device.
-//! The stored `[out, in]` order of a linear layer is kept and seen through a transposed view,
-//! so nothing is shuffled.
+//! A linear layer, stored as `[out, in]`, becomes `[in, out]` in memory: seen through a transposed view it would be
+//! copied in every forward pass.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -22,11 +22,13 @@ mod layout;
 mod pickle;
 mod save;
 mod tensors;
+mod transpose;
 
 pub(crate) use hf_config::shards;
 use layout::Layout;
 pub use save::{Precision, save_hf};
 use tensors::Tensors;
+use transpose::transpose;
 
 /// A CLIP read from files.
 #[derive(Debug)]
@@ -223,17 +225,10 @@ impl ModuleMapper for Filler<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.lazy_shape();
         let stored = self.layout.stored(&self.path.join("."), &shape);
-        let mut values = Vec::with_capacity(shape.num_elements());
-        for name in &stored.names {
-            self.tensors.read(name, &mut values);
-        }
+        let parts: Vec<_> = stored.names.iter().map(|name| self.tensors.values(name)).collect();
+        let values = if stored.transposed { transpose(&parts, shape[0]) } else { parts.concat() };
+        drop(parts);
         self.maps.iter().for_each(release);
-        let value = if stored.transposed {
-            let shape: Vec<usize> = shape.iter().rev().copied().collect();
-            Tensor::<D>::from_data(TensorData::new(values, shape), self.device).transpose()
-        } else {
-            Tensor::<D>::from_data(TensorData::new(values, shape), self.device)
-        };
-        Param::from_tensor(value)
+        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device))
     }
 }

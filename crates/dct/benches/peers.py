@@ -82,13 +82,14 @@ def arrays(report):
 
     weights = basis(3).mean(0)
     kernel = torch.from_numpy(np.outer(weights, weights)).expand(1024, 1, 3, 3).contiguous()
-    # the layout that depthwise convolutions of torch like best here
+    # the layout that depthwise convolutions of torch like best here, and the one that tokens have
     planes = tokens.permute(0, 3, 1, 2).contiguous()
-    padded = torch.nn.functional.pad(planes, (1, 1, 1, 1), mode="replicate")
+    last = planes.contiguous(memory_format=torch.channels_last)
+    for peer, tensor in (("torch", planes), ("torch channels last", last)):
+        report("sliding 3x3, mean", peer, x.size, lambda: depthwise(around(tensor), kernel))
+        padded = around(tensor)
+        report("sliding 3x3, mean, padded before", peer, x.size, lambda: depthwise(padded, kernel))
     box = [1, 3, 3, 1]
-    report("sliding 3x3, mean", "torch", x.size, lambda: depthwise(padded, kernel))
-    last = padded.contiguous(memory_format=torch.channels_last)
-    report("sliding 3x3, mean", "torch channels last", x.size, lambda: depthwise(last, kernel))
     report("sliding 3x3, power mean", "scipy box", x.size, lambda: scipy.ndimage.uniform_filter(np.square(x), box, mode="nearest"))
 
     one = x[:1]  # an eighth: the coefficients of all images do not fit in small memories
@@ -108,6 +109,11 @@ def arrays(report):
     c = torch.from_numpy(basis(8))
     image = torch.from_numpy(photo).reshape(270, 8, 480, 8)
     report(name, "torch", photo.size, lambda: torch.einsum("ui,aibj,vj->aubv", c, image, c))
+
+
+def around(x):
+    """The nearest sample repeated outside, in the layout that x has."""
+    return torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
 def depthwise(x, kernel):

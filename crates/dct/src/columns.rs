@@ -106,6 +106,11 @@ impl<T: Float, const N: usize> Columns<T> for Unrolled<T, N> {
 }
 
 impl<T: Float, const N: usize> Unrolled<T, N> {
+    /// What each frequency has of the first sample.
+    pub(crate) fn first_column(self) -> [T; N] {
+        self.basis.map(|row| row[0])
+    }
+
     #[inline(always)]
     pub(crate) fn transform<const L: usize>(self, x: [[T; L]; N]) -> [[T; L]; N] {
         if self.inverse {

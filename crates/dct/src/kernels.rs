@@ -14,6 +14,7 @@ use crate::pieces::{Lines, LinesMut};
 use crate::plan::Plan;
 use crate::simd::Vectorize;
 use crate::steps::{KeepColumn, Row};
+use crate::three::{MeanOfThree, ThreeBoth, ThreeColumns, ThreeRows};
 
 /// Sealed by being private.
 pub trait Kernels: Sized {
@@ -55,6 +56,30 @@ pub trait Kernels: Sized {
     );
 
     fn mean_rows(mean: &Mean<Self>, lines: Lines<'_, Self>, channels: usize, out: &mut [Self]);
+
+    fn three_columns(
+        mean: MeanOfThree<Self>,
+        rows: &[&[Self]],
+        first: usize,
+        count: usize,
+        lines: LinesMut<'_, Self>,
+    );
+
+    fn three_rows(
+        mean: MeanOfThree<Self>,
+        lines: Lines<'_, Self>,
+        channels: usize,
+        out: &mut [Self],
+    );
+
+    fn three_both(
+        mean: MeanOfThree<Self>,
+        rows: &[&[Self]],
+        first: usize,
+        lines: LinesMut<'_, Self>,
+        channels: usize,
+        out: &mut [Self],
+    );
 }
 
 macro_rules! kernels {
@@ -144,6 +169,36 @@ macro_rules! kernels {
                 with_columns!(mean.matrix, columns => {
                     MeanRows { columns, measure, lines, channels, out }.dispatch()
                 });
+            }
+
+            fn three_columns(
+                mean: MeanOfThree<Self>,
+                rows: &[&[Self]],
+                first: usize,
+                count: usize,
+                lines: LinesMut<'_, Self>,
+            ) {
+                ThreeColumns { mean, rows, first, count, lines }.dispatch();
+            }
+
+            fn three_rows(
+                mean: MeanOfThree<Self>,
+                lines: Lines<'_, Self>,
+                channels: usize,
+                out: &mut [Self],
+            ) {
+                ThreeRows { mean, lines, channels, out }.dispatch();
+            }
+
+            fn three_both(
+                mean: MeanOfThree<Self>,
+                rows: &[&[Self]],
+                first: usize,
+                lines: LinesMut<'_, Self>,
+                channels: usize,
+                out: &mut [Self],
+            ) {
+                ThreeBoth { mean, rows, first, lines, channels, out }.dispatch();
             }
         })*
     };

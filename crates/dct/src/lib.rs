@@ -106,6 +106,7 @@ mod simd;
 mod sliding;
 mod small;
 mod steps;
+mod three;
 mod two_d;
 mod window_fft;
 

@@ -8,6 +8,7 @@ use crate::parallel::each_band;
 use crate::pieces;
 use crate::sliding::{Sliding, mean_weights};
 use crate::steps::{Keep, Map};
+use crate::three::MeanOfThree;
 use crate::{Float, ImageDim};
 
 /// What becomes of the `q*q` coefficients `X` of a window.
@@ -51,6 +52,7 @@ pub fn sliding_reduce<T: Float, D: ImageDim>(
     D::from_batch(match reduction {
         Reduction::Mean => filter(mean_weights(q).into_iter().map(T::of).collect(), false),
         Reduction::PowerMean => filter(vec![T::of(1.0 / q as f64); q], true),
+        Reduction::AbsMean if q == 3 => pieces::run(images, sliding, &MeanOfThree::new()),
         Reduction::AbsMean => mean(Measure::Magnitude),
         Reduction::LogMean => mean(Measure::LogMagnitude),
     })

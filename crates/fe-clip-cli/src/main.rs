@@ -81,6 +81,7 @@ enum Command {
 
 /// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done.
 fn main() -> std::process::ExitCode {
+    fe_clip::keep_freed_memory();
     let cli = Cli::parse();
     talk::set(match (cli.quiet, cli.verbose) {
         (true, _) => talk::Level::Quiet,

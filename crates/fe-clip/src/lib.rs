@@ -30,7 +30,7 @@ pub use calibrate::{
     Calibration, DataIdentity, ModelIdentity, Scores, Threshold, calibration_rank, images_needed,
 };
 pub use checkpoint::{Checkpoint, Origin, save};
-pub use clip_vit::Activation;
+pub use clip_vit::{Activation, keep_freed_memory};
 pub use detect::{Detector, Prediction};
 pub use device::open_device;
 pub use error::Error;

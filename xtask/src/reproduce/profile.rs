@@ -34,6 +34,11 @@ impl Profile {
         if self == Self::Quick { "tiny" } else { "vit-l-14-336" }
     }
 
+    /// Where its data sets are if nothing else is said.
+    pub(super) fn data(self) -> &'static str {
+        if self == Self::Quick { "target/reproduce-quick" } else { "datasets" }
+    }
+
     pub(super) fn seeds(self) -> u64 {
         if self == Self::Paper { 5 } else { 1 }
     }

@@ -1,7 +1,7 @@
 //! Named tensors in memory that someone else owns.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 
 use half::slice::HalfFloatSliceExt;
@@ -72,22 +72,27 @@ impl<'a> Tensors<'a> {
         (!is_float).then(|| format!("{name}: expected type F32, F16 or BF16, got {dtype:?}"))
     }
 
-    /// Appends a tensor's elements, the last axis fastest.
+    /// A tensor's elements, the last axis fastest; not copied where they lie in the file as they are wanted.
     ///
     /// # Panics
     /// If the tensor is missing or no float (see [`Self::unreadable`]).
-    pub(super) fn read(&self, name: &str, values: &mut Vec<f32>) {
+    pub(super) fn values(&self, name: &str) -> Cow<'_, [f32]> {
         let view = &self.by_name[name];
-        let start = values.len();
         let n: usize = view.shape.iter().product();
+        let size = view.dtype.bitsize() / 8;
         let Some(strides) = &view.strides else {
-            decode(view, 0..n, values);
-            return;
+            let bytes = &view.bytes[..n * size];
+            return match bytemuck::try_cast_slice(bytes) {
+                Ok(values) if view.dtype == Dtype::F32 && cfg!(target_endian = "little") => {
+                    Cow::Borrowed(values)
+                }
+                _ => Cow::Owned(decode(bytes, view.dtype)),
+            };
         };
-        let mut elements = Vec::new();
-        decode(view, 0..view.bytes.len() / (view.dtype.bitsize() / 8), &mut elements);
+        let elements = decode(&view.bytes[..view.bytes.len() / size * size], view.dtype);
+        let mut values = Vec::with_capacity(n);
         let mut index = vec![0; view.shape.len()];
-        while values.len() < start + n {
+        while values.len() < n {
             values.push(
                 elements[index.iter().zip(strides).map(|(i, stride)| i * stride).sum::<usize>()],
             );
@@ -99,27 +104,23 @@ impl<'a> Tensors<'a> {
                 index[axis] = 0;
             }
         }
+        Cow::Owned(values)
     }
 }
 
-/// Appends a range of elements as they lie.
-fn decode(view: &View<'_>, range: Range<usize>, values: &mut Vec<f32>) {
-    let size = view.dtype.bitsize() / 8;
-    let bytes = &view.bytes[range.start * size..range.end * size];
+/// Elements as they lie.
+fn decode(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
     let words = || bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    let start = values.len();
-    match view.dtype {
-        Dtype::F32 => values.extend(
-            bytes
-                .chunks_exact(4)
-                .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])),
-        ),
+    match dtype {
+        Dtype::F32 => bytes
+            .chunks_exact(4)
+            .map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+            .collect(),
         Dtype::F16 => {
             let halves: Vec<f16> = words().map(f16::from_bits).collect();
-            values.resize(start + halves.len(), 0.0);
-            halves.convert_to_f32_slice(&mut values[start..]);
+            halves.to_f32_vec()
         }
-        Dtype::BF16 => values.extend(words().map(|word| bf16::from_bits(word).to_f32())),
-        other => panic!("read: expected F32, F16 or BF16, got {other:?}"),
+        Dtype::BF16 => words().map(|word| bf16::from_bits(word).to_f32()).collect(),
+        other => panic!("values: expected F32, F16 or BF16, got {other:?}"),
     }
 }

@@ -165,10 +165,12 @@ def measure(folder, forward, side, batch, rounds, file=None):
         name, session = onnx_session(folder, vision, threads)
         runs[name] = lambda: clocked(lambda: session.run(None, {"pixels": images.numpy()}))
     with torch.inference_mode():
+        torch_memory = peak_growth(runs[torch_name])
         rows = [{name: run() for name, run in runs.items()} for _ in range(rounds + 1)][1:]  # the first warms up
-    load = ask("load")
-    memory = ask("memory")
+    load, memory = ask("load"), ask("memory")
     process.stdin.close()
+    weights = folder / "model" / "model.safetensors"
+    read = min(clocked(weights.read_bytes) for _ in range(2))
     best = {name: min(row[name] for row in rows) for name in runs if name != "peak"}
     peak = max(row["peak"] for row in rows)
     flop = 2 * batch * multiply_adds((side // 14) ** 2)
@@ -177,13 +179,25 @@ def measure(folder, forward, side, batch, rounds, file=None):
     for name, seconds in best.items():
         ratio = statistics.median(row["ours"] / row[name] for row in rows)
         print(f"{name}: {seconds:.2f} s, {flop / seconds / peak / 1e9:.0%} of the peak; ours takes {best['ours'] / seconds:.3f} of it, median of the rounds {ratio:.3f}")
-    print(f"loading {load:.2f} s, {memory:.0f} MB more than the weights at the peak of a forward pass")
+    print(f"loading {load:.2f} s (reading the bytes {read:.2f} s), {memory:.0f} MB more than the weights at the peak of a forward pass (PyTorch's pass adds {torch_memory:.0f})")
     if file:
         row = {"case": case, "ours": best["ours"], "unit": "s"}
-        share = {"case": f"{case}: share of the multiply-add peak", "peer": torch_name, "unit": "of 1"}
         shares = [flop / best[name] / peak / 1e9 for name in ("ours", torch_name)]
-        peers = [row | {"peer": name, "theirs": seconds} for name, seconds in best.items() if name != "ours"]
-        pathlib.Path(file).write_text(json.dumps([*peers, share | {"ours": shares[0], "theirs": shares[1]}]))
+        rows = [row | {"peer": name, "theirs": seconds} for name, seconds in best.items() if name != "ours"]
+        rows.append({"case": f"{case}: share of the multiply-add peak", "peer": torch_name, "unit": "of 1", "ours": shares[0], "theirs": shares[1]})
+        rows.append({"case": f"{case}: memory beyond the weights", "peer": f"what a pass adds in {torch_name}", "unit": "MB", "ours": memory, "theirs": torch_memory})
+        if (side, batch) == (336, 1):
+            rows.append({"case": f"loading {weights.stat().st_size / 1e9:.2f} GB of weights", "peer": "reading the bytes of the file in Python", "unit": "s", "ours": load, "theirs": read})
+        pathlib.Path(file).write_text(json.dumps(rows))
+
+
+def peak_growth(call):
+    """MB by which the peak of this process's memory exceeds what it holds before the call (Linux)."""
+    status = lambda field: next(float(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field)) / 1e3
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = status("VmRSS")
+    call()
+    return status("VmHWM") - before
 
 
 def onnx_session(folder, vision, threads):

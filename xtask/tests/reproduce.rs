@@ -1,0 +1,61 @@
+//! `cargo xtask reproduce --profile quick`: all tables by two processes that share the work, and their merge.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
+
+/// The quick run with one step a training, so that it takes a minute; from the root of the
+/// repository, where the embedded weights and the paper's tables are.
+fn quick(data: &Path, out: &Path, more: &[&str]) -> Child {
+    let mut command = Command::new(XTASK);
+    command.args(["reproduce", "--profile", "quick", "--max-steps", "1"]);
+    command.arg("--data").arg(data).arg("--out").arg(out).args(more);
+    // Built before by a test run of the whole workspace; else the task builds it.
+    let program = Path::new(XTASK).with_file_name("fe-clip");
+    if program.exists() {
+        command.arg("--fe-clip").arg(program);
+    }
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn finish(run: Child) -> String {
+    let output = run.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn shards_merge_into_complete_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let parts = ["part1", "part2"].map(|name| folder.path().join(name));
+    let shards = [("1/2", &parts[0]), ("2/2", &parts[1])];
+    shards.map(|(shard, out)| quick(&data, out, &["--shard", shard])).map(finish);
+
+    let all = folder.path().join("all");
+    let [one, two] = parts.each_ref().map(|part| part.to_str().unwrap());
+    let merged = finish(quick(&data, &all, &["--merge", one, "--merge", two]));
+    assert!(merged.contains(" 0 to run, 0 without data"), "{merged}");
+
+    // Every row that the program can run has a number of ours in every table.
+    let mut reader = csv::Reader::from_path(all.join("tables.csv")).unwrap();
+    let headers = reader.headers().unwrap().clone();
+    let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
+    let [table, dataset, ours] = ["table", "dataset", "ours_mean"].map(column);
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    for number in ["1", "2", "3", "4", "5"] {
+        let of_table = rows.iter().filter(|row| &row[table] == number);
+        let measured: Vec<f64> = of_table
+            .filter(|row| &row[dataset] == "Procedural")
+            .map(|row| row[ours].parse().unwrap())
+            .collect();
+        assert!(!measured.is_empty(), "table {number} has no row of ours");
+        assert!(measured.iter().all(|value| (0.0..=100.0).contains(value)), "{measured:?}");
+    }
+    let page = std::fs::read_to_string(all.join("tables.html")).unwrap();
+    assert!(page.contains("they show that everything runs, and are not the paper's"));
+    assert!(page.contains("Time of an image"), "{page}");
+}

@@ -112,6 +112,9 @@ fn extract(wheel: &Path, folder: &Path) -> Result<()> {
     let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index)?;
+        if entry.is_dir() {
+            continue;
+        }
         let name = entry.name()?.into_owned();
         let target = if let Some(header) = name.strip_prefix("torch/include/") {
             folder.join("include").join(header)

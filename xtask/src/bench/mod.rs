@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Few rounds and small inputs: whether it runs, not how fast.
     #[arg(long)]
     quick: bool,
-    /// Only these.
+    /// Only these; of the others, what --out has of this machine stays.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Section>,
     /// Where bench.md and bench.json go.
@@ -69,13 +69,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ]))?;
     let bench = Bench { quick: args.quick, python, folder: PathBuf::from("target/bench") };
     std::fs::create_dir_all(&bench.folder)?;
-    let mut report = Report::new(args.quick);
+    let mut report = Report::open(&args.out, args.quick);
     let all = <Section as clap::ValueEnum>::value_variants();
     let mut failed = Vec::new();
     for section in all.iter().filter(|s| args.only.is_empty() || args.only.contains(s)) {
-        match bench.measure(*section) {
-            Ok(rows) => report.add(section.title(), rows),
-            Err(error) => failed.push(format!("{}: {error:#}", section.title())),
+        if let Err(error) = report.measure(section.title(), || bench.measure(*section)) {
+            failed.push(format!("{}: {error:#}", section.title()));
         }
         report.write(&args.out)?;
     }
@@ -111,7 +110,7 @@ impl Bench {
         let rounds = |whole: u32| if self.quick { 1 } else { whole }.to_string();
         let json = self.folder.join("rows.json");
         match section {
-            Section::Model => self.forward(&rounds(5), &json),
+            Section::Model => self.forward(if self.quick { 1 } else { 6 }, &json),
             Section::Metrics => {
                 let (images, side) = if self.quick { ("8", "256") } else { ("80", "1024") };
                 let script = "crates/metrics/benches/peers.py";
@@ -155,7 +154,8 @@ impl Bench {
         }
     }
 
-    fn forward(&self, rounds: &str, json: &Path) -> Result<Vec<Row>> {
+    /// Larger batches are steadier and get fewer rounds.
+    fn forward(&self, rounds: u32, json: &Path) -> Result<Vec<Row>> {
         let folder = Path::new("target/parity");
         if !folder.join("expected.safetensors").is_file() {
             std::fs::create_dir_all(folder)?;
@@ -165,8 +165,9 @@ impl Bench {
         for (side, batch) in SHAPES.into_iter().take(if self.quick { 1 } else { SHAPES.len() }) {
             let mut script = self.script(PARITY);
             script.arg("time").arg(folder).arg(built("examples/forward"));
-            let (side, batch) = (side.to_string(), batch.to_string());
-            rows.extend(self.rows(script.args([&side, &batch, rounds]).arg(json), json)?);
+            let rounds = (rounds / batch).max(2);
+            let numbers = [side, batch, rounds].map(|n| n.to_string());
+            rows.extend(self.rows(script.args(numbers).arg(json), json)?);
         }
         Ok(rows)
     }

@@ -154,7 +154,7 @@ impl Bench {
         }
     }
 
-    /// Larger batches are steadier and get fewer rounds.
+    /// Longer passes are steadier and get fewer rounds.
     fn forward(&self, rounds: u32, json: &Path) -> Result<Vec<Row>> {
         let folder = Path::new("target/parity");
         if !folder.join("expected.safetensors").is_file() {
@@ -165,7 +165,8 @@ impl Bench {
         for (side, batch) in SHAPES.into_iter().take(if self.quick { 1 } else { SHAPES.len() }) {
             let mut script = self.script(PARITY);
             script.arg("time").arg(folder).arg(built("examples/forward"));
-            let rounds = (rounds / batch).max(2);
+            let longer = batch * side.pow(2) / 336u32.pow(2);
+            let rounds = (rounds / longer).max(2);
             let numbers = [side, batch, rounds].map(|n| n.to_string());
             rows.extend(self.rows(script.args(numbers).arg(json), json)?);
         }

@@ -158,6 +158,7 @@ def measure(folder, forward, side, batch, rounds, file=None):
         call()
         return time.perf_counter() - start
 
+    load = ask("load")  # answered when all is loaded: nothing else runs meanwhile
     torch_name = f"PyTorch {torch.__version__}, eager, SDPA"
     runs = {"peak": lambda: ask("peak"), "ours": lambda: ask("forward")}
     runs[torch_name] = lambda: clocked(lambda: vision(pixel_values=images, interpolate_pos_encoding=side != 336))
@@ -167,7 +168,7 @@ def measure(folder, forward, side, batch, rounds, file=None):
     with torch.inference_mode():
         torch_memory = peak_growth(runs[torch_name])
         rows = [{name: run() for name, run in runs.items()} for _ in range(rounds + 1)][1:]  # the first warms up
-    load, memory = ask("load"), ask("memory")
+    memory = ask("memory")
     process.stdin.close()
     weights = folder / "model" / "model.safetensors"
     read = min(clocked(weights.read_bytes) for _ in range(2))

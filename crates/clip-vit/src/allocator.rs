@@ -4,7 +4,7 @@
 /// to the system, which clears it page by page; elsewhere this does nothing.
 ///
 /// A matter of the whole process, so a program calls it, once, at its start.
-/// It takes a ninth off a pass of ViT-L/14@336; the most memory that the process holds stays the same.
+/// It takes about an eighth off a pass of ViT-L/14@336 (docs/results/clip-vit.md).
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

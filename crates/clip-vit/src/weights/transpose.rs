@@ -38,8 +38,8 @@ pub(super) fn transpose(parts: &[impl AsRef<[f32]> + Sync], width: usize) -> Vec
     columns
 }
 
-/// Moves as many elements of up to [`TILE`] rows, from column `left` on, as there are columns to fill from
-/// their element `top` on.
+/// Moves up to [`TILE`] rows, from column `left` on, into as many columns as there are, from their element `top` on.
+/// Zeros after a short tile are overwritten by the next one.
 fn tile(rows: &[f32], width: usize, left: usize, columns: &mut [f32], height: usize, top: usize) {
     let mut tile = [[0f32; TILE]; TILE];
     for (line, row) in tile.iter_mut().zip(rows.chunks_exact(width)) {

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
-
 use super::canvas::Canvas;
 use super::dice::{Dice, length, lerp, mix};
 use super::jpeg;
+use super::wide::wide;
 
 /// Everything about light and camera of one picture.
 pub(super) struct Camera {
@@ -129,8 +128,6 @@ impl Camera {
     }
 
     /// Light and optics of the given rows.
-    ///
-    /// Wider registers change no pixel: sums and products are not fused.
     pub(super) fn expose(&self, canvas: &Canvas, rows: &Range<usize>) -> Radiance {
         let size = canvas.size;
         // Blur draws on rows beyond.
@@ -138,18 +135,24 @@ impl Camera {
         let top = rows.start.saturating_sub(margin);
         let drawn = top..(rows.end + margin).min(size);
         let mut out = vec![[0.0f32; 3]; size * drawn.len()];
-        Arch::new().dispatch(|| {
-            let mut line = Line::new(canvas);
-            for (y, target) in drawn.zip(out.chunks_exact_mut(size)) {
-                self.shade(canvas, y, &mut line, target);
-            }
-        });
+        let mut line = Line::new(canvas);
+        wide(
+            #[inline(always)]
+            || {
+                for (y, target) in drawn.clone().zip(out.chunks_exact_mut(size)) {
+                    self.shade(canvas, y, &mut line, target);
+                }
+            },
+        );
         for &weight in &self.blur {
             smooth(&mut out, size, weight);
         }
         out.truncate((rows.end - top) * size);
         out.drain(..(rows.start - top) * size);
-        Arch::new().dispatch(|| self.tone(&mut out));
+        wide(
+            #[inline(always)]
+            || self.tone(&mut out),
+        );
         out
     }
 
@@ -283,10 +286,11 @@ fn binomial_passes(sigma: f32) -> Vec<f32> {
 }
 
 /// One pass of the kernel (w, 1 - 2w, w) in both directions, edges repeated.
-///
-/// Wider registers change no pixel: sums and products are not fused.
 pub(super) fn smooth(picture: &mut Radiance, size: usize, weight: f32) {
-    Arch::new().dispatch(|| smooth_with(picture, size, weight));
+    wide(
+        #[inline(always)]
+        || smooth_with(picture, size, weight),
+    );
 }
 
 #[inline(always)]

@@ -78,15 +78,15 @@ impl Canvas {
 
     /// Covers the whole image.
     pub(super) fn fill(&mut self, mut texel: impl FnMut(f32, f32) -> Texel) {
-        let pixel = self.pixel();
-        for y in 0..self.size {
+        let (size, pixel) = (self.size, self.pixel());
+        let rows = self.color.chunks_exact_mut(size).zip(self.height.chunks_exact_mut(size));
+        for (y, ((color, height), gloss)) in rows.zip(self.gloss.chunks_exact_mut(size)).enumerate()
+        {
             let v = (y as f32 + 0.5) * pixel;
-            for x in 0..self.size {
-                let i = y * self.size + x;
+            for (x, ((color, height), gloss)) in color.iter_mut().zip(height).zip(gloss).enumerate()
+            {
                 let t = texel((x as f32 + 0.5) * pixel, v);
-                self.color[i] = t.color;
-                self.height[i] = t.height;
-                self.gloss[i] = t.gloss;
+                (*color, *height, *gloss) = (t.color, t.height, t.gloss);
             }
         }
     }

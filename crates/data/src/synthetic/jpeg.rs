@@ -2,7 +2,7 @@
 //!
 //! A codec's own decoder may round differently from one instruction set to another; this does not.
 
-use pulp::Arch;
+use super::wide::wide;
 
 /// Quantisation steps of the luminance example table (ITU-T T.81, Annex K), out of 255.
 const LUMINANCE: [u8; 64] = [
@@ -78,10 +78,11 @@ fn quantise(block: &mut [[f32; 8]; 8], basis: &[[f32; 8]; 8], inverse: &[[f32; 8
 }
 
 /// Compresses and restores the picture; `coarseness` 1 is about quality 50, 0.2 about 90.
-///
-/// Wider registers change no pixel: sums and products are not fused.
 pub(super) fn compress(picture: &mut [[f32; 3]], size: usize, coarseness: f32, grey: bool) {
-    Arch::new().dispatch(|| compress_with(picture, size, coarseness, grey));
+    wide(
+        #[inline(always)]
+        || compress_with(picture, size, coarseness, grey),
+    );
 }
 
 #[inline(always)]

@@ -33,6 +33,7 @@ mod materials;
 mod noise;
 mod objects;
 mod wear;
+mod wide;
 
 pub use captions::{caption, region_caption};
 pub use catalogue::{Category, HELD_OUT, categories};

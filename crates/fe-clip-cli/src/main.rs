@@ -8,6 +8,7 @@ mod detect;
 mod device;
 mod embed;
 mod eval;
+mod fault;
 mod features;
 mod info;
 mod inputs;
@@ -83,6 +84,10 @@ enum Command {
 fn main() -> std::process::ExitCode {
     fe_clip::keep_freed_memory();
     let cli = Cli::parse();
+    fault::guard(|| run(cli))
+}
+
+fn run(cli: Cli) -> std::process::ExitCode {
     talk::set(match (cli.quiet, cli.verbose) {
         (true, _) => talk::Level::Quiet,
         (_, true) => talk::Level::Verbose,

@@ -52,11 +52,14 @@ impl Canvas {
 
     /// The rows from the first to the last that differ.
     pub(super) fn rows_unlike(&self, other: &Self) -> Range<usize> {
+        // No early end: comparisons of whole rows become wide instructions.
+        let differ = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(false, |d, (a, b)| d | (a != b));
         let unlike = |y: &usize| {
             let row = y * self.size..(y + 1) * self.size;
-            self.color[row.clone()] != other.color[row.clone()]
-                || self.height[row.clone()] != other.height[row.clone()]
-                || self.gloss[row.clone()] != other.gloss[row]
+            let (a, b) = (&self.color[row.clone()], &other.color[row.clone()]);
+            differ(a.as_flattened(), b.as_flattened())
+                || differ(&self.height[row.clone()], &other.height[row.clone()])
+                || differ(&self.gloss[row.clone()], &other.gloss[row])
         };
         let first = (0..self.size).find(unlike).unwrap_or(0);
         let last = (first..self.size).rev().find(unlike).map_or(first, |y| y + 1);

@@ -125,17 +125,32 @@ pub(super) fn hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
     [channel(1.0 / 3.0), channel(0.0), channel(2.0 / 3.0)]
 }
 
-/// Largest integer not above `x`.
+/// Added to a number below 2^22, it leaves no bits for a fraction.
+const ROUND: f32 = 12_582_912.0;
+
+/// Largest integer not above `x`, whose magnitude is below 2^22.
 #[inline]
 pub(super) fn floor(x: f32) -> f32 {
-    let whole = x as i32 as f32;
-    if whole > x { whole - 1.0 } else { whole }
+    debug_assert!(x.abs() < 4_194_304.0, "floor: {x}");
+    let near = (x + ROUND) - ROUND;
+    if near > x { near - 1.0 } else { near }
 }
 
 /// `x` less its floor, in [0, 1).
 #[inline]
 pub(super) fn fract(x: f32) -> f32 {
     x - floor(x)
+}
+
+/// [`fract`], and the low bits of the floor.
+#[inline]
+pub(super) fn split(x: f32) -> (f32, usize) {
+    debug_assert!(x.abs() < 4_194_304.0, "split: {x}");
+    let near = (x + ROUND) - ROUND;
+    let above = near > x;
+    let whole = if above { near - 1.0 } else { near };
+    // The sum's last bits are the nearest integer, in two's complement.
+    (x - whole, ((x + ROUND).to_bits().wrapping_sub(u32::from(above))) as usize)
 }
 
 #[inline]

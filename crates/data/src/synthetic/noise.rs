@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::dice::{fract, lattice, unit};
+use super::dice::{fract, lattice, split, unit};
 
 const SIDE: usize = 512;
 
@@ -13,9 +13,8 @@ impl Tile {
     /// Value at (x, y) in lattice cells; the period is 64 cells for [`SMOOTH`], 16 for [`FRACTAL`].
     #[inline]
     fn sample(&self, x: f32, y: f32) -> f32 {
-        let (fx, fy) = (fract(x), fract(y));
-        let (ix, iy) =
-            ((x - fx) as i32 as usize & (SIDE - 1), (y - fy) as i32 as usize & (SIDE - 1));
+        let ((fx, ix), (fy, iy)) = (split(x), split(y));
+        let (ix, iy) = (ix & (SIDE - 1), iy & (SIDE - 1));
         let (jx, jy) = ((ix + 1) & (SIDE - 1), (iy + 1) & (SIDE - 1));
         let table = &self.0[..SIDE * SIDE];
         let (a, b) = (table[iy * SIDE + ix], table[iy * SIDE + jx]);

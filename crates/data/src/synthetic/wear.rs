@@ -9,11 +9,10 @@ pub(super) fn apply(canvas: &mut Canvas, dice: &mut Dice) {
         let (noise, amount, scale) =
             (Noise::new(dice.word()), dice.skewed(0.01, 0.08), dice.range(1.0, 4.0));
         let (size, pixel) = (canvas.size, canvas.pixel());
-        for y in 0..size {
+        for (y, row) in canvas.color.chunks_exact_mut(size).enumerate() {
             let v = y as f32 * pixel * scale;
-            for x in 0..size {
-                let tone = 1.0 + amount * noise.smooth(x as f32 * pixel * scale, v);
-                canvas.color[y * size + x] = times(canvas.color[y * size + x], tone);
+            for (x, color) in row.iter_mut().enumerate() {
+                *color = times(*color, 1.0 + amount * noise.smooth(x as f32 * pixel * scale, v));
             }
         }
     }

@@ -5,7 +5,7 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
-use crate::pad::{Padding, pad};
+use crate::pad::{Padding, gather_grid};
 
 /// A `k x k` convolution over tokens with zero padding that keeps the grid, then nothing.
 ///
@@ -53,22 +53,22 @@ impl Conv {
     /// # Shapes
     /// - tokens, output: `[batch, height, width, channels]`
     pub fn forward(&self, tokens: Tensor<4>) -> Tensor<4> {
-        let [_, h, w, d] = tokens.dims();
+        let [b, h, w, d] = tokens.dims();
         let k = self.kernel;
         if k == 1 && self.depthwise.is_none() {
             return self.linear.forward(tokens);
         }
-        let border = (k / 2, k / 2);
-        let padded = pad(tokens, border, border, Padding::Zero);
-        let taps = (0..k * k).map(|tap| padded.clone().narrow(1, tap / k, h).narrow(2, tap % k, w));
+        let (reach, size) = ((k / 2) as isize, k as isize);
+        let places = (0..(h * w) as isize).flat_map(|at| {
+            let (y, x) = (at / w as isize - reach, at % w as isize - reach);
+            (0..size * size).map(move |tap| (y + tap / size, x + tap % size))
+        });
+        let taps = gather_grid(tokens, Padding::Zero, places); // [b, h * w * k * k, d]
         let gathered = match &self.depthwise {
-            None => Tensor::cat(taps.collect(), 3), // [b, h, w, k * k * d]
+            None => taps.reshape([b, h, w, k * k * d]),
             Some(kernels) => {
-                let kernel = |tap| kernels.val().narrow(0, tap, 1).reshape([1, 1, 1, d]);
-                taps.enumerate()
-                    .map(|(tap, x)| x * kernel(tap))
-                    .reduce(|a, b| a + b)
-                    .expect("a kernel has at least one tap")
+                let products = taps.reshape([b, h * w, k * k, d]) * kernels.val().unsqueeze();
+                products.sum_dim(2).reshape([b, h, w, d])
             }
         };
         self.linear.forward(gathered) // [b, h, w, d]

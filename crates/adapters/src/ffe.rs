@@ -6,7 +6,7 @@ use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::pad::{Padding, pad};
+use crate::pad::{Padding, gather, gather_grid};
 use crate::transform::{Transform, matrix};
 
 /// Settings of [`Ffe`].
@@ -114,32 +114,35 @@ impl Ffe {
         let device = tokens.device();
         let [b, h, w, d] = tokens.dims();
         let p = self.window;
-        let (hp, wp) = (h.div_ceil(p), w.div_ceil(p));
-        let x = pad(tokens, (0, hp * p - h), (0, wp * p - w), self.padding)
-            .reshape([b, hp, p, wp, p, d])
-            .permute([2, 4, 0, 1, 3, 5]) // [p, p, b, hp, wp, d]
-            .reshape([p * p, b * hp * wp * d]);
+        let (rows, columns) = (h.div_ceil(p), w.div_ceil(p));
+        let windows = rows * columns;
+        let places = (0..p * p * windows).map(|at| {
+            let (inside, window) = (at / windows, at % windows);
+            let (y, x) = (window / columns * p + inside / p, window % columns * p + inside % p);
+            (y as isize, x as isize)
+        });
+        let x = gather_grid(tokens, self.padding, places).reshape([b, p * p, windows * d]);
         let layers = [&self.linear, self.imaginary.as_ref().unwrap_or(&self.linear)];
         let parts = self.transform.bases_2d(p).into_iter().zip(layers).map(|(basis, layer)| {
             let basis = matrix(&basis, &device);
-            let coefficients = basis.clone().matmul(x.clone()).reshape([p * p, b * hp * wp, d]);
-            let mapped = gelu(self.mix(coefficients, layer)); // [p², windows, d]
+            let coefficients = basis.clone().unsqueeze::<3>().matmul(x.clone());
+            let mapped = gelu(self.mix(coefficients.reshape([b, p * p, windows, d]), layer));
             // Real part of the inverse: both bases are symmetric or orthogonal.
-            basis.transpose().matmul(mapped.reshape([p * p, b * hp * wp * d]))
+            let mapped = mapped.reshape([b, p * p, windows * d]);
+            basis.transpose().unsqueeze::<3>().matmul(mapped)
         });
         let x = parts.reduce(|a, b| a + b).expect("a transform has at least one basis");
-        x.reshape([p, p, b, hp, wp, d])
-            .permute([2, 3, 0, 4, 1, 5]) // [b, hp, p, wp, p, d]
-            .reshape([b, hp * p, wp * p, d])
-            .narrow(1, 0, h)
-            .narrow(2, 0, w)
+        let place = |(y, x)| (y % p * p + x % p) * windows + y / p * columns + x / p;
+        let places: Vec<_> = (0..h * w).map(|at| Some(place((at / w, at % w)))).collect();
+        gather(x.reshape([b, p * p * windows, d]), &places).reshape([b, h, w, d])
     }
 
-    /// The linear layer on coefficients `[window * window, windows, channels]`.
-    fn mix(&self, coefficients: Tensor<3>, layer: &Linear) -> Tensor<3> {
+    /// The linear layer on coefficients `[batch, window * window, windows, channels]`.
+    fn mix(&self, coefficients: Tensor<4>, layer: &Linear) -> Tensor<4> {
         match (self.mixing, &self.reduce) {
             (Mixing::Depthwise, _) => {
-                let factors = coefficients * layer.weight.val().unsqueeze_dim::<3>(1);
+                let factors = layer.weight.val().unsqueeze_dim::<3>(1).unsqueeze();
+                let factors = coefficients * factors;
                 match &layer.bias {
                     Some(bias) => factors + bias.val().unsqueeze(),
                     None => factors,

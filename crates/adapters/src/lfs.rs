@@ -7,8 +7,8 @@ use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
 use crate::conv::Conv;
-use crate::pad::{Padding, pad};
-use crate::transform::Transform;
+use crate::pad::{Padding, pad, source};
+use crate::transform::{Transform, matrix};
 
 /// How the coefficients of a window become one value a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,38 +105,38 @@ impl Lfs {
     pub fn statistics(&self, tokens: Tensor<4>) -> Tensor<4> {
         let q = self.window;
         let count = (q * q) as f64;
-        let padded = pad_window(tokens, q, self.padding);
         let bases = self.transform.bases(q);
         match self.statistic {
             // The mean over all coefficients is one fixed separable kernel: the mean of the
             // basis over its frequencies. Of the FFT only the real parts contribute; the
             // imaginary ones have the mean zero.
             Statistic::SignedMean => {
-                let real = bases[0].mean_axis(Axis(0)).expect("a basis has rows").to_vec();
-                let rows = filter(padded.clone(), 1, &real);
-                let signed = filter(rows, 2, &real);
+                let mean = |basis: &ndarray::Array2<f64>| {
+                    basis.mean_axis(Axis(0)).expect("a basis has rows").to_vec()
+                };
+                let both =
+                    |tokens, kernel: &[f64]| self.filter(self.filter(tokens, 1, kernel), 2, kernel);
                 match bases.get(1) {
-                    None => signed,
+                    None => both(tokens, &mean(&bases[0])),
                     Some(imaginary) => {
-                        let im = imaginary.mean_axis(Axis(0)).expect("a basis has rows").to_vec();
-                        signed - filter(filter(padded, 1, &im), 2, &im)
+                        both(tokens.clone(), &mean(&bases[0])) - both(tokens, &mean(imaginary))
                     }
                 }
             }
             // Parseval: the coefficients' energy is the window's.
             Statistic::PowerMean => {
-                let box_kernel = vec![1.0; q];
-                filter(filter(padded.square(), 1, &box_kernel), 2, &box_kernel) / count
+                let sides = vec![1.0; q];
+                self.filter(self.filter(tokens.square(), 1, &sides), 2, &sides) / count
             }
-            Statistic::AbsMean => self.streamed(padded, &bases, |c| c.abs()) / count,
-            Statistic::LogAbsMean => self.streamed(padded, &bases, |c| c.abs().log1p()) / count,
+            Statistic::AbsMean => self.streamed(tokens, &bases, |c| c.abs()) / count,
+            Statistic::LogAbsMean => self.streamed(tokens, &bases, |c| c.abs().log1p()) / count,
         }
     }
 
     /// Sum over all coefficients of a function of each, without holding them all.
     fn streamed(
         &self,
-        padded: Tensor<4>,
+        tokens: Tensor<4>,
         bases: &[ndarray::Array2<f64>],
         reduce: impl Fn(Tensor<4>) -> Tensor<4>,
     ) -> Tensor<4> {
@@ -151,9 +151,10 @@ impl Lfs {
         let row = |basis: &ndarray::Array2<f64>, k: usize| basis.row(k).to_vec();
         for v in 0..self.window {
             let across: Vec<_> =
-                bases.iter().map(|basis| filter(padded.clone(), 2, &row(basis, v))).collect();
+                bases.iter().map(|basis| self.filter(tokens.clone(), 2, &row(basis, v))).collect();
             for u in 0..self.window {
-                let down = |x: &Tensor<4>, part: usize| filter(x.clone(), 1, &row(&bases[part], u));
+                let down =
+                    |x: &Tensor<4>, part: usize| self.filter(x.clone(), 1, &row(&bases[part], u));
                 match &across[..] {
                     [re, im] => {
                         add(down(re, 0) - down(im, 1));
@@ -164,6 +165,25 @@ impl Lfs {
             }
         }
         sum.expect("a window has at least one coefficient")
+    }
+
+    /// Correlates one axis, 1 or 2, with the kernel of a window: the product with a banded matrix, whose first and
+    /// last rows hold what the padding repeats.
+    fn filter(&self, x: Tensor<4>, axis: usize, kernel: &[f64]) -> Tensor<4> {
+        let [b, h, w, d] = x.dims();
+        let n = [h, w][axis - 1];
+        let mut band = ndarray::Array2::zeros((n, n));
+        for at in 0..n {
+            for (tap, factor) in kernel.iter().enumerate() {
+                let place = (at + tap) as isize - (self.window / 2) as isize;
+                if let Some(from) = source(place, n, self.padding) {
+                    band[[at, from]] += factor;
+                }
+            }
+        }
+        let band = matrix(&band, &x.device()).unsqueeze::<3>();
+        let x = if axis == 1 { x.reshape([b, h, w * d]) } else { x.reshape([b * h, w, d]) };
+        band.matmul(x).reshape([b, h, w, d])
     }
 }
 
@@ -181,14 +201,15 @@ pub fn literal_statistic(
 ) -> Tensor<4> {
     let [b, h, w, d] = tokens.dims();
     let (q, device) = (window, tokens.device());
-    let padded = pad_window(tokens, q, padding);
+    let border = (q / 2, q - 1 - q / 2);
+    let padded = pad(tokens, border, border, padding);
     let taps = (0..q * q)
         .map(|tap| padded.clone().narrow(1, tap / q, h).narrow(2, tap % q, w))
         .map(|tap| tap.reshape([1, b * h * w * d]))
         .collect();
     let windows = Tensor::cat(taps, 0); // [q², b * h * w * d]
     let parts = transform.bases_2d(q).into_iter().map(|basis| {
-        let c = crate::transform::matrix(&basis, &device).matmul(windows.clone());
+        let c = matrix(&basis, &device).matmul(windows.clone());
         let c = match statistic {
             Statistic::SignedMean => c,
             Statistic::AbsMean => c.abs(),
@@ -199,16 +220,4 @@ pub fn literal_statistic(
     });
     let sum = parts.reduce(|a, b| a + b).expect("a transform has at least one basis");
     sum.reshape([b, h, w, d])
-}
-
-fn pad_window(tokens: Tensor<4>, q: usize, padding: Padding) -> Tensor<4> {
-    let border = (q / 2, q - 1 - q / 2);
-    pad(tokens, border, border, padding)
-}
-
-/// Correlates one axis with a kernel; the axis loses `kernel.len() - 1` places.
-fn filter(x: Tensor<4>, axis: usize, kernel: &[f64]) -> Tensor<4> {
-    let n = x.dims()[axis] + 1 - kernel.len();
-    let taps = kernel.iter().enumerate().map(|(i, k)| x.clone().narrow(axis, i, n) * *k);
-    taps.reduce(|a, b| a + b).expect("a kernel has at least one tap")
 }

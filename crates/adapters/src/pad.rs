@@ -1,6 +1,6 @@
-//! Padding of token grids.
+//! Tokens by their places, inside a grid and beyond its border.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// What lies beyond the border of a grid.
@@ -15,6 +15,38 @@ pub enum Padding {
     Zero,
 }
 
+/// Tokens in another order, at several places or at none, with zeros where a place is `None`.
+///
+/// # Shapes
+/// - tokens: `[batch, tokens, channels]`
+/// - output: `[batch, places, channels]`
+pub(crate) fn gather(tokens: Tensor<3>, places: &[Option<usize>]) -> Tensor<3> {
+    let device = tokens.device();
+    let [b, n, d] = tokens.dims();
+    let mut rows = tokens.reshape([b * n, d]);
+    if places.contains(&None) {
+        rows = Tensor::cat(vec![rows, Tensor::zeros([1, d], &device)], 0);
+    }
+    let row = |image: usize, place: &Option<usize>| place.map_or(b * n, |at| image * n + at) as i64;
+    let indices: Vec<i64> =
+        (0..b).flat_map(|image| places.iter().map(move |place| row(image, place))).collect();
+    let indices = TensorData::new(indices, [b * places.len()]);
+    rows.select(0, Tensor::<1, Int>::from_data(indices, &device)).reshape([b, places.len(), d])
+}
+
+/// [`gather`] of a grid `[batch, height, width, channels]`; the places are rows and columns, which may lie
+/// beyond the grid.
+pub(crate) fn gather_grid(
+    tokens: Tensor<4>,
+    padding: Padding,
+    places: impl Iterator<Item = (isize, isize)>,
+) -> Tensor<3> {
+    let [b, h, w, d] = tokens.dims();
+    let places: Vec<Option<usize>> =
+        places.map(|(y, x)| Some(source(y, h, padding)? * w + source(x, w, padding)?)).collect();
+    gather(tokens.reshape([b, h * w, d]), &places)
+}
+
 /// Surrounds the grid.
 ///
 /// # Shapes
@@ -22,37 +54,23 @@ pub enum Padding {
 /// - output: `[batch, top + height + bottom, left + width + right, channels]`
 pub(crate) fn pad(
     tokens: Tensor<4>,
-    rows: (usize, usize),
-    columns: (usize, usize),
+    (top, bottom): (usize, usize),
+    (left, right): (usize, usize),
     padding: Padding,
 ) -> Tensor<4> {
-    pad_axis(pad_axis(tokens, 1, rows, padding), 2, columns, padding)
+    let [b, h, w, d] = tokens.dims();
+    let (height, width) = (top + h + bottom, left + w + right);
+    let places = (0..height).flat_map(|y| {
+        (0..width).map(move |x| (y as isize - top as isize, x as isize - left as isize))
+    });
+    gather_grid(tokens, padding, places).reshape([b, height, width, d])
 }
 
-fn pad_axis(
-    x: Tensor<4>,
-    axis: usize,
-    (before, after): (usize, usize),
-    padding: Padding,
-) -> Tensor<4> {
-    if before + after == 0 {
-        return x;
-    }
-    let n = x.dims()[axis];
-    let beyond = |at: isize| match source(at, n as isize, padding) {
-        Some(at) => x.clone().narrow(axis, at, 1),
-        None => x.clone().narrow(axis, 0, 1).zeros_like(),
-    };
-    let mut parts: Vec<Tensor<4>> =
-        (0..before).map(|i| beyond(i as isize - before as isize)).collect();
-    parts.push(x.clone());
-    parts.extend((0..after).map(|i| beyond((n + i) as isize)));
-    Tensor::cat(parts, axis)
-}
-
-/// The place inside the grid that a place beyond it repeats.
-fn source(at: isize, n: isize, padding: Padding) -> Option<usize> {
+/// The place inside the grid that a place, perhaps beyond it, repeats.
+pub(crate) fn source(at: isize, n: usize, padding: Padding) -> Option<usize> {
+    let n = n as isize;
     match padding {
+        _ if (0..n).contains(&at) => Some(at as usize),
         Padding::Zero => None,
         Padding::Reflect if n > 1 => {
             let at = at.rem_euclid(2 * (n - 1));

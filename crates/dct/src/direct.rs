@@ -159,7 +159,8 @@ impl<T: Float> Direct<T> {
             while group < self.groups() {
                 group += match self.groups() - group {
                     4.. if R == 1 => self.mirrored::<R, 4>((folded, 1), group, tile),
-                    2.. if R == 1 => self.mirrored::<R, 2>((folded, 1), group, tile),
+                    3 if R == 1 => self.mirrored::<R, 3>((folded, 1), group, tile),
+                    2 if R == 1 => self.mirrored::<R, 2>((folded, 1), group, tile),
                     _ => self.mirrored::<R, 1>((folded, 1), group, tile),
                 };
             }
@@ -172,7 +173,10 @@ impl<T: Float> Direct<T> {
             // few rows: more groups, to have as many sums in flight
             group += match groups - group {
                 8.. if R == 1 => self.alternating::<R, 8>((folded, 1), group, tile),
-                4.. if R == 1 => self.alternating::<R, 4>((folded, 1), group, tile),
+                7 if R == 1 => self.alternating::<R, 7>((folded, 1), group, tile),
+                6 if R == 1 => self.alternating::<R, 6>((folded, 1), group, tile),
+                5 if R == 1 => self.alternating::<R, 5>((folded, 1), group, tile),
+                4 if R == 1 => self.alternating::<R, 4>((folded, 1), group, tile),
                 3 => self.alternating::<R, 3>((folded, 1), group, tile),
                 2.. => self.alternating::<R, 2>((folded, 1), group, tile),
                 _ => self.alternating::<R, 1>((folded, 1), group, tile),

@@ -19,6 +19,9 @@ struct Args {
     /// Go on from the state saved in --out.
     #[arg(long)]
     resume: bool,
+    /// Model of the same architecture to start from: a folder, or `tiny`.
+    #[arg(long, value_name = "MODEL")]
+    start: Option<String>,
     /// Seed of weights, scenes and captions.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let config = PretrainConfig {
         seed: args.seed,
+        start: args.start,
         steps: args.steps,
         batch_size: args.batch_size,
         learning_rate: args.learning_rate,

@@ -80,34 +80,41 @@ pub(super) fn warp(scene: &mut Scene, rng: &mut impl Rng) {
     let stretch = rng.random_range(-0.15f32..0.15).exp();
     let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
     let middle = (size as f32 - 1.0) / 2.0;
-    let last = size as f32 - 1.0;
-    let mirror = |v: f32| {
-        let v = v.rem_euclid(2.0 * last);
-        if v > last { 2.0 * last - v } else { v }
-    };
     let source = |x: u32, y: u32| {
         let (dx, dy) = ((x as f32 - middle) / scale, (y as f32 - middle) / (scale * stretch));
-        (mirror(middle + dx * cos - dy * sin), mirror(middle + dx * sin + dy * cos))
+        (mirror(middle + dx * cos - dy * sin, size), mirror(middle + dx * sin + dy * cos, size))
     };
     let (image, mask) = (&scene.image, &scene.mask);
     let warped = image::RgbImage::from_fn(size, size, |x, y| {
         let (sx, sy) = source(x, y);
-        let (x0, y0) = (sx as u32, sy as u32);
-        let (x1, y1) = ((x0 + 1).min(size - 1), (y0 + 1).min(size - 1));
-        let (fx, fy) = (sx - x0 as f32, sy - y0 as f32);
-        let corner = |x: u32, y: u32| image.get_pixel(x, y).0.map(f32::from);
-        let (a, b, c, d) = (corner(x0, y0), corner(x1, y0), corner(x0, y1), corner(x1, y1));
-        image::Rgb(std::array::from_fn(|i| {
-            let top = a[i] + (b[i] - a[i]) * fx;
-            let bottom = c[i] + (d[i] - c[i]) * fx;
-            (top + (bottom - top) * fy).round() as u8
-        }))
+        image::Rgb(sample(image, sx, sy).map(|v| v.round() as u8))
     });
     let moved = Array2::from_shape_fn(mask.dim(), |(y, x)| {
         let (sx, sy) = source(x as u32, y as u32);
         mask[[sy.round() as usize, sx.round() as usize]]
     });
     (scene.image, scene.mask) = (warped, moved);
+}
+
+/// A coordinate brought back into a picture of `size` pixels by mirroring at its rim.
+pub(super) fn mirror(v: f32, size: u32) -> f32 {
+    let last = size as f32 - 1.0;
+    let v = v.rem_euclid(2.0 * last);
+    if v > last { 2.0 * last - v } else { v }
+}
+
+/// The picture between its pixels, bilinear.
+pub(super) fn sample(image: &image::RgbImage, x: f32, y: f32) -> [f32; 3] {
+    let (x0, y0) = (x as u32, y as u32);
+    let (x1, y1) = ((x0 + 1).min(image.width() - 1), (y0 + 1).min(image.height() - 1));
+    let (fx, fy) = (x - x0 as f32, y - y0 as f32);
+    let corner = |x: u32, y: u32| image.get_pixel(x, y).0.map(f32::from);
+    let (a, b, c, d) = (corner(x0, y0), corner(x1, y0), corner(x0, y1), corner(x1, y1));
+    std::array::from_fn(|i| {
+        let top = a[i] + (b[i] - a[i]) * fx;
+        let bottom = c[i] + (d[i] - c[i]) * fx;
+        top + (bottom - top) * fy
+    })
 }
 
 /// Another colouring. Captions are written afterwards and name the new colours.

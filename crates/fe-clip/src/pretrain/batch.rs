@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use super::{PARTS, PretrainConfig, augment, schedule};
+use super::{PARTS, PretrainConfig, augment, patch, schedule};
 
 const PATCH: usize = 16;
 const GRID: usize = 15;
@@ -98,9 +98,12 @@ pub(super) fn draw(config: &PretrainConfig, step: usize, part: usize) -> Batch {
 
 /// Draws a scene and changes it. Twins share all changes: they differ by the defect alone.
 fn scene(request: &Request, training: &[usize], rng: &mut ChaCha8Rng) -> Scene {
-    let transplanted =
-        if rng.random_bool(0.3) { augment::transplanted(request, training, rng) } else { None };
-    let mut scene = transplanted.unwrap_or_else(|| synthetic::render(request));
+    let changed = match rng.random_range(0..10) {
+        0..3 => augment::transplanted(request, training, rng),
+        3..6 => patch::patched(request, training, rng),
+        _ => None,
+    };
+    let mut scene = changed.unwrap_or_else(|| synthetic::render(request));
     let mut rng = ChaCha8Rng::seed_from_u64(request.scene_seed);
     if rng.random_bool(0.1) {
         augment::border(&mut scene, training, &mut rng);

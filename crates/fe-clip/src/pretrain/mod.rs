@@ -15,6 +15,7 @@ mod augment;
 mod batch;
 mod init;
 mod objective;
+mod patch;
 mod schedule;
 
 use std::fs;
@@ -35,6 +36,7 @@ use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::backbone::Backbone;
 use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 
 pub use objective::Terms;
@@ -48,6 +50,9 @@ const PARTS: usize = 2;
 pub struct PretrainConfig {
     /// Seed of the weights, the scenes and the captions.
     pub seed: u64,
+    /// A model of the same architecture to go on from, as `--model` of fe-clip names it; first
+    /// weights are drawn without.
+    pub start: Option<String>,
     /// Optimizer steps.
     pub steps: usize,
     /// Images of a step that sees a window of the grid; a step that sees the whole grid takes
@@ -105,8 +110,8 @@ pub struct StepReport {
 /// from there. Every step is appended to `out/pretrain.jsonl` and given to `report`.
 ///
 /// # Errors
-/// If the state cannot be read or written, belongs to another configuration, or the loss is not
-/// finite.
+/// If the model to start from or the state cannot be read, the state cannot be written or belongs
+/// to another configuration, or the loss is not finite.
 pub fn pretrain(
     config: &PretrainConfig,
     out: &Path,
@@ -120,13 +125,19 @@ pub fn pretrain(
     let tokenizer = Tokenizer::new();
     let first_batch = batch::draw(config, 0, 0);
     let mut student = Student::new(&first_batch, config.seed, &device);
-    let mut optimizer = optimizer(&student);
-    let mut first = 0;
-    if resume && let Some(state) = State::open(out, config)? {
-        student = state.load_model(student)?;
-        optimizer = state.load_optimizer(optimizer)?;
-        first = state.step;
+    if let Some(start) = &config.start {
+        student.clip = started_from(start, student.clip, &device)?;
     }
+    let state = if resume { State::open(out, config)? } else { None };
+    if let Some(state) = &state {
+        student = state.load_model(student)?;
+    }
+    // After loading: parameters have the names of the saved ones then, which its groups go by.
+    let mut optimizer = optimizer(&student);
+    if let Some(state) = &state {
+        optimizer = state.load_optimizer(optimizer)?;
+    }
+    let first = state.map_or(0, |state| state.step);
     let log_path = out.join("pretrain.jsonl");
     let mut log = fs::OpenOptions::new()
         .create(true)
@@ -169,6 +180,16 @@ pub fn pretrain(
         }
     }
     Ok(student.clip.valid())
+}
+
+/// The model with the weights of another one of its architecture.
+fn started_from(name: &str, clip: Clip, device: &Device) -> Result<Clip, Error> {
+    let backbone = Backbone::load(name, None, device)?;
+    if backbone.config != tiny_config() {
+        return Err(Error::Settings(format!("{name} is not of tiny's architecture")));
+    }
+    let record = backbone.clip.into_record();
+    clip.try_load_record(record).map_err(|e| Error::invalid(Path::new(name), e))
 }
 
 /// Gradients and loss of a step, the mean over its parts. The parts run side by side, since

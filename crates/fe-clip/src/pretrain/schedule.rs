@@ -3,9 +3,9 @@
 use super::{PARTS, PretrainConfig};
 
 /// Tokens along the side of a step's window: 9 of the 15, but the whole grid in one step of
-/// six and in the last tenth.
+/// three and in the last tenth.
 pub(super) fn grid(config: &PretrainConfig, step: usize) -> usize {
-    if step % 6 == 5 || step * 10 >= config.steps * 9 { 15 } else { 9 }
+    if step % 3 == 2 || step * 10 >= config.steps * 9 { 15 } else { 9 }
 }
 
 /// Images of a part of a step: the whole grid costs about three times the window.

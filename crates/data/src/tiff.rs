@@ -1,5 +1,6 @@
 //! TIFF: 1 to 16 bits and float, grey, RGB, CMYK, with alpha or without, palette colours; the first page.
 
+mod jpeg;
 mod palette;
 
 use std::io::{Cursor, Read, Seek};
@@ -41,6 +42,7 @@ pub(crate) fn decode(
         let mut page = open(Cursor::new(grey.as_slice()), path, limits)?;
         return Ok((page.indexed(&colours, path)?, orientation));
     }
+    jpeg::check(bytes, &mut page.decoder, path, limits)?;
     let mut samples = DecodingResult::U8(Vec::new());
     let layout = page.decoder.read_image_to_buffer(&mut samples).map_err(failed)?;
     Ok((page.image(samples, &layout, path)?, orientation))

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use data::{Error, Limits, decode_image, image_size, read_image, read_mask};
 use image::{GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
@@ -129,6 +129,19 @@ fn other_things_are_named_for_what_they_are() {
     fs::write(&large, vec![0; 5000]).unwrap();
     let error = read_image(&large, &Limits { max_bytes: 4096, ..Limits::default() }).unwrap_err();
     assert!(error.to_string().contains("a file of 5000 bytes"), "{error}");
+}
+
+#[test]
+fn a_jpeg_strip_larger_than_its_page_is_refused_before_it_is_decoded() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/tiff_jpeg.tif");
+    let mut bytes = fs::read(path).unwrap();
+    decode_image(&bytes, "x.tif", &Limits::default()).unwrap();
+    let frame = bytes.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+    // Height and width follow length and precision.
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0x20, 0, 0x3f, 0xff]);
+    let error = decode_image(&bytes, "x.tif", &Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("x.tif") && error.contains("JPEG part 0"), "{error}");
+    assert!(error.contains("greater than"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Pre-training of `tiny`: what a stopped run, a start and another configuration lead to.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

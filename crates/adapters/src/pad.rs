@@ -25,7 +25,8 @@ pub(crate) fn gather(tokens: Tensor<3>, places: &[Option<usize>]) -> Tensor<3> {
     let [b, n, d] = tokens.dims();
     let mut rows = tokens.reshape([b * n, d]);
     if places.contains(&None) {
-        rows = Tensor::cat(vec![rows, Tensor::zeros([1, d], &device)], 0);
+        let zeros = rows.clone().narrow(0, 0, 1).zeros_like();
+        rows = Tensor::cat(vec![rows, zeros], 0);
     }
     let row = |image: usize, place: &Option<usize>| place.map_or(b * n, |at| image * n + at) as i64;
     let indices: Vec<i64> =

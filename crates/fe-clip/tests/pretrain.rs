@@ -4,11 +4,15 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use clip_vit::{Clip, Precision, save_hf};
 use fe_clip::pretrain::{PretrainConfig, pretrain, tiny_config};
 use fe_clip::{Backbone, Error};
+
+/// First weights come from the device's one generator, which a process shares.
+static GENERATOR: Mutex<()> = Mutex::new(());
 
 fn config() -> PretrainConfig {
     PretrainConfig {
@@ -28,6 +32,7 @@ fn weights(clip: &Clip, folder: &Path) -> Vec<u8> {
 
 #[test]
 fn a_run_that_was_killed_and_resumed_has_the_weights_of_one_in_a_piece() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     let device = Device::flex();
@@ -54,6 +59,7 @@ fn a_run_that_was_killed_and_resumed_has_the_weights_of_one_in_a_piece() {
 
 #[test]
 fn a_run_may_start_from_a_model() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let device = Device::flex();
     let start =

@@ -142,15 +142,12 @@ pub(super) fn fract(x: f32) -> f32 {
     x - floor(x)
 }
 
-/// [`fract`], and the low bits of the floor.
+/// [`fract`], and the floor, whose low bits alone mean something.
 #[inline]
 pub(super) fn split(x: f32) -> (f32, usize) {
-    debug_assert!(x.abs() < 4_194_304.0, "split: {x}");
-    let near = (x + ROUND) - ROUND;
-    let above = near > x;
-    let whole = if above { near - 1.0 } else { near };
-    // The sum's last bits are the nearest integer, in two's complement.
-    (x - whole, ((x + ROUND).to_bits().wrapping_sub(u32::from(above))) as usize)
+    let whole = floor(x);
+    // The sum's last bits are the integer, in two's complement.
+    (x - whole, (whole + ROUND).to_bits() as usize)
 }
 
 #[inline]

@@ -125,12 +125,11 @@ pub fn pretrain(
     let tokenizer = Tokenizer::new();
     let first_batch = batch::draw(config, 0, 0);
     let mut student = Student::new(&first_batch, config.seed, &device);
-    if let Some(start) = &config.start {
-        student.clip = started_from(start, student.clip, &device)?;
-    }
     let state = if resume { State::open(out, config)? } else { None };
     if let Some(state) = &state {
         student = state.load_model(student)?;
+    } else if let Some(start) = &config.start {
+        student.clip = started_from(start, student.clip, &device)?;
     }
     // After loading: parameters have the names of the saved ones then, which its groups go by.
     let mut optimizer = optimizer(&student);

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use super::blur::{binomial_passes, smooth};
 use super::canvas::Canvas;
 use super::dice::{Dice, length, lerp, mix};
+use super::grain::Grain;
 use super::jpeg;
 use super::wide::wide;
 
@@ -41,6 +43,7 @@ struct Line {
     field: Vec<f32>,
     light: Vec<f32>,
     shine: Vec<f32>,
+    value: Vec<f32>,
 }
 
 impl Line {
@@ -56,6 +59,7 @@ impl Line {
             field: zeros(),
             light: zeros(),
             shine: zeros(),
+            value: zeros(),
         }
     }
 }
@@ -144,9 +148,7 @@ impl Camera {
                 }
             },
         );
-        for &weight in &self.blur {
-            smooth(&mut out, size, weight);
-        }
+        smooth(&mut out, size, &self.blur);
         out.truncate((rows.end - top) * size);
         out.drain(..(rows.start - top) * size);
         wide(
@@ -170,53 +172,69 @@ impl Camera {
         line.heights[size + 1] = heights[size - 1];
         let up = &canvas.height[row(y.saturating_sub(1))];
         let down = &canvas.height[row((y + 1).min(size - 1))];
-        let (left, right) = (&line.heights[..size], &line.heights[2..]);
-        for x in 0..size {
-            let u = line.u[x];
-            let gx = ((right[x] - left[x]) * side).clamp(-2.5, 2.5);
-            let gy = ((down[x] - up[x]) * side).clamp(-2.5, 2.5);
-            let inverse = 1.0 / (1.0 + gx * gx + gy * gy).sqrt();
+        let Line { u, heights, gx, gy, inverse, field, light, shine, value } = line;
+        let slope = |from: f32, to: f32| ((to - from) * side).clamp(-2.5, 2.5);
+        for (gx, (&left, &right)) in gx.iter_mut().zip(heights.iter().zip(&heights[2..])) {
+            *gx = slope(left, right);
+        }
+        for (gy, (&up, &down)) in gy.iter_mut().zip(up.iter().zip(down)) {
+            *gy = slope(up, down);
+        }
+        for (inverse, (gx, gy)) in inverse.iter_mut().zip(gx.iter().zip(&*gy)) {
+            *inverse = 1.0 / (1.0 + gx * gx + gy * gy).sqrt();
+        }
+        let Self { spot, slope: fading, vignette, ambient, exposure, .. } = *self;
+        for (field, u) in field.iter_mut().zip(&*u) {
+            let (su, sv) = (u + 0.5 - spot[0], v + 0.5 - spot[1]);
+            let fall = 1.0 / (1.0 + (su * su + sv * sv) / (spot[2] * spot[2]));
+            *field = (1.0 + fading[0] * u * 2.0 + fading[1] * v * 2.0)
+                * (1.0 - vignette * (u * u + v * v))
+                + spot[3] * fall * fall;
+        }
+        let surface = gx.iter().zip(&*gy).zip(&*inverse);
+        for ((light, field), ((gx, gy), inverse)) in
+            light.iter_mut().zip(&*field).zip(surface.clone())
+        {
             let facing = ((lz - gx * lx - gy * ly) * inverse).max(0.0) / lz;
-            let (su, sv) = (u + 0.5 - self.spot[0], v + 0.5 - self.spot[1]);
-            let fall = 1.0 / (1.0 + (su * su + sv * sv) / (self.spot[2] * self.spot[2]));
-            let field = (1.0 + self.slope[0] * u * 2.0 + self.slope[1] * v * 2.0)
-                * (1.0 - self.vignette * (u * u + v * v))
-                + self.spot[3] * fall * fall;
-            line.gx[x] = gx;
-            line.gy[x] = gy;
-            line.inverse[x] = inverse;
-            line.field[x] = field;
-            line.light[x] = (self.ambient + (1.0 - self.ambient) * facing) * field.max(0.02);
+            *light = (ambient + (1.0 - ambient) * facing) * field.max(0.02);
         }
         let gloss = &canvas.gloss[row(y)];
-        line.shine.fill(0.0);
+        shine.fill(0.0);
         if gloss.iter().any(|&gloss| gloss > 0.0) {
             let half = length(length(lx, ly), lz + 1.0);
             let (hx, hy, hz) = (lx / half, ly / half, (lz + 1.0) / half);
-            for x in 0..size {
+            for ((shine, u), ((gx, gy), inverse)) in shine.iter_mut().zip(&*u).zip(surface) {
                 // A light that is near: its direction changes over the picture.
-                let (hu, hv) = (hx - line.u[x] * 0.3, hy - v * 0.3);
-                let s = (hz - line.gx[x] * hu - line.gy[x] * hv) * line.inverse[x];
-                line.shine[x] = s.clamp(0.0, 1.0);
+                let (hu, hv) = (hx - u * 0.3, hy - v * 0.3);
+                *shine = ((hz - gx * hu - gy * hv) * inverse).clamp(0.0, 1.0);
             }
             for _ in 0..self.shine {
-                line.shine.iter_mut().for_each(|s| *s *= *s);
+                shine.iter_mut().for_each(|s| *s *= *s);
             }
-            for ((shine, &gloss), field) in line.shine.iter_mut().zip(gloss).zip(&line.field) {
+            for ((shine, &gloss), field) in shine.iter_mut().zip(gloss).zip(&*field) {
                 let strength = *shine * gloss * field.max(0.0);
                 *shine = if gloss > 0.0 { strength } else { 0.0 };
             }
         }
-        for ((target, c), (&light, &shine)) in
-            target.iter_mut().zip(&canvas.color[row(y)]).zip(line.light.iter().zip(&line.shine))
-        {
-            let one = |c: f32, w: f32| ((c * c * light * w + shine) * self.exposure).sqrt();
-            *target = if self.grey {
+        let color = &canvas.color[row(y)];
+        let lit = light.iter().zip(&*shine);
+        let one = |c: f32, w: f32, (light, shine): (&f32, &f32)| {
+            ((c * c * light * w + shine) * exposure).sqrt()
+        };
+        if self.grey {
+            for (target, (c, lit)) in target.iter_mut().zip(color.iter().zip(lit)) {
                 let lum = 0.3 * c[0] + 0.59 * c[1] + 0.11 * c[2];
-                [one(lum, 1.0); 3]
-            } else {
-                [one(c[0], self.white[0]), one(c[1], self.white[1]), one(c[2], self.white[2])]
-            };
+                *target = [one(lum, 1.0, lit); 3];
+            }
+            return;
+        }
+        for (channel, white) in self.white.into_iter().enumerate() {
+            for (value, (c, lit)) in value.iter_mut().zip(color.iter().zip(lit.clone())) {
+                *value = one(c[channel], white, lit);
+            }
+            for (target, value) in target.iter_mut().zip(&*value) {
+                target[channel] = *value;
+            }
         }
     }
 
@@ -236,31 +254,14 @@ impl Camera {
 
     /// Sensor noise, sharpening and compression.
     pub(super) fn develop(&self, mut picture: Radiance, size: usize) -> image::RgbImage {
-        let mut state = self.seed as u32 | 1;
-        let mut gauss = || {
-            state = state.wrapping_mul(0x915f_77f5).wrapping_add(0x1234_5679);
-            let mut h = state ^ (state >> 15);
-            h = h.wrapping_mul(0x2c1b_3c6d);
-            h ^= h >> 13;
-            let sum = (h & 255) + (h >> 8 & 255) + (h >> 16 & 255) + (h >> 24);
-            (sum as i32 - 510) as f32 * (1.0 / 147.8)
-        };
-        for pixel in &mut picture {
-            let amplitude = self.noise * (0.5 + 0.7 * pixel[1]);
-            let shared = gauss() * amplitude;
-            if self.color_noise && !self.grey {
-                *pixel = [
-                    pixel[0] + 0.6 * shared + 0.8 * amplitude * gauss(),
-                    pixel[1] + shared,
-                    pixel[2] + 0.6 * shared + 0.8 * amplitude * gauss(),
-                ];
-            } else {
-                *pixel = pixel.map(|c| c + shared);
-            }
-        }
+        let mut grain = Grain::new(self.seed as u32 | 1);
+        wide(
+            #[inline(always)]
+            || self.add_noise(&mut picture, &mut grain),
+        );
         if self.sharpen > 0.0 {
             let mut soft = picture.clone();
-            smooth(&mut soft, size, 0.25);
+            smooth(&mut soft, size, &[0.25]);
             for (p, s) in picture.as_flattened_mut().iter_mut().zip(soft.as_flattened()) {
                 *p += self.sharpen * (*p - s);
             }
@@ -268,57 +269,46 @@ impl Camera {
         if let Some(coarseness) = self.jpeg {
             jpeg::compress(&mut picture, size, coarseness, self.grey);
         }
-        let bytes =
-            picture.as_flattened().iter().map(|c| (c * 255.0 + 0.5).clamp(0.0, 255.0) as u8);
-        image::RgbImage::from_raw(size as u32, size as u32, bytes.collect())
-            .unwrap_or_else(|| image::RgbImage::new(size as u32, size as u32))
+        let mut image = image::RgbImage::new(size as u32, size as u32);
+        wide(
+            #[inline(always)]
+            || {
+                for (byte, c) in image.iter_mut().zip(picture.as_flattened()) {
+                    *byte = (c * 255.0 + 0.5).clamp(0.0, 255.0) as u8;
+                }
+            },
+        );
+        image
     }
-}
 
-/// Weights of three-tap passes whose variances add up to that of the wanted blur.
-fn binomial_passes(sigma: f32) -> Vec<f32> {
-    let variance = sigma * sigma;
-    if variance < 0.02 {
-        return Vec::new();
-    }
-    let passes = (variance / 0.5) as usize + 1;
-    vec![variance / passes as f32 * 0.5; passes.min(12)]
-}
-
-/// One pass of the kernel (w, 1 - 2w, w) in both directions, edges repeated.
-pub(super) fn smooth(picture: &mut Radiance, size: usize, weight: f32) {
-    wide(
-        #[inline(always)]
-        || smooth_with(picture, size, weight),
-    );
-}
-
-#[inline(always)]
-fn smooth_with(picture: &mut Radiance, size: usize, weight: f32) {
-    let centre = 1.0 - 2.0 * weight;
-    let rows = picture.len() / size;
-    let mut row = vec![[0.0f32; 3]; size + 2];
-    for y in 0..rows {
-        let line = &mut picture[y * size..(y + 1) * size];
-        row[1..=size].copy_from_slice(line);
-        row[0] = line[0];
-        row[size + 1] = line[size - 1];
-        let flat = row.as_flattened();
-        for (i, out) in line.as_flattened_mut().iter_mut().enumerate() {
-            *out = weight * (flat[i] + flat[i + 6]) + centre * flat[i + 3];
+    /// Noise of the sensor, stronger in the lights; of one colour or of every channel its own.
+    #[inline(always)]
+    fn add_noise(&self, picture: &mut Radiance, grain: &mut Grain) {
+        const BLOCK: usize = 256;
+        let colored = self.color_noise && !self.grey;
+        let mut values = [0.0; 3 * BLOCK];
+        for pixels in picture.chunks_mut(BLOCK) {
+            if colored {
+                let values = &mut values[..3 * pixels.len()];
+                grain.fill(values);
+                for (pixel, [shared, red, blue]) in pixels.iter_mut().zip(values.as_chunks().0) {
+                    let amplitude = self.noise * (0.5 + 0.7 * pixel[1]);
+                    let shared = shared * amplitude;
+                    *pixel = [
+                        pixel[0] + 0.6 * shared + 0.8 * amplitude * red,
+                        pixel[1] + shared,
+                        pixel[2] + 0.6 * shared + 0.8 * amplitude * blue,
+                    ];
+                }
+            } else {
+                let values = &mut values[..pixels.len()];
+                grain.fill(values);
+                for (pixel, shared) in pixels.iter_mut().zip(values) {
+                    let amplitude = self.noise * (0.5 + 0.7 * pixel[1]);
+                    let shared = *shared * amplitude;
+                    *pixel = pixel.map(|c| c + shared);
+                }
+            }
         }
-    }
-    let width = size * 3;
-    let flat = picture.as_flattened_mut();
-    let mut previous = flat[..width].to_vec();
-    let mut current = previous.clone();
-    for y in 0..rows {
-        current.copy_from_slice(&flat[y * width..(y + 1) * width]);
-        let below = (y + 1).min(rows - 1) * width;
-        for x in 0..width {
-            let next = if y + 1 < rows { flat[below + x] } else { current[x] };
-            flat[y * width + x] = weight * (previous[x] + next) + centre * current[x];
-        }
-        std::mem::swap(&mut previous, &mut current);
     }
 }

@@ -1,6 +1,7 @@
 //! The scene before the camera: colour, relief and gloss of every pixel.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::dice::{blend, cos_turn, floor, lerp, sin_turn, smoothstep};
 
@@ -31,10 +32,11 @@ pub(super) struct Canvas {
     pub(super) color: Vec<[f32; 3]>,
     pub(super) height: Vec<f32>,
     pub(super) gloss: Vec<f32>,
-    /// How much of the pixel belongs to the thing under inspection, in [0, 1].
-    pub(super) region: Vec<f32>,
+    /// How much of the pixel belongs to the thing under inspection, in [0, 1]. No defect changes
+    /// it, nor what lies behind: copies of a canvas share both.
+    pub(super) region: Rc<Vec<f32>>,
     /// What lies behind the object; empty for a texture.
-    pub(super) behind: Vec<[f32; 3]>,
+    pub(super) behind: Rc<Vec<[f32; 3]>>,
 }
 
 impl Canvas {
@@ -45,8 +47,8 @@ impl Canvas {
             color: vec![[0.0; 3]; pixels],
             height: vec![0.0; pixels],
             gloss: vec![0.0; pixels],
-            region: vec![1.0; pixels],
-            behind: Vec::new(),
+            region: Rc::new(vec![1.0; pixels]),
+            behind: Rc::default(),
         }
     }
 
@@ -96,8 +98,8 @@ impl Canvas {
 
     /// Declares what is drawn so far to be the background of an object.
     pub(super) fn keep_behind(&mut self) {
-        self.behind = self.color.clone();
-        self.region.fill(0.0);
+        self.behind = Rc::new(self.color.clone());
+        Rc::make_mut(&mut self.region).fill(0.0);
     }
 
     /// Draws a shape. `distance` is signed, in image sides, negative inside; `skin` is given the
@@ -106,10 +108,11 @@ impl Canvas {
         &mut self,
         bounds: Bounds,
         distance: impl Fn(f32, f32) -> f32,
-        skin: impl Fn(f32, f32, f32) -> Texel,
+        mut skin: impl FnMut(f32, f32, f32) -> Texel,
     ) {
         let (columns, rows) = self.pixels(bounds);
         let pixel = self.pixel();
+        let region = Rc::make_mut(&mut self.region);
         for y in rows {
             let v = (y as f32 + 0.5) * pixel;
             for x in columns.clone() {
@@ -122,7 +125,7 @@ impl Canvas {
                     self.color[i] = blend(self.color[i], t.color, cover);
                     self.height[i] = lerp(self.height[i], t.height, cover);
                     self.gloss[i] = lerp(self.gloss[i], t.gloss, cover);
-                    self.region[i] = self.region[i].max(cover);
+                    region[i] = region[i].max(cover);
                 }
             }
         }
@@ -132,6 +135,7 @@ impl Canvas {
     pub(super) fn punch(&mut self, bounds: Bounds, distance: impl Fn(f32, f32) -> f32) {
         let (columns, rows) = self.pixels(bounds);
         let pixel = self.pixel();
+        let region = Rc::make_mut(&mut self.region);
         for y in rows {
             for x in columns.clone() {
                 let d = distance((x as f32 + 0.5) * pixel, (y as f32 + 0.5) * pixel);
@@ -141,7 +145,7 @@ impl Canvas {
                     self.color[i] = blend(self.color[i], self.behind[i], cover);
                     self.height[i] *= 1.0 - cover;
                     self.gloss[i] *= 1.0 - cover;
-                    self.region[i] *= 1.0 - cover;
+                    region[i] *= 1.0 - cover;
                 }
             }
         }

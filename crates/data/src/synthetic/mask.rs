@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 
 /// Largest share of the picture that a defect may cover.
 const LARGEST: f32 = 0.4;
@@ -23,8 +23,9 @@ fn spread(mask: &mut [bool], size: usize, reach: usize, wanted: bool) {
         }
     }
     let old = mask.to_vec();
+    let rows = mask.len() / size;
     for (y, row) in mask.chunks_exact_mut(size).enumerate() {
-        let near = y.saturating_sub(reach)..(y + reach + 1).min(size);
+        let near = y.saturating_sub(reach)..(y + reach + 1).min(rows);
         for old in old[near.start * size..near.end * size].chunks_exact(size) {
             join(row, old);
         }
@@ -38,8 +39,8 @@ fn frame(mask: &[bool], size: usize) -> (Range<usize>, Range<usize>) {
     let last = rows().rposition(|row| row.contains(&true)).unwrap_or(0);
     let left = rows().filter_map(|row| row.iter().position(|&m| m)).min().unwrap_or(0);
     let right = rows().filter_map(|row| row.iter().rposition(|&m| m)).max().unwrap_or(0);
-    let wide = |low: usize, high: usize| low.saturating_sub(1)..(high + 2).min(size);
-    (wide(left, right), wide(first, last))
+    let wide = |low: usize, high: usize, end: usize| low.saturating_sub(1)..(high + 2).min(end);
+    (wide(left, right, size), wide(first, last, mask.len() / size))
 }
 
 /// Fills the holes that are smaller than half of the mask.
@@ -89,10 +90,14 @@ pub(super) fn changed(
     size: usize,
     visible: f32,
 ) -> Option<Array2<bool>> {
-    let mut mask = vec![false; size * size];
+    let reach = (size / 100).max(1);
+    // Nothing grows out of these rows, and the outermost inside the picture stay clear.
+    let window = near(rows, 2 * reach + 1, size);
+    let mut mask = vec![false; window.len() * size];
     let band = rows.start * size..rows.end * size;
     let mut raw = 0;
-    for ((m, a), b) in mask[band.clone()].iter_mut().zip(&clean[band]).zip(exposed) {
+    let changing = mask[(rows.start - window.start) * size..].iter_mut();
+    for ((m, a), b) in changing.zip(&clean[band]).zip(exposed) {
         let difference = (a[0] - b[0]).abs().max((a[1] - b[1]).abs()).max((a[2] - b[2]).abs());
         *m = difference > visible;
         raw += usize::from(*m);
@@ -101,14 +106,24 @@ pub(super) fn changed(
     if raw < least {
         return None;
     }
-    let reach = (size / 100).max(1);
     spread(&mut mask, size, reach, true);
     spread(&mut mask, size, reach, false);
     let closed = mask.iter().filter(|&&m| m).count();
     fill(&mut mask, size, closed);
     let count = mask.iter().filter(|&&m| m).count();
     let fits = count >= least && (count as f32) < LARGEST * (size * size) as f32;
-    fits.then(|| Array2::from_shape_vec((size, size), mask).ok()).flatten()
+    fits.then(|| {
+        let mut whole = Array2::from_elem((size, size), false);
+        let changed = &mut whole.as_slice_mut()?[window.start * size..window.end * size];
+        changed.copy_from_slice(&mask);
+        Some(whole)
+    })
+    .flatten()
+}
+
+/// The rows, and so many more on either side as there are.
+fn near(rows: &Range<usize>, more: usize, size: usize) -> Range<usize> {
+    rows.start.saturating_sub(more)..(rows.end + more).min(size)
 }
 
 /// Puts the changed rows into the clean picture, within two pixels of the mask only.
@@ -118,12 +133,15 @@ pub(super) fn compose(
     rows: &Range<usize>,
     mask: &Array2<bool>,
 ) -> Vec<[f32; 3]> {
+    const REACH: usize = 2;
     let size = mask.nrows();
-    let mut near: Vec<bool> = mask.iter().copied().collect();
-    spread(&mut near, size, 2, true);
+    let window = near(rows, REACH, size);
+    let mut shown: Vec<bool> = mask.slice(s![window.clone(), ..]).iter().copied().collect();
+    spread(&mut shown, size, REACH, true);
     let band = rows.start * size..rows.end * size;
-    for ((pixel, changed), near) in clean[band.clone()].iter_mut().zip(exposed).zip(&near[band]) {
-        if *near {
+    let shown = &shown[(rows.start - window.start) * size..];
+    for ((pixel, changed), shown) in clean[band].iter_mut().zip(exposed).zip(shown) {
+        if *shown {
             *pixel = *changed;
         }
     }

@@ -20,6 +20,7 @@
 //! assert!(scene.mask.iter().any(|&changed| changed));
 //! ```
 
+mod blur;
 mod camera;
 mod canvas;
 mod captions;
@@ -27,6 +28,7 @@ mod catalogue;
 mod dataset;
 mod defects;
 mod dice;
+mod grain;
 mod jpeg;
 mod mask;
 mod materials;

@@ -7,7 +7,11 @@ use super::dice::{fract, lattice, split, unit};
 const SIDE: usize = 512;
 
 /// A periodic table of 512 × 512 samples, read with bilinear interpolation.
-pub(super) struct Tile(Vec<f32>);
+pub(super) struct Tile {
+    samples: Vec<f32>,
+    /// No value lies farther from zero.
+    largest: f32,
+}
 
 impl Tile {
     /// Value at (x, y) in lattice cells; the period is 64 cells for [`SMOOTH`], 16 for [`FRACTAL`].
@@ -16,7 +20,7 @@ impl Tile {
         let ((fx, ix), (fy, iy)) = (split(x), split(y));
         let (ix, iy) = (ix & (SIDE - 1), iy & (SIDE - 1));
         let (jx, jy) = ((ix + 1) & (SIDE - 1), (iy + 1) & (SIDE - 1));
-        let table = &self.0[..SIDE * SIDE];
+        let table = &self.samples[..SIDE * SIDE];
         let (a, b) = (table[iy * SIDE + ix], table[iy * SIDE + jx]);
         let (c, d) = (table[jy * SIDE + ix], table[jy * SIDE + jx]);
         let top = a + (b - a) * fx;
@@ -45,7 +49,10 @@ fn perlin(x: f32, y: f32, period: i32, seed: u32) -> f32 {
 
 fn table(f: impl Fn(f32, f32) -> f32) -> Tile {
     let points = 0..SIDE * SIDE;
-    Tile(points.map(|i| f((i % SIDE) as f32, (i / SIDE) as f32)).collect())
+    let samples: Vec<f32> = points.map(|i| f((i % SIDE) as f32, (i / SIDE) as f32)).collect();
+    // Interpolation may round beyond the samples, by less than a thousandth.
+    let largest = 1.001 * samples.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    Tile { samples, largest }
 }
 
 static SMOOTH: LazyLock<Tile> = LazyLock::new(|| table(|x, y| perlin(x / 8.0, y / 8.0, 64, 11)));
@@ -102,6 +109,12 @@ impl Noise {
         self.fractal.sample(x * 32.0 + self.x, y * 32.0 + self.y)
     }
 
+    /// What [`fractal`](Self::fractal) never exceeds in magnitude.
+    #[inline]
+    pub(super) fn largest_fractal(&self) -> f32 {
+        self.fractal.largest
+    }
+
     /// Four octaves with sharp crests, about [-1, 1].
     #[inline]
     pub(super) fn ridged(&self, x: f32, y: f32) -> f32 {
@@ -126,24 +139,48 @@ pub(super) struct Cell {
     pub(super) id: u32,
 }
 
-/// Cellular noise; `jitter` in [0, 1] moves the points from the lattice.
-#[inline]
-pub(super) fn cell(x: f32, y: f32, jitter: f32, seed: u32) -> Cell {
-    let (fx, fy) = (fract(x), fract(y));
-    let (ix, iy) = ((x - fx) as i32, (y - fy) as i32);
-    let (mut near, mut next, mut id) = (9.0f32, 9.0f32, 0);
-    for j in -1..=1 {
-        for i in -1..=1 {
-            let hash = lattice(ix + i, iy + j, seed);
-            let dx = i as f32 + 0.5 + (unit(hash, 0) - 0.5) * jitter - fx;
-            let dy = j as f32 + 0.5 + (unit(hash, 16) - 0.5) * jitter - fy;
+/// Cellular noise: the feature points about one lattice cell, kept while it is asked about that
+/// cell.
+pub(super) struct Cells {
+    jitter: f32,
+    seed: u32,
+    at: Option<(i32, i32)>,
+    /// Column, row and hash of each point; places are relative to the cell.
+    points: [(f32, f32, u32); 9],
+}
+
+impl Cells {
+    /// `jitter` in [0, 1] moves the points from the lattice.
+    pub(super) fn new(jitter: f32, seed: u32) -> Self {
+        Self { jitter, seed, at: None, points: [(0.0, 0.0, 0); 9] }
+    }
+
+    #[inline]
+    pub(super) fn near(&mut self, x: f32, y: f32) -> Cell {
+        let (fx, fy) = (fract(x), fract(y));
+        let at = ((x - fx) as i32, (y - fy) as i32);
+        if self.at != Some(at) {
+            self.look_at(at);
+        }
+        let (mut near, mut next, mut id) = (9.0f32, 9.0f32, 0);
+        for (px, py, hash) in self.points {
+            let (dx, dy) = (px - fx, py - fy);
             let d = dx * dx + dy * dy;
-            if d < near {
-                (next, near, id) = (near, d, hash);
-            } else if d < next {
-                next = d;
-            }
+            let nearest = d < near;
+            next = if nearest { near } else { next.min(d) };
+            id = if nearest { hash } else { id };
+            near = near.min(d);
+        }
+        Cell { near: near.sqrt(), next: next.sqrt(), id }
+    }
+
+    fn look_at(&mut self, at: (i32, i32)) {
+        self.at = Some(at);
+        let around = (-1..=1).flat_map(|j| (-1..=1).map(move |i| (i, j)));
+        for (point, (i, j)) in self.points.iter_mut().zip(around) {
+            let hash = lattice(at.0 + i, at.1 + j, self.seed);
+            let place = |i: i32, shift| i as f32 + 0.5 + (unit(hash, shift) - 0.5) * self.jitter;
+            *point = (place(i, 0), place(j, 16), hash);
         }
     }
-    Cell { near: near.sqrt(), next: next.sqrt(), id }
 }

@@ -82,7 +82,7 @@ impl Layer {
 
     /// Keeps the coverage to the thing under inspection.
     pub(super) fn keep_to(&mut self, canvas: &Canvas) {
-        for (cover, region) in self.cover.iter_mut().zip(&canvas.region) {
+        for (cover, region) in self.cover.iter_mut().zip(canvas.region.iter()) {
             *cover *= region;
         }
     }
@@ -170,13 +170,22 @@ impl Blob {
             (u * self.turn.0 + v * self.turn.1) / (self.radius * self.stretch),
             (v * self.turn.0 - u * self.turn.1) / self.radius,
         );
-        let warp = self.rough * self.noise.fractal(x * self.detail * self.stretch, y * self.detail);
         let r = if self.sides.is_empty() {
             length(x, y)
         } else {
             self.sides.iter().fold(-9.0f32, |d, s| d.max((x * s.0 + y * s.1) / s.2))
         };
-        smoothstep(1.0, 1.0 - self.soft.max(0.02), r + warp)
+        let inside = 1.0 - self.soft.max(0.02);
+        // Far from the edge no warp can reach it.
+        let most = self.rough * self.noise.largest_fractal();
+        if r - most >= 1.0 {
+            return 0.0;
+        }
+        if r + most <= inside {
+            return 1.0;
+        }
+        let warp = self.rough * self.noise.fractal(x * self.detail * self.stretch, y * self.detail);
+        smoothstep(1.0, inside, r + warp)
     }
 }
 

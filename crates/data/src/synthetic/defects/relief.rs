@@ -2,7 +2,7 @@
 
 use super::super::canvas::Canvas;
 use super::super::dice::{Dice, blend, cos_turn, length, lerp, sin_turn, smoothstep, times, unit};
-use super::super::noise::{Noise, cell};
+use super::super::noise::{Cells, Noise};
 use super::Spot;
 use super::layer::{Blob, Layer, off, taper, walk};
 
@@ -189,11 +189,12 @@ pub(super) fn broken(canvas: &mut Canvas, dice: &mut Dice, spot: &Spot) {
     let through = !canvas.behind.is_empty() && dice.chance(0.7);
     let wall = dice.range(0.003, 0.02);
     let pixel = canvas.pixel();
+    let mut cells = Cells::new(1.0, facet_seed);
     layer.each(|i, a| {
         let (u, v) = ((i % size) as f32 * pixel, (i / size) as f32 * pixel);
         let grain = 1.0 + 0.25 * rough.fractal(u * 25.0, v * 25.0);
         let facet = length(u - x, v - y) / radius;
-        let id = cell(u * facet_scale, v * facet_scale, 1.0, facet_seed).id;
+        let id = cells.near(u * facet_scale, v * facet_scale).id;
         let wave = sin_turn(ring_count * (facet + 0.25 * rough.smooth(u / radius, v / radius)));
         let shade = grain + facets * (2.6 * unit(id, 3) * unit(id, 9) - 0.4) + rings * wave;
         let broken = times(raw, shade.max(0.05));

@@ -3,7 +3,7 @@
 use super::super::Fault;
 use super::super::canvas::{Canvas, Texel};
 use super::super::dice::{Dice, blend, floor, fract, sin_turn, smoothstep, times, unit};
-use super::super::noise::{Noise, cell};
+use super::super::noise::{Cells, Noise};
 use super::grain;
 
 pub(in super::super) fn wood(canvas: &mut Canvas, dice: &mut Dice, _: Fault) {
@@ -126,10 +126,11 @@ pub(in super::super) fn leather(canvas: &mut Canvas, dice: &mut Dice, _: Fault) 
     let gloss = dice.skewed(0.02, 0.35);
     let squash = dice.range(0.7, 1.0);
     let crease = dice.range(0.1, 0.5);
+    let mut cells = Cells::new(jitter, seed);
     canvas.fill(|u, v| {
         let (x, y) = pose.local(u, v);
         let wx = 0.25 * fine.smooth(x * scale * 0.7, y * scale * 0.7);
-        let c = cell(x * scale * squash + wx, y * scale + wx, jitter, seed);
+        let c = cells.near(x * scale * squash + wx, y * scale + wx);
         let bump = smoothstep(0.0, 0.45, c.next - c.near);
         let grainy = fine.smooth(x * 150.0, y * 150.0);
         let tone = 1.0 - crease * (1.0 - bump)
@@ -149,9 +150,10 @@ pub(in super::super) fn carpet(canvas: &mut Canvas, dice: &mut Dice, _: Fault) {
     let seed = dice.word();
     let (broad, fine) = (Noise::new(dice.word()), Noise::new(dice.word()));
     let rows = if dice.chance(0.5) { dice.range(0.3, 0.9) } else { 0.0 };
+    let mut cells = Cells::new(1.0 - rows * 0.6, seed);
     canvas.fill(|u, v| {
         let (x, y) = pose.local(u, v);
-        let c = cell(x * scale, y * scale * 0.8, 1.0 - rows * 0.6, seed);
+        let c = cells.near(x * scale, y * scale * 0.8);
         let tuft = 1.0 - c.near * 1.1;
         let pick = unit(c.id, 4);
         let color = if pick < mixed * 0.5 {

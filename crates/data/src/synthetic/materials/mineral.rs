@@ -3,7 +3,7 @@
 use super::super::Fault;
 use super::super::canvas::{Canvas, Texel};
 use super::super::dice::{Dice, blend, lerp, smoothstep, times, unit};
-use super::super::noise::{Noise, cell};
+use super::super::noise::{Cells, Noise};
 use super::grain;
 
 pub(in super::super) fn concrete(canvas: &mut Canvas, dice: &mut Dice, _: Fault) {
@@ -34,9 +34,10 @@ pub(in super::super) fn asphalt(canvas: &mut Canvas, dice: &mut Dice, _: Fault) 
     let (broad, fine) = (Noise::new(dice.word()), Noise::new(dice.word()));
     let depth = dice.range(0.1, 0.5);
     let shown = dice.range(0.2, 0.8);
+    let mut cells = Cells::new(1.0, seed);
     canvas.fill(|u, v| {
         let (x, y) = pose.local(u, v);
-        let c = cell(x * scale, y * scale, 1.0, seed);
+        let c = cells.near(x * scale, y * scale);
         let size = unit(c.id, 2);
         let grain =
             smoothstep(0.1 + 0.5 * size, 0.0, c.near) * smoothstep(0.0, 0.25, c.next - c.near);
@@ -57,12 +58,13 @@ pub(in super::super) fn terrazzo(canvas: &mut Canvas, dice: &mut Dice, _: Fault)
     let (warp, broad) = (Noise::new(dice.word()), Noise::new(dice.word()));
     let gloss = dice.skewed(0.0, 0.4);
     let edge = canvas.pixel() * scale;
+    let mut layers = [(2.3, Cells::new(0.95, small)), (1.0, Cells::new(0.95, seed))];
     canvas.fill(|u, v| {
         let (x, y) = pose.local(u, v);
         let w = 0.25 * warp.smooth(x * scale * 1.6, y * scale * 1.6);
         let mut color = times(ground, 1.0 + 0.06 * broad.fractal(x * 5.0, y * 5.0));
-        for (factor, seed) in [(2.3, small), (1.0, seed)] {
-            let c = cell(x * scale * factor + w, y * scale * factor - w, 0.95, seed);
+        for (factor, cells) in &mut layers {
+            let c = cells.near(x * scale * *factor + w, y * scale * *factor - w);
             if unit(c.id, 1) < density {
                 let reach = 0.12 + 0.33 * unit(c.id, 9);
                 let inside = smoothstep(edge, -edge, (c.near - reach).max(0.1 - (c.next - c.near)));

@@ -3,7 +3,7 @@
 use super::super::Fault;
 use super::super::canvas::{Canvas, Texel, rounded_box};
 use super::super::dice::{Dice, blend, floor, fract, lattice, smoothstep, times, unit};
-use super::super::noise::{Noise, cell};
+use super::super::noise::{Cells, Noise};
 use super::grain;
 
 pub(in super::super) fn tile(canvas: &mut Canvas, dice: &mut Dice, fault: Fault) {
@@ -130,9 +130,10 @@ pub(in super::super) fn solar(canvas: &mut Canvas, dice: &mut Dice, fault: Fault
     let poly = dice.range(0.0, 0.5);
     let (seed, fine) = (dice.word(), Noise::new(dice.word()));
     let width = (canvas.pixel() * fingers).max(dice.range(0.05, 0.1));
+    let mut cells = Cells::new(1.0, seed);
     canvas.fill(|u, v| {
         let (x, y) = pose.local(u, v);
-        let c = cell(x * crystals, y * crystals, 1.0, seed);
+        let c = cells.near(x * crystals, y * crystals);
         let tone = 1.0 + poly * (unit(c.id, 4) - 0.5) + 0.05 * fine.smooth(x * 50.0, y * 50.0);
         let finger = floor(y * fingers);
         let slot = (finger as i32).rem_euclid(64) as usize;

@@ -3,7 +3,7 @@
 use super::super::Fault;
 use super::super::canvas::{Canvas, Texel};
 use super::super::dice::{Dice, blend, fract, smoothstep, times, unit};
-use super::super::noise::{Noise, cell};
+use super::super::noise::{Cells, Noise};
 use super::grain;
 
 pub(in super::super) fn rubber(canvas: &mut Canvas, dice: &mut Dice, _: Fault) {
@@ -49,9 +49,10 @@ pub(in super::super) fn foam(canvas: &mut Canvas, dice: &mut Dice, _: Fault) {
     let scale = dice.range(18.0, 60.0);
     let (seed, broad) = (dice.word(), Noise::new(dice.word()));
     let open = dice.range(0.2, 0.8);
+    let mut cells = Cells::new(1.0, seed);
     canvas.fill(|u, v| {
         let (x, y) = pose.local(u, v);
-        let c = cell(x * scale, y * scale, 1.0, seed);
+        let c = cells.near(x * scale, y * scale);
         let size = 0.15 + 0.4 * unit(c.id, 3);
         let pore = smoothstep(size, size * 0.5, c.near);
         let tone = 1.0 - open * pore
@@ -67,10 +68,11 @@ pub(in super::super) fn cork(canvas: &mut Canvas, dice: &mut Dice, _: Fault) {
     let dark = times(base, dice.range(0.3, 0.6));
     let scale = dice.range(14.0, 40.0);
     let (seed, warp, fine) = (dice.word(), Noise::new(dice.word()), Noise::new(dice.word()));
+    let mut cells = Cells::new(1.0, seed);
     canvas.fill(|u, v| {
         let (x, y) = pose.local(u, v);
         let w = 0.35 * warp.smooth(x * scale, y * scale);
-        let c = cell(x * scale + w, y * scale - w, 1.0, seed);
+        let c = cells.near(x * scale + w, y * scale - w);
         let seam = smoothstep(0.16, 0.02, c.next - c.near);
         let fleck = smoothstep(0.5, 0.9, fine.smooth(x * scale * 1.4, y * scale * 1.4));
         let tone = 0.8 + 0.4 * unit(c.id, 7) + 0.12 * fine.fractal(x * 30.0, y * 30.0);

@@ -3,7 +3,7 @@
 use super::super::Fault;
 use super::super::canvas::{Canvas, Pose, rounded_box};
 use super::super::dice::{Dice, angle_turns, blend, length, smoothstep, times, unit};
-use super::super::noise::{Noise, cell};
+use super::super::noise::{Cells, Noise};
 use super::{Shade, Skin, background, bevel, place};
 
 /// Signed distance, in local units, to a lumpy ellipse of radius about 1.
@@ -166,10 +166,11 @@ pub(in super::super) fn pieces(canvas: &mut Canvas, dice: &mut Dice, fault: Faul
         };
         shade.cast(canvas, pose.bounds(1.2), outline);
         let piece = skin.dyed(times(color, value));
+        let mut cells = Cells::new(1.0, seed);
         canvas.stamp(pose.bounds(1.2), outline, |u, v, d| {
             let mut texel = piece.at(u, v, bevel(d, pose.scale * 0.5, pose.scale * 0.35));
             if let Some(dots) = dotted {
-                let c = cell(u * 40.0, v * 40.0, 1.0, seed);
+                let c = cells.near(u * 40.0, v * 40.0);
                 texel.color =
                     blend(texel.color, dots, smoothstep(0.3 * unit(c.id, 3), 0.0, c.near));
             }

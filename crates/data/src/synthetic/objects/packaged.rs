@@ -3,7 +3,7 @@
 use super::super::Fault;
 use super::super::canvas::{Canvas, rounded_box};
 use super::super::dice::{Dice, blend, floor, fract, lattice, smoothstep, times, unit};
-use super::super::noise::{Noise, cell};
+use super::super::noise::{Cells, Noise};
 use super::{Shade, Skin, background, bevel, place};
 
 /// A tablet or a two-coloured capsule, plain or speckled, some with letters.
@@ -29,6 +29,7 @@ pub(in super::super) fn pill(canvas: &mut Canvas, dice: &mut Dice, fault: Fault)
     let ink = times(color, 0.45);
     let shift = fault.shift(0, 1).unwrap_or_default();
     let gone = fault.missing(0, 1);
+    let mut cells = Cells::new(1.0, seed);
     canvas.stamp(bounds, outline, |u, v, d| {
         let (x, y) = pose.local(u, v);
         let mut height = bevel(d, pose.scale * round, pose.scale * round * 0.7);
@@ -38,7 +39,7 @@ pub(in super::super) fn pill(canvas: &mut Canvas, dice: &mut Dice, fault: Fault)
         let own = if x < 0.0 { skin } else { skin.dyed(second) };
         let mut texel = own.at(u, v, height);
         if let Some((dots, scale)) = speckle {
-            let c = cell(x * scale * 0.4, y * scale * 0.4, 1.0, seed);
+            let c = cells.near(x * scale * 0.4, y * scale * 0.4);
             texel.color = blend(texel.color, dots, smoothstep(0.35 * unit(c.id, 3), 0.0, c.near));
         }
         if letters && !score && !gone {

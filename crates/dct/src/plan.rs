@@ -24,6 +24,8 @@ use crate::small::{self, Small};
 pub struct Plan<T> {
     definition: Definition,
     algorithm: Algorithm<T>,
+    /// Real and complex elements of scratch.
+    scratch_len: (usize, usize),
 }
 
 enum Algorithm<T> {
@@ -35,6 +37,22 @@ enum Algorithm<T> {
     First(First<T>),
     Fourth(Fourth<T>),
     Delegated(Delegated<T>),
+}
+
+impl<T: Float> Algorithm<T> {
+    /// Real and complex elements.
+    fn scratch_len(&self) -> (usize, usize) {
+        match self {
+            Self::Small(_) => (0, 0),
+            Self::Direct(direct) => (direct.scratch_len(), 0),
+            Self::Even(even) => (0, even.scratch_len()),
+            Self::Composite(composite) => (0, composite.scratch_len()),
+            Self::Odd(odd) => (0, odd.scratch_len()),
+            Self::First(first) => (0, first.scratch_len()),
+            Self::Fourth(fourth) => (0, fourth.scratch_len()),
+            Self::Delegated(delegated) => (delegated.scratch_len(), 0),
+        }
+    }
 }
 
 /// Working memory of a [`Plan`], owned by the caller.
@@ -102,7 +120,8 @@ impl<T: Float> Plan<T> {
                 DctType::IV => Algorithm::Delegated(Delegated::new(&definition)),
             }
         };
-        Self { definition, algorithm }
+        let scratch_len = algorithm.scratch_len();
+        Self { definition, algorithm, scratch_len }
     }
 
     /// Samples in one transform.
@@ -113,25 +132,11 @@ impl<T: Float> Plan<T> {
 
     /// Allocates what [`process`](Self::process) and [`process_axis`](Self::process_axis) need.
     pub fn scratch(&self) -> Scratch<T> {
-        let (real, complex) = self.scratch_len();
+        let (real, complex) = self.scratch_len;
         Scratch {
             gathered: vec![T::zero(); GATHERED * self.len()],
             real: vec![T::zero(); real],
             complex: vec![Complex::new(T::zero(), T::zero()); complex],
-        }
-    }
-
-    /// Real and complex elements.
-    fn scratch_len(&self) -> (usize, usize) {
-        match &self.algorithm {
-            Algorithm::Small(_) => (0, 0),
-            Algorithm::Direct(direct) => (direct.scratch_len(), 0),
-            Algorithm::Even(even) => (0, even.scratch_len()),
-            Algorithm::Composite(composite) => (0, composite.scratch_len()),
-            Algorithm::Odd(odd) => (0, odd.scratch_len()),
-            Algorithm::First(first) => (0, first.scratch_len()),
-            Algorithm::Fourth(fourth) => (0, fourth.scratch_len()),
-            Algorithm::Delegated(delegated) => (delegated.scratch_len(), 0),
         }
     }
 
@@ -285,7 +290,7 @@ impl<T: Float> Plan<T> {
 impl<T: Float> Scratch<T> {
     #[track_caller]
     fn check(&self, plan: &Plan<T>) {
-        let (real, complex) = plan.scratch_len();
+        let (real, complex) = plan.scratch_len;
         let fits = self.gathered.len() >= GATHERED * plan.len()
             && self.real.len() >= real
             && self.complex.len() >= complex;

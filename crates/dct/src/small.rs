@@ -33,6 +33,10 @@ impl<T: Float> Small<T> {
         macro_rules! unrolled {
             ($($len:literal $padded:literal),*) => {
                 match self.len {
+                    // One short row takes less time than choosing wider vectors for it.
+                    $($len if $len <= 4 && rows.len() == $len => {
+                        Rows::<T, $len, $padded> { table: &self.table, rows }.run()
+                    })*
                     $($len => Rows::<T, $len, $padded> { table: &self.table, rows }.dispatch(),)*
                     len => unreachable!("length {len} has no unrolled transform"),
                 }

@@ -112,13 +112,12 @@ pub(super) fn changed(
     fill(&mut mask, size, closed);
     let count = mask.iter().filter(|&&m| m).count();
     let fits = count >= least && (count as f32) < LARGEST * (size * size) as f32;
-    fits.then(|| {
-        let mut whole = Array2::from_elem((size, size), false);
-        let changed = &mut whole.as_slice_mut()?[window.start * size..window.end * size];
-        changed.copy_from_slice(&mask);
-        Some(whole)
-    })
-    .flatten()
+    if !fits {
+        return None;
+    }
+    let mut whole = Array2::from_elem((size, size), false);
+    whole.slice_mut(s![window, ..]).iter_mut().zip(mask).for_each(|(to, from)| *to = from);
+    Some(whole)
 }
 
 /// The rows, and so many more on either side as there are.

@@ -155,6 +155,7 @@ impl Cells {
         Self { jitter, seed, at: None, points: [(0.0, 0.0, 0); 9] }
     }
 
+    /// The feature points about (x, y), in lattice cells.
     #[inline]
     pub(super) fn near(&mut self, x: f32, y: f32) -> Cell {
         let (fx, fy) = (fract(x), fract(y));

@@ -92,7 +92,7 @@ impl Report {
             "# Speed beside the peers\n\n\
              Written by `cargo xtask bench`; each section is one run in which ours and the peers took turns, and the \
              fastest turn of each counts.\n\
-             Ratios are the peer's figure divided by ours: above 1 we need less.\n\n\
+             Ratios are the peer's figure divided by ours: above 1 we need less; for a share of the peak, above 1 the peer reaches more.\n\n\
              Machine: {processor}, {cores} cores, {memory_gib:.0} GiB, {system}, {rustc}.\n"
         );
         if self.quick {

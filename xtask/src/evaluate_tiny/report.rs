@@ -16,7 +16,8 @@ pub(super) fn markdown(results: &[Measured], pictures: &str) -> String {
          Written by `cargo xtask evaluate-tiny`. Percent. Means over categories; a dash where a \
          metric is undefined or a category has too few normal images.\n\
          The real images are small samples of published data sets: they show a tendency. No real \
-         image was used to train or choose anything.\n",
+         image was used to train or choose anything but the false-alarm rate of the default \
+         threshold (docs/calibration.md).\n",
     );
     for Measured { set, rows, alarms } in results {
         let _ = write!(out, "\n## {}\n\n", set.title);

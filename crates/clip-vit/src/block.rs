@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::{gelu, sigmoid};
-use burn::tensor::module::{attention, linear};
+use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
@@ -67,29 +67,23 @@ impl Block {
         self.heads
     }
 
+    /// Whether a token sees earlier ones only.
+    pub(crate) fn causal(&self) -> bool {
+        self.causal
+    }
+
     /// Runs the block.
     ///
     /// # Shapes
     /// - tokens, output: `[batch, tokens, width]`
     pub fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        if cpu::applies(&tokens) {
-            return self.forward_on_cpu(tokens);
+        if cpu::applies(self, &tokens) {
+            return cpu::forward(self, tokens);
         }
         let attended = self.attend(self.ln_1.forward(tokens.clone()));
         let tokens = tokens + attended;
         let hidden = self.activate(self.fc.forward(self.ln_2.forward(tokens.clone())));
         tokens + self.proj.forward(hidden)
-    }
-
-    /// The same with everything but the products and norms in kernels of our own.
-    fn forward_on_cpu(&self, tokens: Tensor<3>) -> Tensor<3> {
-        let product = |x, layer: &Linear| linear(x, layer.weight.val(), None);
-        let qkv = product(self.ln_1.forward(tokens.clone()), &self.qkv);
-        let attended = cpu::attention(qkv, bias(&self.qkv), self.heads, self.causal);
-        let tokens = cpu::add(tokens, product(attended, &self.out), bias(&self.out));
-        let hidden = product(self.ln_2.forward(tokens.clone()), &self.fc);
-        let hidden = cpu::activate(hidden, bias(&self.fc), self.activation());
-        cpu::add(tokens, product(hidden, &self.proj), bias(&self.proj))
     }
 
     fn attend(&self, tokens: Tensor<3>) -> Tensor<3> {
@@ -112,11 +106,7 @@ impl Block {
         }
     }
 
-    fn activation(&self) -> Activation {
+    pub(crate) fn activation(&self) -> Activation {
         if self.quick_gelu { Activation::QuickGelu } else { Activation::Gelu }
     }
-}
-
-fn bias(layer: &Linear) -> Tensor<1> {
-    layer.bias.as_ref().expect("every layer of a block has a bias").val()
 }

@@ -1,0 +1,223 @@
+//! Matrix products whose results are finished while they are in registers.
+//!
+//! A tile of six rows times a panel of sixteen columns is summed in twelve vector registers over the whole depth, so
+//! that no partial result goes to memory. Each sum is one chain of fused multiply-adds in the order of the depth: the
+//! result of a row depends neither on the rows beside it nor on the number of threads.
+//!
+//! Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
+
+use std::cell::Cell;
+
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
+use rayon::prelude::*;
+
+use super::simd;
+
+/// Rows of a tile.
+pub(super) const ROWS: usize = 6;
+/// Columns of a panel.
+pub(super) const COLUMNS: usize = 16;
+/// Columns that one task computes.
+pub(super) const SHARE: usize = 4 * COLUMNS;
+/// Panels that a tile meets while it is in the first-level cache; they stay in the second.
+const PANELS: usize = 2;
+/// Numbers of the tiles that meet them before the next panels: they stay in the second-level cache, too.
+const GROUP: usize = 72 * 1024;
+
+/// The product of a tile and a panel.
+pub(super) type Tile = [[f32; COLUMNS]; ROWS];
+
+/// The rows of a matrix in tiles of six, each column by column, `[tiles, depth]`.
+///
+/// What stands after the last row is of no meaning: no product's result is read there.
+#[derive(Default)]
+pub(super) struct Tiles {
+    values: Vec<[f32; ROWS]>,
+    rows: usize,
+    depth: usize,
+}
+
+impl Tiles {
+    /// Makes room for another matrix; its elements are whatever was there before.
+    pub(super) fn reshape(&mut self, rows: usize, depth: usize) {
+        self.values.resize(rows.div_ceil(ROWS) * depth, [0.0; ROWS]);
+        (self.rows, self.depth) = (rows, depth);
+    }
+
+    /// Takes the rows of a matrix of `depth` columns.
+    pub(super) fn pack(&mut self, rows: &[f32], depth: usize) {
+        self.reshape(rows.len() / depth, depth);
+        let tiles = self.par_iter_mut().zip(rows.par_chunks(ROWS * depth));
+        tiles.for_each(|(tile, rows)| interleave(rows, tile));
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns in shares, for the tasks of [`multiply`].
+    pub(super) fn shares_mut(&mut self) -> Vec<ArrayViewMut2<'_, [f32; ROWS]>> {
+        shares(&mut self.values, self.depth, SHARE)
+    }
+
+    /// The tiles, each of `depth` columns.
+    pub(super) fn par_iter_mut(
+        &mut self,
+    ) -> impl IndexedParallelIterator<Item = &mut [[f32; ROWS]]> {
+        self.values.par_chunks_mut(self.depth)
+    }
+}
+
+/// The columns of a row-major matrix in shares, the last of which may be smaller.
+pub(super) fn shares<T>(
+    values: &mut [T],
+    width: usize,
+    columns: usize,
+) -> Vec<ArrayViewMut2<'_, T>> {
+    let rows = values.len() / width;
+    let mut rest = ArrayViewMut2::from_shape((rows, width), values).expect("whole rows");
+    let mut shares = Vec::with_capacity(width.div_ceil(columns));
+    while rest.ncols() > columns {
+        let (share, others) = rest.split_at(Axis(1), columns);
+        shares.push(share);
+        rest = others;
+    }
+    shares.push(rest);
+    shares
+}
+
+/// Rows, one after the other, as columns of a tile; a tile has room for all of them.
+#[inline(always)]
+pub(super) fn interleave<const N: usize>(rows: &[f32], tile: &mut [[f32; N]]) {
+    let depth = tile.len();
+    if rows.len() == N * depth {
+        let rows: [&[f32]; N] = std::array::from_fn(|r| &rows[r * depth..][..depth]);
+        for (i, column) in tile.iter_mut().enumerate() {
+            *column = std::array::from_fn(|r| rows[r][i]);
+        }
+    } else {
+        for (r, row) in rows.chunks_exact(depth).enumerate() {
+            for (column, x) in tile.iter_mut().zip(row) {
+                column[r] = *x;
+            }
+        }
+    }
+}
+
+/// The product of rows and weights, given to `finish` tile by tile: the task's share of the output, the tile's
+/// number, the first column in the share, and the sums.
+///
+/// # Shapes
+/// - rows: `[rows, depth]`
+/// - weights: `[depth, columns]`, columns a multiple of sixteen
+/// - shares: the output's columns, from [`shares`] or [`Tiles::shares_mut`]
+pub(super) fn multiply<O: Send>(
+    rows: &Tiles,
+    weights: ArrayView2<'_, f32>,
+    shares: Vec<O>,
+    finish: impl Fn(&mut O, usize, usize, Tile) + Sync,
+) {
+    let depth = rows.depth;
+    assert_eq!(depth, weights.nrows(), "the depths of a product's factors agree");
+    let group = (GROUP / (ROWS * depth)).max(1);
+    shares.into_par_iter().with_max_len(1).enumerate().for_each(|(share, mut out)| {
+        let columns = share * SHARE..((share + 1) * SHARE).min(weights.ncols());
+        let mut scratch = SCRATCH.take();
+        let panels = pack(weights.slice(s![.., columns]), &mut scratch);
+        simd(
+            #[inline(always)]
+            || {
+                for (g, tiles) in rows.values.chunks(group * depth).enumerate() {
+                    for (i, panels) in panels.chunks(PANELS * depth).enumerate() {
+                        for (t, tile) in tiles.chunks_exact(depth).enumerate() {
+                            for (p, panel) in panels.chunks_exact(depth).enumerate() {
+                                let column = (i * PANELS + p) * COLUMNS;
+                                finish(&mut out, g * group + t, column, product(tile, panel));
+                            }
+                        }
+                    }
+                }
+            },
+        );
+        SCRATCH.set(scratch);
+    });
+}
+
+thread_local! {
+    /// A thread's panels: clearing new memory for every share would take a fiftieth of the time.
+    static SCRATCH: Cell<Vec<[f32; COLUMNS]>> = const { Cell::new(Vec::new()) };
+}
+
+/// Copies columns into panels, each row by row.
+fn pack<'a>(
+    weights: ArrayView2<'_, f32>,
+    panels: &'a mut Vec<[f32; COLUMNS]>,
+) -> &'a [[f32; COLUMNS]] {
+    let (depth, columns) = weights.dim();
+    let len = depth * columns / COLUMNS;
+    panels.resize(panels.len().max(len), [0.0; COLUMNS]);
+    for (k, row) in weights.rows().into_iter().enumerate() {
+        let row = row.to_slice().expect("rows of weights are contiguous");
+        for (p, part) in row.as_chunks().0.iter().enumerate() {
+            panels[p * depth + k] = *part;
+        }
+    }
+    &panels[..len]
+}
+
+/// A tile times a panel of the same depth.
+#[inline(always)]
+pub(super) fn product(tile: &[[f32; ROWS]], panel: &[[f32; COLUMNS]]) -> Tile {
+    let mut sums = [[0f32; COLUMNS]; ROWS];
+    for (a, b) in tile.iter().zip(panel) {
+        for (sums, a) in sums.iter_mut().zip(a) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = a.mul_add(*b, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// Adds to the sums what the share holds at their place. All rows are read before any is written: addresses a power
+/// of two apart look alike to the processor, and a read would wait for the write before it.
+#[inline(always)]
+pub(super) fn add_rows(
+    sums: &mut Tile,
+    share: &ArrayViewMut2<'_, f32>,
+    tile: usize,
+    column: usize,
+) {
+    for (sums, row) in sums.iter_mut().zip(tile * ROWS..share.nrows()) {
+        let row = share.row(row).to_slice().expect("rows of a share are contiguous");
+        for (sum, x) in sums.iter_mut().zip(&row[column..]) {
+            *sum += x;
+        }
+    }
+}
+
+/// Writes the sums to their place in the share.
+#[inline(always)]
+pub(super) fn write_rows(
+    sums: &Tile,
+    share: &mut ArrayViewMut2<'_, f32>,
+    tile: usize,
+    column: usize,
+) {
+    for (sums, row) in sums.iter().zip(tile * ROWS..share.nrows()) {
+        let row = share.row_mut(row).into_slice().expect("rows of a share are contiguous");
+        row[column..][..COLUMNS].copy_from_slice(sums);
+    }
+}
+
+/// Adds a bias to every row.
+#[inline(always)]
+pub(super) fn add_bias(sums: &mut Tile, bias: &[f32]) {
+    let bias: &[f32; COLUMNS] = bias.first_chunk().expect("shares have whole panels");
+    for row in sums {
+        for (x, bias) in row.iter_mut().zip(bias) {
+            *x += bias;
+        }
+    }
+}

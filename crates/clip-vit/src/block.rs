@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::config::Activation;
 use crate::cpu;
+use crate::panels::Panels;
 
 /// One transformer block: `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
 ///
@@ -30,6 +31,17 @@ pub struct Block {
     heads: usize,
     causal: bool,
     quick_gelu: bool,
+    #[module(skip)]
+    pub(crate) panels: BlockPanels,
+}
+
+/// Weights of a block's linear layers for the CPU's kernels.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BlockPanels {
+    pub(crate) qkv: Panels,
+    pub(crate) out: Panels,
+    pub(crate) fc: Panels,
+    pub(crate) proj: Panels,
 }
 
 impl Block {
@@ -59,6 +71,7 @@ impl Block {
             heads,
             causal,
             quick_gelu: activation == Activation::QuickGelu,
+            panels: BlockPanels::default(),
         }
     }
 
@@ -80,6 +93,11 @@ impl Block {
         if cpu::applies(self, &tokens) {
             return cpu::forward(self, tokens);
         }
+        self.forward_in_operations(tokens)
+    }
+
+    /// The same by Burn's operations, for every backend and for differentiation.
+    fn forward_in_operations(&self, tokens: Tensor<3>) -> Tensor<3> {
         let attended = self.attend(self.ln_1.forward(tokens.clone()));
         let tokens = tokens + attended;
         let hidden = self.activate(self.fc.forward(self.ln_2.forward(tokens.clone())));
@@ -108,5 +126,89 @@ impl Block {
 
     pub(crate) fn activation(&self) -> Activation {
         if self.quick_gelu { Activation::QuickGelu } else { Activation::Gelu }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Param;
+    use burn::tensor::{Distribution, TensorData};
+
+    use super::*;
+
+    fn block(causal: bool, activation: Activation, device: &Device) -> Block {
+        let mut block = Block::new(48, 3, 1056, causal, activation, device);
+        let random = |n| Tensor::random([n], Distribution::Normal(0.5, 0.5), device);
+        block.ln_1.gamma = Param::from_tensor(random(48));
+        block.ln_2.beta = Some(Param::from_tensor(random(48)));
+        block
+    }
+
+    fn numbers(x: Tensor<3>) -> Vec<f32> {
+        x.into_data().try_into_vec().expect("the tensor holds f32")
+    }
+
+    #[test]
+    fn kernels_agree_with_operations() {
+        let device = Device::flex();
+        for (causal, activation) in [(false, Activation::QuickGelu), (true, Activation::Gelu)] {
+            let block = block(causal, activation, &device);
+            for tokens in [1, 5, 6, 7, 16, 17, 50] {
+                let x = Tensor::random([2, tokens, 48], Distribution::Normal(0.0, 2.0), &device);
+                assert!(cpu::applies(&block, &x));
+                let expected = numbers(block.forward_in_operations(x.clone()));
+                let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+                for (ours, expected) in numbers(block.forward(x)).iter().zip(&expected) {
+                    assert!(
+                        (ours - expected).abs() < 1e-6 * largest,
+                        "{tokens} tokens, causal {causal}: expected {expected}, got {ours}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_does_not_depend_on_its_neighbours() {
+        let device = Device::flex();
+        let block = block(false, Activation::QuickGelu, &device);
+        let images = Tensor::random([3, 17, 48], Distribution::Normal(0.0, 2.0), &device);
+        let together = numbers(block.forward(images.clone()));
+        for (i, together) in together.chunks(17 * 48).enumerate() {
+            assert_eq!(numbers(block.forward(images.clone().narrow(0, i, 1))), together);
+        }
+    }
+
+    #[test]
+    fn panels_give_what_their_matrix_gives() {
+        let device = Device::flex();
+        let mut block = block(false, Activation::QuickGelu, &device);
+        let x = Tensor::random([1, 17, 48], Distribution::Normal(0.0, 2.0), &device);
+        let by_matrices = numbers(block.forward(x.clone()));
+        let kept = block.panels_of_matrices(&device);
+        assert_eq!(numbers(block.forward(x.clone())), by_matrices);
+        assert!(kept.iter().all(|panels| panels.get().is_some()), "a pass looked at a matrix");
+        numbers(block.forward_in_operations(x.clone()));
+        assert!(kept.iter().all(|panels| panels.get().is_none()), "weights are in memory twice");
+        assert_eq!(numbers(block.forward(x)), by_matrices);
+    }
+
+    impl Block {
+        fn panels_of_matrices(&mut self, device: &Device) -> [Panels; 4] {
+            let of = |layer: &mut Linear| {
+                let matrix = layer.weight.val();
+                let shape = matrix.shape();
+                let columns: TensorData = matrix.transpose().into_data();
+                let columns = [columns.try_into_vec::<f32>().expect("the tensor holds f32")];
+                let panels = Panels::of_columns(&columns, shape[0]).expect("whole panels");
+                layer.weight = panels.parameter(shape, device);
+                panels
+            };
+            let [qkv, out, fc, proj] =
+                [&mut self.qkv, &mut self.out, &mut self.fc, &mut self.proj].map(of);
+            let all = [&qkv, &out, &fc, &proj].map(Panels::clone);
+            self.panels = BlockPanels { qkv, out, fc, proj };
+            all
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! and the wide hidden layer is never in memory whole. Other backends and differentiated tensors use Burn's operations.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::backend::{BackendTypes, Flex};
 use burn::nn::{LayerNorm, Linear};
@@ -14,6 +15,7 @@ use rayon::prelude::*;
 
 use crate::block::Block;
 use crate::config::Activation;
+use crate::panels::{COLUMNS, Panels, Row};
 
 mod activation;
 mod attention;
@@ -22,7 +24,7 @@ mod product;
 use activation::activate;
 use attention::Scratch;
 use product::{
-    COLUMNS, ROWS, SHARE, Tiles, add_bias, add_rows, interleave, multiply, shares, write_rows,
+    ROWS, SHARE, Tiles, Weights, add_bias, add_rows, interleave, multiply, shares, write_rows,
 };
 
 /// Added to the variance, as in every CLIP.
@@ -32,14 +34,16 @@ const HIDDEN: usize = 1024;
 
 /// Whether the kernels apply: plain single-precision tensors on the CPU backend, of widths in whole vectors.
 pub(crate) fn applies(block: &Block, x: &Tensor<3>) -> bool {
-    let device = x.device();
-    let [width, hidden] = block.fc.weight.dims();
-    !device.is_autodiff()
-        && device == Device::flex()
+    let shape = block.fc.weight.lazy_shape();
+    reads_panels(&x.device())
         && x.dtype() == DType::F32
-        && width.is_multiple_of(COLUMNS)
-        && hidden.is_multiple_of(COLUMNS)
-        && has_fused_multiply_add()
+        && shape.iter().all(|width| width.is_multiple_of(COLUMNS))
+}
+
+/// Whether the kernels apply on a device: the CPU backend without differentiation, on a machine that multiplies and
+/// adds in one instruction.
+pub(crate) fn reads_panels(device: &Device) -> bool {
+    !device.is_autodiff() && *device == Device::flex() && has_fused_multiply_add()
 }
 
 /// `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
@@ -55,19 +59,21 @@ pub(crate) fn forward(block: &Block, tokens: Tensor<3>) -> Tensor<3> {
     let (mut tiles, mut hidden) = (Tiles::default(), Tiles::default());
 
     normalise(x, &block.ln_1, &mut tiles);
-    let qkv = biased(&tiles, &block.qkv);
+    let qkv = biased(&tiles, &Layer::new(&block.qkv, &block.panels.qkv));
     let attended = attend(&qkv, n, width, block.heads(), block.causal());
     drop(qkv);
     tiles.pack(&attended, width);
     drop(attended);
-    add(x, &tiles, &block.out, 0..width);
+    add(x, &tiles, &Layer::new(&block.out, &block.panels.out), 0..width);
 
     normalise(x, &block.ln_2, &mut tiles);
-    let hidden_width = block.fc.weight.dims()[1];
+    let (fc, proj) =
+        (Layer::new(&block.fc, &block.panels.fc), Layer::new(&block.proj, &block.panels.proj));
+    let hidden_width = fc.bias().len();
     for first in (0..hidden_width).step_by(HIDDEN) {
         let part = first..hidden_width.min(first + HIDDEN);
-        activated(&tiles, &block.fc, part.clone(), block.activation(), &mut hidden);
-        add(x, &hidden, &block.proj, part);
+        activated(&tiles, &fc, part.clone(), block.activation(), &mut hidden);
+        add(x, &hidden, &proj, part);
     }
     Tensor::from_data(data, &device)
 }
@@ -105,16 +111,14 @@ fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles) {
 }
 
 /// A linear layer.
-fn biased(rows: &Tiles, layer: &Linear) -> Vec<f32> {
-    let (weight, bias) = parameters(layer);
-    let weight = matrix(&weight);
-    let width = weight.ncols();
+fn biased(rows: &Tiles, layer: &Layer) -> Vec<f32> {
+    let width = layer.weights().ncols();
     let mut out = vec![0f32; rows.len() * width];
     let shares =
-        shares(&mut out, width, SHARE).into_iter().zip(values(&bias).chunks(SHARE)).collect();
+        shares(&mut out, width, SHARE).into_iter().zip(layer.bias().chunks(SHARE)).collect();
     multiply(
         rows,
-        weight,
+        layer.weights(),
         shares,
         #[inline(always)]
         |(share, bias), tile, column, mut sums| {
@@ -128,19 +132,18 @@ fn biased(rows: &Tiles, layer: &Linear) -> Vec<f32> {
 /// Columns of a linear layer's activated output.
 fn activated(
     rows: &Tiles,
-    layer: &Linear,
+    layer: &Layer,
     columns: Range<usize>,
     activation: Activation,
     out: &mut Tiles,
 ) {
-    let (weight, bias) = parameters(layer);
-    let weight = matrix(&weight).slice_move(s![.., columns.clone()]);
+    let weights = layer.weights().columns(columns.clone());
     out.reshape(rows.len(), columns.len());
-    let bias = &values(&bias)[columns];
+    let bias = &layer.bias()[columns];
     let shares = out.shares_mut().into_iter().zip(bias.chunks(SHARE)).collect();
     multiply(
         rows,
-        weight,
+        weights,
         shares,
         #[inline(always)]
         |(share, bias), tile, column, mut sums| {
@@ -155,16 +158,14 @@ fn activated(
 }
 
 /// Adds to `x` what rows of a linear layer's weights make of as many columns of its input, and once its bias.
-fn add(x: &mut [f32], columns: &Tiles, layer: &Linear, part: Range<usize>) {
-    let (weight, bias) = parameters(layer);
-    let weight = matrix(&weight);
-    let width = weight.ncols();
+fn add(x: &mut [f32], columns: &Tiles, layer: &Layer, part: Range<usize>) {
+    let width = layer.weights().ncols();
     let once = part.start == 0;
-    let weight = weight.slice_move(s![part, ..]);
-    let shares = shares(x, width, SHARE).into_iter().zip(values(&bias).chunks(SHARE)).collect();
+    let weights = layer.weights().rows(part);
+    let shares = shares(x, width, SHARE).into_iter().zip(layer.bias().chunks(SHARE)).collect();
     multiply(
         columns,
-        weight,
+        weights,
         shares,
         #[inline(always)]
         |(share, bias), tile, column, mut sums| {
@@ -218,9 +219,45 @@ fn sum(values: impl Iterator<Item = f32>) -> f32 {
 
 type FlexTensor = <Flex as BackendTypes>::FloatTensorPrimitive;
 
-fn parameters(layer: &Linear) -> (FlexTensor, FlexTensor) {
-    let bias = layer.bias.as_ref().expect("every layer of a block has a bias");
-    (primitive(layer.weight.val()), primitive(bias.val()))
+/// A linear layer's parameters, held while they are read.
+struct Layer {
+    weights: Stored,
+    bias: FlexTensor,
+}
+
+enum Stored {
+    Matrix(FlexTensor),
+    Panels { panels: Arc<Vec<Row>>, depth: usize },
+}
+
+impl Layer {
+    fn new(linear: &Linear, panels: &Panels) -> Self {
+        let bias = linear.bias.as_ref().expect("every layer of a block has a bias").val();
+        let weights = match panels.get() {
+            Some(panels) => Stored::Panels { panels, depth: linear.weight.lazy_shape()[0] },
+            None => Stored::Matrix(primitive(linear.weight.val())),
+        };
+        Self { weights, bias: primitive(bias) }
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        let shape = "the shape is the tensor's";
+        match &self.weights {
+            Stored::Matrix(matrix) => {
+                let [rows, columns] = matrix.layout().shape().dims();
+                let matrix = ArrayView2::from_shape((rows, columns), values(matrix)).expect(shape);
+                Weights::Matrix(matrix)
+            }
+            Stored::Panels { panels, depth } => {
+                let panels = ArrayView2::from_shape((panels.len() / depth, *depth), panels);
+                Weights::Panels(panels.expect(shape))
+            }
+        }
+    }
+
+    fn bias(&self) -> &[f32] {
+        values(&self.bias)
+    }
 }
 
 /// The tensor itself: reading it copies nothing.
@@ -230,11 +267,6 @@ fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
 
 fn values(x: &FlexTensor) -> &[f32] {
     x.as_slice().expect("parameters are contiguous and hold f32")
-}
-
-fn matrix(x: &FlexTensor) -> ArrayView2<'_, f32> {
-    let shape = x.layout().shape();
-    ArrayView2::from_shape((shape[0], shape[1]), values(x)).expect("the shape is the tensor's")
 }
 
 /// Whether the machine multiplies and adds in one instruction.

@@ -14,6 +14,7 @@ mod config;
 mod cpu;
 mod error;
 mod hub;
+mod panels;
 mod positions;
 mod text;
 mod tokenizer;

@@ -4,6 +4,7 @@
 //! A linear layer, stored as `[out, in]`, becomes `[in, out]` in memory: seen through a transposed view it would be
 //! copied in every forward pass.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,11 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use memmap2::Mmap;
 
+use crate::block::BlockPanels;
 use crate::config::{Activation, ClipConfig};
+use crate::cpu;
 use crate::hub::sha256;
+use crate::panels::Panels;
 use crate::{Clip, Error};
 
 mod archive;
@@ -175,7 +179,20 @@ fn assemble(
     if !problems.is_empty() {
         return Err(Error::Weights { path: path.to_path_buf(), problems });
     }
-    Ok(clip.map(&mut Filler { tensors, maps, layout, device, path: Vec::new() }))
+    let mut panels = HashMap::new();
+    let mut filler =
+        Filler { tensors, maps, layout, device, path: Vec::new(), panels: &mut panels };
+    let mut clip = clip.map(&mut filler);
+    for (tower, blocks) in [("vision", &mut clip.vision.blocks), ("text", &mut clip.text.blocks)] {
+        for (i, block) in blocks.iter_mut().enumerate() {
+            let mut of = |layer| {
+                panels.remove(&format!("{tower}.blocks.{i}.{layer}.weight")).unwrap_or_default()
+            };
+            block.panels =
+                BlockPanels { qkv: of("qkv"), out: of("out"), fc: of("fc"), proj: of("proj") };
+        }
+    }
+    Ok(clip)
 }
 
 /// Path and shape of every parameter of the module.
@@ -211,6 +228,8 @@ struct Filler<'a> {
     layout: Layout,
     device: &'a Device,
     path: Vec<String>,
+    /// What the kernels of the CPU read in place of some parameters, by their path.
+    panels: &'a mut HashMap<String, Panels>,
 }
 
 impl ModuleMapper for Filler<'_> {
@@ -224,8 +243,20 @@ impl ModuleMapper for Filler<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.lazy_shape();
-        let stored = self.layout.stored(&self.path.join("."), &shape);
+        let path = self.path.join(".");
+        let stored = self.layout.stored(&path, &shape);
         let parts: Vec<_> = stored.names.iter().map(|name| self.tensors.values(name)).collect();
+        if path.contains(".blocks.")
+            && stored.transposed
+            && cpu::reads_panels(self.device)
+            && let Some(panels) = Panels::of_columns(&parts, shape[0])
+        {
+            drop(parts);
+            self.maps.iter().for_each(release);
+            let param = panels.parameter(shape, self.device);
+            self.panels.insert(path, panels);
+            return param;
+        }
         let values = if stored.transposed { transpose(&parts, shape[0]) } else { parts.concat() };
         drop(parts);
         self.maps.iter().for_each(release);

@@ -3,7 +3,8 @@
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use super::activation::exp;
-use super::product::{COLUMNS, ROWS, product};
+use super::product::{ROWS, product};
+use crate::panels::{COLUMNS, Row};
 
 /// What a head's attention needs beside its input and output.
 pub(super) struct Scratch {
@@ -12,9 +13,9 @@ pub(super) struct Scratch {
     /// Values, `[tiles of channels, tokens]`.
     values: Vec<[f32; ROWS]>,
     /// A panel of queries, `[head_dim]`.
-    queries: Vec<[f32; COLUMNS]>,
+    queries: Vec<Row>,
     /// Their scores, `[tokens]`, up to whole tiles.
-    scores: Vec<[f32; COLUMNS]>,
+    scores: Vec<Row>,
 }
 
 impl Scratch {
@@ -108,7 +109,7 @@ fn gather<const N: usize>(
 
 /// Replaces the scores of every query by the exponentials of their distances from the largest; returns their sums.
 #[inline(always)]
-fn exponentiate(scores: &mut [[f32; COLUMNS]]) -> [f32; COLUMNS] {
+fn exponentiate(scores: &mut [Row]) -> Row {
     let mut maxima = [f32::NEG_INFINITY; COLUMNS];
     for scores in &*scores {
         for (maximum, x) in maxima.iter_mut().zip(scores) {

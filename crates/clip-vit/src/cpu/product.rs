@@ -7,25 +7,22 @@
 //! Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use super::simd;
+use crate::panels::{COLUMNS, Row};
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
-/// Columns of a panel.
-pub(super) const COLUMNS: usize = 16;
-/// Columns that one task computes.
-pub(super) const SHARE: usize = 4 * COLUMNS;
-/// Panels that a tile meets while it is in the first-level cache; they stay in the second.
-const PANELS: usize = 2;
-/// Numbers of the tiles that meet them before the next panels: they stay in the second-level cache, too.
-const GROUP: usize = 72 * 1024;
+/// Columns that one task computes: a tile meets their panels while it is in the first-level cache, and they stay in the
+/// second.
+pub(super) const SHARE: usize = 2 * COLUMNS;
 
 /// The product of a tile and a panel.
-pub(super) type Tile = [[f32; COLUMNS]; ROWS];
+pub(super) type Tile = [Row; ROWS];
 
 /// The rows of a matrix in tiles of six, each column by column, `[tiles, depth]`.
 ///
@@ -110,32 +107,26 @@ pub(super) fn interleave<const N: usize>(rows: &[f32], tile: &mut [[f32; N]]) {
 ///
 /// # Shapes
 /// - rows: `[rows, depth]`
-/// - weights: `[depth, columns]`, columns a multiple of sixteen
+/// - weights: `[depth, columns]`
 /// - shares: the output's columns, from [`shares`] or [`Tiles::shares_mut`]
 pub(super) fn multiply<O: Send>(
     rows: &Tiles,
-    weights: ArrayView2<'_, f32>,
+    weights: Weights<'_>,
     shares: Vec<O>,
     finish: impl Fn(&mut O, usize, usize, Tile) + Sync,
 ) {
     let depth = rows.depth;
-    assert_eq!(depth, weights.nrows(), "the depths of a product's factors agree");
-    let group = (GROUP / (ROWS * depth)).max(1);
     shares.into_par_iter().with_max_len(1).enumerate().for_each(|(share, mut out)| {
-        let columns = share * SHARE..((share + 1) * SHARE).min(weights.ncols());
         let mut scratch = SCRATCH.take();
-        let panels = pack(weights.slice(s![.., columns]), &mut scratch);
+        let panels = weights.share(share, &mut scratch);
+        assert_eq!(panels.ncols(), depth, "the depths of a product's factors agree");
         simd(
             #[inline(always)]
             || {
-                for (g, tiles) in rows.values.chunks(group * depth).enumerate() {
-                    for (i, panels) in panels.chunks(PANELS * depth).enumerate() {
-                        for (t, tile) in tiles.chunks_exact(depth).enumerate() {
-                            for (p, panel) in panels.chunks_exact(depth).enumerate() {
-                                let column = (i * PANELS + p) * COLUMNS;
-                                finish(&mut out, g * group + t, column, product(tile, panel));
-                            }
-                        }
+                for (t, tile) in rows.values.chunks_exact(depth).enumerate() {
+                    for (p, panel) in panels.outer_iter().enumerate() {
+                        let panel = panel.to_slice().expect("panels are contiguous");
+                        finish(&mut out, t, p * COLUMNS, product(tile, panel));
                     }
                 }
             },
@@ -146,29 +137,71 @@ pub(super) fn multiply<O: Send>(
 
 thread_local! {
     /// A thread's panels: clearing new memory for every share would take a fiftieth of the time.
-    static SCRATCH: Cell<Vec<[f32; COLUMNS]>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<Row>> = const { Cell::new(Vec::new()) };
 }
 
-/// Copies columns into panels, each row by row.
-fn pack<'a>(
-    weights: ArrayView2<'_, f32>,
-    panels: &'a mut Vec<[f32; COLUMNS]>,
-) -> &'a [[f32; COLUMNS]] {
-    let (depth, columns) = weights.dim();
-    let len = depth * columns / COLUMNS;
-    panels.resize(panels.len().max(len), [0.0; COLUMNS]);
-    for (k, row) in weights.rows().into_iter().enumerate() {
-        let row = row.to_slice().expect("rows of weights are contiguous");
-        for (p, part) in row.as_chunks().0.iter().enumerate() {
-            panels[p * depth + k] = *part;
+/// The second factor of a product; its columns are a multiple of sixteen.
+#[derive(Clone, Copy)]
+pub(super) enum Weights<'a> {
+    /// `[depth, columns]`
+    Matrix(ArrayView2<'a, f32>),
+    /// `[columns / 16, depth]`
+    Panels(ArrayView2<'a, Row>),
+}
+
+impl<'a> Weights<'a> {
+    pub(super) fn ncols(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.ncols(),
+            Self::Panels(panels) => panels.nrows() * COLUMNS,
         }
     }
-    &panels[..len]
+
+    pub(super) fn rows(self, rows: Range<usize>) -> Self {
+        match self {
+            Self::Matrix(matrix) => Self::Matrix(matrix.slice_move(s![rows, ..])),
+            Self::Panels(panels) => Self::Panels(panels.slice_move(s![.., rows])),
+        }
+    }
+
+    /// Some columns, in whole panels.
+    pub(super) fn columns(self, columns: Range<usize>) -> Self {
+        match self {
+            Self::Matrix(matrix) => Self::Matrix(matrix.slice_move(s![.., columns])),
+            Self::Panels(panels) => {
+                let panel = columns.start / COLUMNS..columns.end / COLUMNS;
+                Self::Panels(panels.slice_move(s![panel, ..]))
+            }
+        }
+    }
+
+    /// The panels of a share, `[columns / 16, depth]`; a matrix's are copied, each row by row.
+    fn share<'b>(self, share: usize, scratch: &'b mut Vec<Row>) -> ArrayView2<'b, Row>
+    where
+        'a: 'b,
+    {
+        let columns = share * SHARE..((share + 1) * SHARE).min(self.ncols());
+        let matrix = match self.columns(columns) {
+            Self::Panels(panels) => return panels,
+            Self::Matrix(matrix) => matrix,
+        };
+        let (depth, columns) = matrix.dim();
+        let shape = (columns / COLUMNS, depth);
+        scratch.resize(scratch.len().max(shape.0 * depth), [0.0; COLUMNS]);
+        for (k, row) in matrix.rows().into_iter().enumerate() {
+            let row = row.to_slice().expect("rows of weights are contiguous");
+            for (p, part) in row.as_chunks().0.iter().enumerate() {
+                scratch[p * depth + k] = *part;
+            }
+        }
+        ArrayView2::from_shape(shape, &scratch[..shape.0 * depth])
+            .expect("the slice has the shape's length")
+    }
 }
 
 /// A tile times a panel of the same depth.
 #[inline(always)]
-pub(super) fn product(tile: &[[f32; ROWS]], panel: &[[f32; COLUMNS]]) -> Tile {
+pub(super) fn product(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
     let mut sums = [[0f32; COLUMNS]; ROWS];
     for (a, b) in tile.iter().zip(panel) {
         for (sums, a) in sums.iter_mut().zip(a) {
@@ -214,7 +247,7 @@ pub(super) fn write_rows(
 /// Adds a bias to every row.
 #[inline(always)]
 pub(super) fn add_bias(sums: &mut Tile, bias: &[f32]) {
-    let bias: &[f32; COLUMNS] = bias.first_chunk().expect("shares have whole panels");
+    let bias: &Row = bias.first_chunk().expect("shares have whole panels");
     for row in sums {
         for (x, bias) in row.iter_mut().zip(bias) {
             *x += bias;

@@ -6,7 +6,11 @@ use super::dice::{fract, lattice, split, unit};
 
 const SIDE: usize = 512;
 
-/// A periodic table of 512 × 512 samples, read with bilinear interpolation.
+/// Samples in a row of a table: the first one comes again at the end, as the first row does below the last, so that
+/// the neighbours of a sample are always beside it.
+const ROW: usize = SIDE + 1;
+
+/// A table of period 512 × 512, read with bilinear interpolation.
 pub(super) struct Tile {
     samples: Vec<f32>,
     /// No value lies farther from zero.
@@ -18,11 +22,9 @@ impl Tile {
     #[inline]
     fn sample(&self, x: f32, y: f32) -> f32 {
         let ((fx, ix), (fy, iy)) = (split(x), split(y));
-        let (ix, iy) = (ix & (SIDE - 1), iy & (SIDE - 1));
-        let (jx, jy) = ((ix + 1) & (SIDE - 1), (iy + 1) & (SIDE - 1));
-        let table = &self.samples[..SIDE * SIDE];
-        let (a, b) = (table[iy * SIDE + ix], table[iy * SIDE + jx]);
-        let (c, d) = (table[jy * SIDE + ix], table[jy * SIDE + jx]);
+        let at = (iy & (SIDE - 1)) * ROW + (ix & (SIDE - 1));
+        let near = &self.samples[at..at + ROW + 2];
+        let (a, b, c, d) = (near[0], near[1], near[ROW], near[ROW + 1]);
         let top = a + (b - a) * fx;
         let bottom = c + (d - c) * fx;
         top + (bottom - top) * fy
@@ -48,8 +50,8 @@ fn perlin(x: f32, y: f32, period: i32, seed: u32) -> f32 {
 }
 
 fn table(f: impl Fn(f32, f32) -> f32) -> Tile {
-    let points = 0..SIDE * SIDE;
-    let samples: Vec<f32> = points.map(|i| f((i % SIDE) as f32, (i / SIDE) as f32)).collect();
+    let at = |i: usize| (i % SIDE) as f32;
+    let samples: Vec<f32> = (0..ROW * ROW).map(|i| f(at(i % ROW), at(i / ROW))).collect();
     // Interpolation may round beyond the samples, by less than a thousandth.
     let largest = 1.001 * samples.iter().fold(0.0f32, |most, v| most.max(v.abs()));
     Tile { samples, largest }

@@ -163,7 +163,8 @@ fn write_scene(job: &Job, scene: &Scene) -> Result<(), Error> {
         write_png(path, &bytes, size, ExtendedColorType::L8)?;
     }
     if scene.grey {
-        let bytes: Vec<u8> = scene.image.pixels().map(|p| p.0[0]).collect();
+        let bytes: Vec<u8> =
+            scene.image.as_raw().as_chunks().0.iter().map(|&[c, _, _]| c).collect();
         write_png(&job.image, &bytes, size, ExtendedColorType::L8)
     } else {
         write_png(&job.image, scene.image.as_raw(), size, ExtendedColorType::Rgb8)

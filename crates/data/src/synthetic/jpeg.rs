@@ -2,6 +2,7 @@
 //!
 //! A codec's own decoder may round differently from one instruction set to another; this does not.
 
+use super::dice::floor;
 use super::wide::wide;
 
 /// Quantisation steps of the luminance example table (ITU-T T.81, Annex K), out of 255.
@@ -65,14 +66,24 @@ fn transpose(a: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
     std::array::from_fn(|i| std::array::from_fn(|j| a[j][i]))
 }
 
+/// The quantisation steps at a coarseness.
+fn steps(coarseness: f32) -> [f32; 64] {
+    LUMINANCE.map(|step| (f32::from(step) * coarseness).max(1.0) / 255.0)
+}
+
 #[inline(always)]
-fn quantise(block: &mut [[f32; 8]; 8], basis: &[[f32; 8]; 8], inverse: &[[f32; 8]; 8], step: f32) {
+fn quantise(
+    block: &mut [[f32; 8]; 8],
+    basis: &[[f32; 8]; 8],
+    inverse: &[[f32; 8]; 8],
+    steps: &[f32; 64],
+) {
     let mut spectrum = multiply(&multiply(basis, block), inverse);
-    for (i, c) in spectrum.as_flattened_mut().iter_mut().enumerate() {
-        let q = (f32::from(LUMINANCE[i]) * step).max(1.0) / 255.0;
-        let scaled = *c / q;
-        // Round half away from zero; `f32::round` is a call on old targets.
-        *c = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32 as f32 * q;
+    for (c, step) in spectrum.as_flattened_mut().iter_mut().zip(steps) {
+        let scaled = *c / step;
+        // Round half away from zero; `f32::round` is a call on old targets, and a cast is no wide instruction.
+        let whole = floor(scaled.abs() + 0.5);
+        *c = if scaled < 0.0 { -whole } else { whole } * step;
     }
     *block = multiply(&multiply(inverse, &spectrum), basis);
 }
@@ -89,6 +100,7 @@ pub(super) fn compress(picture: &mut [[f32; 3]], size: usize, coarseness: f32, g
 fn compress_with(picture: &mut [[f32; 3]], size: usize, coarseness: f32, grey: bool) {
     let basis = basis();
     let inverse = transpose(&basis);
+    let (luma_steps, color_steps) = (steps(coarseness), steps(coarseness * 1.6));
     for top in (0..size).step_by(8) {
         for left in (0..size).step_by(8) {
             let place =
@@ -103,10 +115,10 @@ fn compress_with(picture: &mut [[f32; 3]], size: usize, coarseness: f32, grey: b
                     planes[2][j][i] = (r - luma) * 0.713;
                 }
             }
-            quantise(&mut planes[0], &basis, &inverse, coarseness);
+            quantise(&mut planes[0], &basis, &inverse, &luma_steps);
             if !grey {
-                quantise(&mut planes[1], &basis, &inverse, coarseness * 1.6);
-                quantise(&mut planes[2], &basis, &inverse, coarseness * 1.6);
+                quantise(&mut planes[1], &basis, &inverse, &color_steps);
+                quantise(&mut planes[2], &basis, &inverse, &color_steps);
             }
             for j in 0..8.min(size - top) {
                 for i in 0..8.min(size - left) {

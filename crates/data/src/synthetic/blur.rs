@@ -26,28 +26,34 @@ pub(super) fn smooth(picture: &mut Radiance, size: usize, weights: &[f32]) {
 #[inline(always)]
 fn pass(picture: &mut Radiance, size: usize, weight: f32) {
     let centre = 1.0 - 2.0 * weight;
-    let rows = picture.len() / size;
-    let mut row = vec![[0.0f32; 3]; size + 2];
-    for line in picture.chunks_exact_mut(size) {
-        row[1..=size].copy_from_slice(line);
-        row[0] = line[0];
-        row[size + 1] = line[size - 1];
-        let flat = row.as_flattened();
-        for (i, out) in line.as_flattened_mut().iter_mut().enumerate() {
-            *out = weight * (flat[i] + flat[i + 6]) + centre * flat[i + 3];
-        }
-    }
     let width = size * 3;
     let flat = picture.as_flattened_mut();
-    let mut previous = flat[..width].to_vec();
-    let mut current = previous.clone();
-    for y in 0..rows {
-        current.copy_from_slice(&flat[y * width..(y + 1) * width]);
-        let below = (y + 1).min(rows - 1) * width;
-        for x in 0..width {
-            let next = if y + 1 < rows { flat[below + x] } else { current[x] };
-            flat[y * width + x] = weight * (previous[x] + next) + centre * current[x];
+    let rows = flat.len() / width;
+    let tap = |before: f32, here: f32, after: f32| weight * (before + after) + centre * here;
+    let across = |line: &[f32], out: &mut [f32]| {
+        let neighbours = line.iter().zip(&line[3..]).zip(&line[6..]);
+        for (out, ((left, here), right)) in out[3..].iter_mut().zip(neighbours) {
+            *out = tap(*left, *here, *right);
         }
-        std::mem::swap(&mut previous, &mut current);
+        for (first, last) in (0..3).zip(width - 3..) {
+            out[first] = tap(line[first], line[first], line[first + 3]);
+            out[last] = tap(line[last - 3], line[last], line[last]);
+        }
+    };
+    let mut here = vec![0.0; width];
+    across(&flat[..width], &mut here);
+    let (mut above, mut below) = (here.clone(), here.clone());
+    for y in 0..rows {
+        if y + 1 < rows {
+            across(&flat[(y + 1) * width..][..width], &mut below);
+        } else {
+            below.copy_from_slice(&here);
+        }
+        let lines = above.iter().zip(&here).zip(&below);
+        for (out, ((above, here), below)) in flat[y * width..].iter_mut().zip(lines) {
+            *out = tap(*above, *here, *below);
+        }
+        std::mem::swap(&mut above, &mut here);
+        std::mem::swap(&mut here, &mut below);
     }
 }

@@ -138,13 +138,15 @@ impl Camera {
         let margin = self.blur.len();
         let top = rows.start.saturating_sub(margin);
         let drawn = top..(rows.end + margin).min(size);
-        let mut out = vec![[0.0f32; 3]; size * drawn.len()];
+        let mut out = Vec::with_capacity(size * drawn.len());
         let mut line = Line::new(canvas);
+        let mut target = vec![[0.0; 3]; size];
         wide(
             #[inline(always)]
             || {
-                for (y, target) in drawn.clone().zip(out.chunks_exact_mut(size)) {
-                    self.shade(canvas, y, &mut line, target);
+                for y in drawn.clone() {
+                    self.shade(canvas, y, &mut line, &mut target);
+                    out.extend_from_slice(&target);
                 }
             },
         );

@@ -40,13 +40,14 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
+    /// Without pixels: what is drawn first is to [`fill`](Self::fill) it.
     pub(super) fn new(size: usize) -> Self {
         let pixels = size * size;
         Self {
             size,
-            color: vec![[0.0; 3]; pixels],
-            height: vec![0.0; pixels],
-            gloss: vec![0.0; pixels],
+            color: Vec::with_capacity(pixels),
+            height: Vec::with_capacity(pixels),
+            gloss: Vec::with_capacity(pixels),
             region: Rc::new(vec![1.0; pixels]),
             behind: Rc::default(),
         }
@@ -81,18 +82,18 @@ impl Canvas {
         (at(bounds[0], -1.0)..at(bounds[2], 2.0), at(bounds[1], -1.0)..at(bounds[3], 2.0))
     }
 
-    /// Covers the whole image.
+    /// Covers the whole image, once.
     pub(super) fn fill(&mut self, mut texel: impl FnMut(f32, f32) -> Texel) {
-        let (size, pixel) = (self.size, self.pixel());
-        let rows = self.color.chunks_exact_mut(size).zip(self.height.chunks_exact_mut(size));
-        for (y, ((color, height), gloss)) in rows.zip(self.gloss.chunks_exact_mut(size)).enumerate()
-        {
+        let pixel = self.pixel();
+        let mut row = vec![Texel::new([0.0; 3], 0.0, 0.0); self.size];
+        for y in 0..self.size {
             let v = (y as f32 + 0.5) * pixel;
-            for (x, ((color, height), gloss)) in color.iter_mut().zip(height).zip(gloss).enumerate()
-            {
-                let t = texel((x as f32 + 0.5) * pixel, v);
-                (*color, *height, *gloss) = (t.color, t.height, t.gloss);
+            for (x, t) in row.iter_mut().enumerate() {
+                *t = texel((x as f32 + 0.5) * pixel, v);
             }
+            self.color.extend(row.iter().map(|t| t.color));
+            self.height.extend(row.iter().map(|t| t.height));
+            self.gloss.extend(row.iter().map(|t| t.gloss));
         }
     }
 

@@ -84,13 +84,20 @@ impl Canvas {
 
     /// Covers the whole image, once.
     pub(super) fn fill(&mut self, mut texel: impl FnMut(f32, f32) -> Texel) {
-        let pixel = self.pixel();
-        let mut row = vec![Texel::new([0.0; 3], 0.0, 0.0); self.size];
-        for y in 0..self.size {
-            let v = (y as f32 + 0.5) * pixel;
-            for (x, t) in row.iter_mut().enumerate() {
-                *t = texel((x as f32 + 0.5) * pixel, v);
+        self.fill_rows(|columns, v, row| {
+            for (t, u) in row.iter_mut().zip(columns) {
+                *t = texel(*u, v);
             }
+        });
+    }
+
+    /// [`fill`](Self::fill) by rows: the closure is given the columns, the row and where to put its texels.
+    pub(super) fn fill_rows(&mut self, mut texels: impl FnMut(&[f32], f32, &mut [Texel])) {
+        let pixel = self.pixel();
+        let centres: Vec<f32> = (0..self.size).map(|i| (i as f32 + 0.5) * pixel).collect();
+        let mut row = vec![Texel::new([0.0; 3], 0.0, 0.0); self.size];
+        for v in &centres {
+            texels(&centres, *v, &mut row);
             self.color.extend(row.iter().map(|t| t.color));
             self.height.extend(row.iter().map(|t| t.height));
             self.gloss.extend(row.iter().map(|t| t.gloss));

@@ -129,7 +129,7 @@ pub(super) fn hsv(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
 const ROUND: f32 = 12_582_912.0;
 
 /// Largest integer not above `x`, whose magnitude is below 2^22.
-#[inline]
+#[inline(always)]
 pub(super) fn floor(x: f32) -> f32 {
     debug_assert!(x.abs() < 4_194_304.0, "floor: {x}");
     let near = (x + ROUND) - ROUND;
@@ -143,7 +143,7 @@ pub(super) fn fract(x: f32) -> f32 {
 }
 
 /// [`fract`], and the floor, whose low bits alone mean something.
-#[inline]
+#[inline(always)]
 pub(super) fn split(x: f32) -> (f32, usize) {
     let whole = floor(x);
     // The sum's last bits are the integer, in two's complement.

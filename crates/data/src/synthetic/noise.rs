@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::dice::{fract, lattice, split, unit};
+use super::wide::wide;
 
 const SIDE: usize = 512;
 
@@ -22,13 +23,54 @@ impl Tile {
     #[inline]
     fn sample(&self, x: f32, y: f32) -> f32 {
         let ((fx, ix), (fy, iy)) = (split(x), split(y));
-        let at = (iy & (SIDE - 1)) * ROW + (ix & (SIDE - 1));
-        let near = &self.samples[at..at + ROW + 2];
-        let (a, b, c, d) = (near[0], near[1], near[ROW], near[ROW + 1]);
-        let top = a + (b - a) * fx;
-        let bottom = c + (d - c) * fx;
-        top + (bottom - top) * fy
+        between(self.corners((iy & (SIDE - 1)) * ROW + (ix & (SIDE - 1))), fx, fy)
     }
+
+    /// A sample and its neighbours: right, below, and right of that.
+    #[inline(always)]
+    fn corners(&self, at: usize) -> [f32; 4] {
+        let near = &self.samples[at..at + ROW + 2];
+        [near[0], near[1], near[ROW], near[ROW + 1]]
+    }
+
+    /// Puts the values at (x, y) in the place of each x.
+    ///
+    /// Only the look-up in the table goes number by number.
+    fn along(&self, x: &mut [f32], y: f32) {
+        const BLOCK: usize = 64;
+        let (fy, iy) = split(y);
+        let row = (iy & (SIDE - 1)) * ROW;
+        let mut columns = [0; BLOCK];
+        let [mut a, mut b, mut c, mut d] = [[0.0; BLOCK]; 4];
+        wide(
+            #[inline(always)]
+            || {
+                for x in x.chunks_mut(BLOCK) {
+                    for (x, column) in x.iter_mut().zip(&mut columns) {
+                        (*x, *column) = split(*x);
+                    }
+                    for (i, column) in columns.iter().enumerate() {
+                        let column = column & (SIDE - 1);
+                        let near = self.corners(row + column);
+                        (a[i], b[i], c[i], d[i]) = (near[0], near[1], near[2], near[3]);
+                    }
+                    for ((x, (a, b)), (c, d)) in
+                        x.iter_mut().zip(a.iter().zip(&b)).zip(c.iter().zip(&d))
+                    {
+                        *x = between([*a, *b, *c, *d], *x, fy);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Bilinear interpolation between the corners: above, left and right, then below.
+#[inline(always)]
+fn between([a, b, c, d]: [f32; 4], fx: f32, fy: f32) -> f32 {
+    let top = a + (b - a) * fx;
+    let bottom = c + (d - c) * fx;
+    top + (bottom - top) * fy
 }
 
 fn gradient(x: i32, y: i32, period: i32, seed: u32, dx: f32, dy: f32) -> f32 {
@@ -109,6 +151,18 @@ impl Noise {
     #[inline]
     pub(super) fn fractal(&self, x: f32, y: f32) -> f32 {
         self.fractal.sample(x * 32.0 + self.x, y * 32.0 + self.y)
+    }
+
+    /// [`smooth`](Self::smooth) along a row: the values take the places of the x.
+    pub(super) fn smooth_along(&self, x: &mut [f32], y: f32) {
+        x.iter_mut().for_each(|x| *x = *x * 8.0 + self.x);
+        self.smooth.along(x, y * 8.0 + self.y);
+    }
+
+    /// [`fractal`](Self::fractal) along a row: the values take the places of the x.
+    pub(super) fn fractal_along(&self, x: &mut [f32], y: f32) {
+        x.iter_mut().for_each(|x| *x = *x * 32.0 + self.x);
+        self.fractal.along(x, y * 32.0 + self.y);
     }
 
     /// What [`fractal`](Self::fractal) never exceeds in magnitude.

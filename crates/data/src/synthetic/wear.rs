@@ -9,10 +9,14 @@ pub(super) fn apply(canvas: &mut Canvas, dice: &mut Dice) {
         let (noise, amount, scale) =
             (Noise::new(dice.word()), dice.skewed(0.01, 0.08), dice.range(1.0, 4.0));
         let (size, pixel) = (canvas.size, canvas.pixel());
+        let mut tones = vec![0.0; size];
         for (y, row) in canvas.color.chunks_exact_mut(size).enumerate() {
-            let v = y as f32 * pixel * scale;
-            for (x, color) in row.iter_mut().enumerate() {
-                *color = times(*color, 1.0 + amount * noise.smooth(x as f32 * pixel * scale, v));
+            for (x, tone) in tones.iter_mut().enumerate() {
+                *tone = x as f32 * pixel * scale;
+            }
+            noise.smooth_along(&mut tones, y as f32 * pixel * scale);
+            for (color, tone) in row.iter_mut().zip(&tones) {
+                *color = times(*color, 1.0 + amount * tone);
             }
         }
     }

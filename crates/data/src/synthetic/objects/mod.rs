@@ -38,15 +38,17 @@ fn background(canvas: &mut Canvas, dice: &mut Dice) {
             let (broad, fine) = (Noise::new(dice.word()), Noise::new(dice.word()));
             let (cloud, grain) = (dice.skewed(0.0, 0.12), dice.skewed(0.0, 0.2));
             let scale = dice.range(20.0, 100.0);
-            canvas.fill(|u, v| {
-                let tone = 1.0
-                    + cloud * broad.fractal(u * 1.5, v * 1.5)
-                    + grain * fine.smooth(u * scale, v * scale);
-                Texel::new(
-                    times(base, tone),
-                    grain * 0.002 * fine.smooth(u * scale, v * scale),
-                    0.0,
-                )
+            let (mut clouds, mut grains) = (vec![0.0; canvas.size], vec![0.0; canvas.size]);
+            canvas.fill_rows(|columns, v, row| {
+                for ((u, c), g) in columns.iter().zip(&mut clouds).zip(&mut grains) {
+                    (*c, *g) = (u * 1.5, u * scale);
+                }
+                broad.fractal_along(&mut clouds, v * 1.5);
+                fine.smooth_along(&mut grains, v * scale);
+                for ((t, c), g) in row.iter_mut().zip(&clouds).zip(&grains) {
+                    let tone = 1.0 + cloud * c + grain * g;
+                    *t = Texel::new(times(base, tone), grain * 0.002 * g, 0.0);
+                }
             });
         }
     }

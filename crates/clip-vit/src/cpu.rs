@@ -29,6 +29,8 @@ use product::{
 
 /// Added to the variance, as in every CLIP.
 const EPSILON: f32 = 1e-5;
+/// Most rows that are gone through before the next ones: in tiles they stay in the third-level cache.
+const AT_ONCE: usize = 600;
 /// Width of the part of the hidden layer that is in memory at once.
 const HIDDEN: usize = 1024;
 
@@ -55,27 +57,52 @@ pub(crate) fn forward(block: &Block, tokens: Tensor<3>) -> Tensor<3> {
     let device = tokens.device();
     let mut data = tokens.into_data();
     let x: &mut [f32] = data.as_mut_slice().expect("the tensor holds f32");
-
-    let (mut tiles, mut hidden) = (Tiles::default(), Tiles::default());
-
-    normalise(x, &block.ln_1, &mut tiles);
-    let qkv = biased(&tiles, &Layer::new(&block.qkv, &block.panels.qkv));
-    let attended = attend(&qkv, n, width, block.heads(), block.causal());
-    drop(qkv);
-    tiles.pack(&attended, width);
-    drop(attended);
-    add(x, &tiles, &Layer::new(&block.out, &block.panels.out), 0..width);
-
-    normalise(x, &block.ln_2, &mut tiles);
-    let (fc, proj) =
-        (Layer::new(&block.fc, &block.panels.fc), Layer::new(&block.proj, &block.panels.proj));
-    let hidden_width = fc.bias().len();
-    for first in (0..hidden_width).step_by(HIDDEN) {
-        let part = first..hidden_width.min(first + HIDDEN);
-        activated(&tiles, &fc, part.clone(), block.activation(), &mut hidden);
-        add(x, &hidden, &proj, part);
+    let images = (AT_ONCE / n).max(1);
+    for x in x.chunks_mut(images * n * width) {
+        add_attention(block, x, n, width);
+        add_mlp(block, x, width);
     }
     Tensor::from_data(data, &device)
+}
+
+/// `x += attention(ln_1(x))` for whole images of `n` tokens.
+fn add_attention(block: &Block, x: &mut [f32], n: usize, width: usize) {
+    let qkv = Layer::new(&block.qkv, &block.panels.qkv);
+    let out = Layer::new(&block.out, &block.panels.out);
+    let share = width * rows_at_once(x.len() / width);
+    let mut tiles = Tiles::default();
+    let mut projected = vec![0f32; 3 * x.len()];
+    for (x, projected) in x.chunks(share).zip(projected.chunks_mut(3 * share)) {
+        normalise(x, &block.ln_1, &mut tiles);
+        write(projected, &tiles, &qkv);
+    }
+    let attended = attend(&projected, n, width, block.heads(), block.causal());
+    drop(projected);
+    for (x, attended) in x.chunks_mut(share).zip(attended.chunks(share)) {
+        tiles.pack(attended, width);
+        add(x, &tiles, &out, 0..width);
+    }
+}
+
+/// `x += mlp(ln_2(x))`.
+fn add_mlp(block: &Block, x: &mut [f32], width: usize) {
+    let fc = Layer::new(&block.fc, &block.panels.fc);
+    let proj = Layer::new(&block.proj, &block.panels.proj);
+    let hidden_width = fc.bias().len();
+    let (mut tiles, mut hidden) = (Tiles::default(), Tiles::default());
+    for x in x.chunks_mut(width * rows_at_once(x.len() / width)) {
+        normalise(x, &block.ln_2, &mut tiles);
+        for first in (0..hidden_width).step_by(HIDDEN) {
+            let part = first..hidden_width.min(first + HIDDEN);
+            activated(&tiles, &fc, part.clone(), block.activation(), &mut hidden);
+            add(x, &hidden, &proj, part);
+        }
+    }
+}
+
+/// A number of rows in which as many are gone through in equal shares, of whole tiles.
+fn rows_at_once(rows: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(AT_ONCE)).next_multiple_of(ROWS)
 }
 
 /// Rows of mean 0 and variance 1, scaled and shifted.
@@ -110,12 +137,10 @@ fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles) {
     );
 }
 
-/// A linear layer.
-fn biased(rows: &Tiles, layer: &Layer) -> Vec<f32> {
+/// Writes a linear layer's output.
+fn write(out: &mut [f32], rows: &Tiles, layer: &Layer) {
     let width = layer.weights().ncols();
-    let mut out = vec![0f32; rows.len() * width];
-    let shares =
-        shares(&mut out, width, SHARE).into_iter().zip(layer.bias().chunks(SHARE)).collect();
+    let shares = shares(out, width, SHARE).into_iter().zip(layer.bias().chunks(SHARE)).collect();
     multiply(
         rows,
         layer.weights(),
@@ -126,7 +151,6 @@ fn biased(rows: &Tiles, layer: &Layer) -> Vec<f32> {
             write_rows(&sums, share, tile, column);
         },
     );
-    out
 }
 
 /// Columns of a linear layer's activated output.
@@ -260,31 +284,36 @@ impl Layer {
     }
 }
 
-/// The tensor itself: reading it copies nothing.
+/// The tensor itself: unless it is a view of another one, reading it copies nothing.
 fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
-    x.try_into_primitive::<Flex>().expect("parameters are on the device of the input")
+    let x = x.try_into_primitive::<Flex>().expect("parameters are on the device of the input");
+    x.to_contiguous()
 }
 
 fn values(x: &FlexTensor) -> &[f32] {
-    x.as_slice().expect("parameters are contiguous and hold f32")
+    x.as_slice().expect("parameters hold f32 as their input does")
 }
 
 /// Whether the machine multiplies and adds in one instruction.
 fn has_fused_multiply_add() -> bool {
-    cfg!(not(target_arch = "x86_64")) || v3().is_some()
+    #[cfg(target_arch = "x86_64")]
+    return pulp::x86::V3::try_new().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
 }
 
-#[cfg(target_arch = "x86_64")]
-fn v3() -> Option<pulp::x86::V3> {
-    pulp::x86::V3::try_new()
-}
-
-/// Compiles the body, which must be inlined whole, for AVX2 and FMA where the machine has them; elsewhere for the target's own vectors.
+/// Compiles the body, which must be inlined whole, for AVX-512 or for AVX2 and FMA where the machine has them; elsewhere
+/// for the target's own vectors.
 #[inline(always)]
 fn simd<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
-    if let Some(v3) = pulp::x86::V3::try_new() {
-        return v3.vectorize(f);
+    {
+        if let Some(v4) = pulp::x86::V4::try_new() {
+            return v4.vectorize(f);
+        }
+        if let Some(v3) = pulp::x86::V3::try_new() {
+            return v3.vectorize(f);
+        }
     }
     f()
 }

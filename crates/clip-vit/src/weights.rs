@@ -2,7 +2,7 @@
 //!
 //! Files are memory maps; each tensor is converted to `f32` on its way to the device.
 //! A linear layer, stored as `[out, in]`, becomes `[in, out]` in memory: seen through a transposed view it would be
-//! copied in every forward pass.
+//! copied in every forward pass. For the CPU's kernels a block's layers become panels of it.
 
 use std::collections::HashMap;
 use std::fs::File;

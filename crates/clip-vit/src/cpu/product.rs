@@ -213,8 +213,7 @@ pub(super) fn product(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
     sums
 }
 
-/// Adds to the sums what the share holds at their place. All rows are read before any is written: addresses a power
-/// of two apart look alike to the processor, and a read would wait for the write before it.
+/// Adds to the sums what the share holds at their place.
 #[inline(always)]
 pub(super) fn add_rows(
     sums: &mut Tile,

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::block::Block;
 use crate::config::Activation;
-use crate::panels::{COLUMNS, Panels, Row};
+use crate::panels::{COLUMNS, Panels, Row, interleave};
 
 mod activation;
 mod attention;
@@ -23,9 +23,7 @@ mod product;
 
 use activation::activate;
 use attention::Scratch;
-use product::{
-    ROWS, SHARE, Tiles, Weights, add_bias, add_rows, interleave, multiply, shares, write_rows,
-};
+use product::{ROWS, SHARE, Tiles, Weights, add_bias, add_rows, multiply, shares, write_rows};
 
 /// Added to the variance, as in every CLIP.
 const EPSILON: f32 = 1e-5;

@@ -32,12 +32,8 @@ impl Panels {
         }
         let columns: Vec<&[f32]> = parts.iter().flat_map(|part| part.chunks(panel)).collect();
         let mut panels = vec![[0.0; COLUMNS]; columns.len() * rows];
-        panels.par_chunks_mut(rows).zip(columns).for_each(|(panel, columns)| {
-            let columns: [&[f32]; COLUMNS] = std::array::from_fn(|c| &columns[c * rows..][..rows]);
-            for (k, row) in panel.iter_mut().enumerate() {
-                *row = columns.map(|column| column[k]);
-            }
-        });
+        let shares = panels.par_chunks_mut(rows).zip(columns);
+        shares.for_each(|(panel, columns)| interleave(columns, panel));
         Some(Self(Arc::new(Mutex::new(Some(Arc::new(panels))))))
     }
 
@@ -74,6 +70,24 @@ impl Panels {
 impl fmt::Debug for Panels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Panels").field(&self.get().map(|panels| panels.len())).finish()
+    }
+}
+
+/// Puts rows that follow one another side by side, element by element; there are at most `N`.
+#[inline(always)]
+pub(crate) fn interleave<const N: usize>(rows: &[f32], tile: &mut [[f32; N]]) {
+    let depth = tile.len();
+    if rows.len() == N * depth {
+        let rows: [&[f32]; N] = std::array::from_fn(|r| &rows[r * depth..][..depth]);
+        for (i, column) in tile.iter_mut().enumerate() {
+            *column = std::array::from_fn(|r| rows[r][i]);
+        }
+    } else {
+        for (r, row) in rows.chunks_exact(depth).enumerate() {
+            for (column, x) in tile.iter_mut().zip(row) {
+                column[r] = *x;
+            }
+        }
     }
 }
 

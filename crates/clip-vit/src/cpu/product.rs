@@ -13,7 +13,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use super::simd;
-use crate::panels::{COLUMNS, Row};
+use crate::panels::{COLUMNS, Row, interleave};
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
@@ -82,24 +82,6 @@ pub(super) fn shares<T>(
     }
     shares.push(rest);
     shares
-}
-
-/// Rows, one after the other, as columns of a tile; a tile has room for all of them.
-#[inline(always)]
-pub(super) fn interleave<const N: usize>(rows: &[f32], tile: &mut [[f32; N]]) {
-    let depth = tile.len();
-    if rows.len() == N * depth {
-        let rows: [&[f32]; N] = std::array::from_fn(|r| &rows[r * depth..][..depth]);
-        for (i, column) in tile.iter_mut().enumerate() {
-            *column = std::array::from_fn(|r| rows[r][i]);
-        }
-    } else {
-        for (r, row) in rows.chunks_exact(depth).enumerate() {
-            for (column, x) in tile.iter_mut().zip(row) {
-                column[r] = *x;
-            }
-        }
-    }
 }
 
 /// The product of rows and weights, given to `finish` tile by tile: the task's share of the output, the tile's

@@ -1,4 +1,4 @@
-//! Image reading, preprocessing, data-set layouts and procedural images for anomaly detection.
+//! Image reading, preprocessing and data-set layouts for anomaly detection.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -37,7 +37,6 @@ mod preprocess;
 mod read;
 mod resample;
 mod sample;
-pub mod synthetic;
 mod tiff;
 
 pub use catalogue::{Dataset, Fetch, Images, datasets};

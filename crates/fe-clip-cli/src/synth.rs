@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use data::synthetic::{HELD_OUT, WriteOptions, categories, write_dataset};
+use synthetic::{HELD_OUT, WriteOptions, categories, write_dataset};
 
 use crate::talk::Progress;
 

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
-use data::synthetic::{DefectKind, WriteOptions, write_dataset};
 use data::{Layout, Sample, Split};
 use fe_clip::{
     Backbone, Detector, FeClip, ModelConfig, Preparation, RunConfig, StageEnds, Storage,
     TrainConfig, TrainingRun,
 };
 use rustix::time::{ClockId, clock_gettime};
+use synthetic::{DefectKind, WriteOptions, write_dataset};
 
 fn main() {
     let what = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));

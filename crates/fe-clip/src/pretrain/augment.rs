@@ -2,10 +2,10 @@
 //! scene beside it, another scene's defect on it. Forty categories are few; what is damage must
 //! not hang on a material's colours, its scale or the company it keeps.
 
-use data::synthetic::{self, DefectKind, Request, Scene};
 use ndarray::Array2;
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
+use synthetic::{DefectKind, Request, Scene};
 
 /// Kinds that lie on a surface and mean the same on any other.
 const MOVABLE: [DefectKind; 10] = [

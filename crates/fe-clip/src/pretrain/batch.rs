@@ -1,11 +1,11 @@
 //! Drawing a batch: scenes, windows of them, captions and patch labels.
 
-use data::synthetic::{self, DefectKind, Request, Scene};
 use data::{Preprocess, Resize};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use synthetic::{DefectKind, Request, Scene};
 
 use super::{PARTS, PretrainConfig, augment, patch, schedule};
 

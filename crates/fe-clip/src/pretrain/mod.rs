@@ -1,6 +1,6 @@
 //! Contrastive pre-training of a small CLIP on procedural images.
 //!
-//! Image and text tower learn together from what [`data::synthetic`] draws. Beside CLIP's
+//! Image and text tower learn together from what [`synthetic`] draws. Beside CLIP's
 //! contrast of images and captions there are three terms that captions alone would teach too
 //! slowly on a CPU, all of them still similarities between image and text embeddings:
 //! - *state*: class token against a pair of prompts, normal and damaged;

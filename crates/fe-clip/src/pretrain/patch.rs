@@ -3,12 +3,12 @@
 //!
 //! Source: after Li et al., CutPaste, 2021, and Zavrtanik et al., DRAEM, 2021.
 
-use data::synthetic::{self, DefectKind, Request, Scene, categories};
 use image::RgbImage;
 use image::imageops::fast_blur;
 use ndarray::Array2;
 use rand::Rng;
 use rand::seq::IndexedRandom;
+use synthetic::{DefectKind, Request, Scene, categories};
 
 use super::augment::{mirror, sample};
 

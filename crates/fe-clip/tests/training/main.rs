@@ -11,12 +11,12 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
-use data::synthetic::{DefectKind, WriteOptions, write_dataset};
 use data::{Layout, Sample, Split};
 use fe_clip::{
     Detector, Error, FeClip, Origin, Precision, Preparation, RunConfig, StepReport, Storage,
     TrainConfig, TrainingRun, save,
 };
+use synthetic::{DefectKind, WriteOptions, write_dataset};
 
 fn backbone(device: &Device) -> Clip {
     device.seed(3);

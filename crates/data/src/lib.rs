@@ -26,6 +26,7 @@
 
 mod catalogue;
 mod colour;
+mod crops;
 mod error;
 mod find;
 mod inspect;
@@ -40,6 +41,7 @@ mod sample;
 mod tiff;
 
 pub use catalogue::{Dataset, Fetch, Images, datasets};
+pub use crops::{Collection, Corpus, Crops, Shows, Source};
 pub use error::Error;
 pub use find::find_images;
 pub use inspect::inspect;

@@ -9,6 +9,7 @@ mod download;
 mod evaluate_tiny;
 mod libtorch;
 mod parity;
+mod photographs;
 mod pretrain_tiny;
 mod process;
 mod reproduce;
@@ -26,6 +27,7 @@ enum Task {
     EvaluateTiny(evaluate_tiny::Args),
     Libtorch(libtorch::Args),
     Parity(parity::Parity),
+    Photographs(photographs::Args),
     PretrainTiny(pretrain_tiny::Args),
     Reproduce(reproduce::Args),
 }
@@ -40,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         Task::EvaluateTiny(args) => evaluate_tiny::run(&args),
         Task::Libtorch(args) => libtorch::run(&args),
         Task::Parity(args) => parity::run(&args),
+        Task::Photographs(args) => photographs::run(&args),
         Task::PretrainTiny(args) => pretrain_tiny::run(&args),
         Task::Reproduce(args) => reproduce::run(&args),
     }

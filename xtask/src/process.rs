@@ -20,10 +20,14 @@ pub(crate) fn cargo() -> Command {
     Command::new(env!("CARGO"))
 }
 
+/// Cargo's folder for what is built.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
+}
+
 /// Where cargo puts a program of ours.
 pub(crate) fn built(name: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    Path::new(&target).join("release").join(name)
+    target().join("release").join(name)
 }
 
 /// A Python with what the requirements files name, in a virtual environment that is made on the

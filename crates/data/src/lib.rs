@@ -27,6 +27,7 @@
 mod catalogue;
 mod colour;
 mod crops;
+mod cutout;
 mod error;
 mod find;
 mod inspect;
@@ -42,6 +43,7 @@ mod tiff;
 
 pub use catalogue::{Dataset, Fetch, Images, datasets};
 pub use crops::{Collection, Corpus, Crops, Shows, Source};
+pub use cutout::read_cutout;
 pub use error::Error;
 pub use find::find_images;
 pub use inspect::inspect;

@@ -16,7 +16,7 @@ use crate::block::BlockPanels;
 use crate::config::{Activation, ClipConfig};
 use crate::cpu;
 use crate::hub::sha256;
-use crate::panels::Panels;
+use crate::panels::{Panels, of_columns};
 use crate::{Clip, Error};
 
 mod archive;
@@ -249,11 +249,11 @@ impl ModuleMapper for Filler<'_> {
         if path.contains(".blocks.")
             && stored.transposed
             && cpu::reads_panels(self.device)
-            && let Some(panels) = Panels::of_columns(&parts, shape[0])
+            && let Some(panels) = of_columns(&parts, shape[0])
         {
             drop(parts);
             self.maps.iter().for_each(release);
-            let param = panels.parameter(shape, self.device);
+            let (param, panels) = Panels::parameter(panels, shape, self.device);
             self.panels.insert(path, panels);
             return param;
         }

@@ -135,6 +135,7 @@ mod tests {
     use burn::tensor::{Distribution, TensorData};
 
     use super::*;
+    use crate::panels::of_columns;
 
     fn block(causal: bool, activation: Activation, device: &Device) -> Block {
         let mut block = Block::new(48, 3, 1056, causal, activation, device);
@@ -186,30 +187,85 @@ mod tests {
         let mut block = block(false, Activation::QuickGelu, &device);
         let x = Tensor::random([1, 17, 48], Distribution::Normal(0.0, 2.0), &device);
         let by_matrices = numbers(block.forward(x.clone()));
-        let kept = block.panels_of_matrices(&device);
+        block.keep_panels(&device);
         assert_eq!(numbers(block.forward(x.clone())), by_matrices);
-        assert!(kept.iter().all(|panels| panels.get().is_some()), "a pass looked at a matrix");
+        assert_eq!(block.panels_in_use(), 4, "a pass looked at a matrix");
         numbers(block.forward_in_operations(x.clone()));
-        assert!(kept.iter().all(|panels| panels.get().is_none()), "weights are in memory twice");
+        assert_eq!(block.panels_in_use(), 0, "weights are in memory twice");
         assert_eq!(numbers(block.forward(x)), by_matrices);
     }
 
+    #[test]
+    fn weights_that_are_replaced_are_the_ones_computed_with() {
+        let device = Device::flex();
+        let x = Tensor::random([1, 17, 48], Distribution::Normal(0.0, 2.0), &device);
+        let original = block(false, Activation::QuickGelu, &device);
+        let before = numbers(original.forward(x.clone()));
+        let load = || {
+            let mut loaded = original.clone();
+            loaded.keep_panels(&device);
+            loaded
+        };
+        let untouched = load();
+        let check = |what: &str, changed: &Block| {
+            let found = numbers(changed.forward(x.clone()));
+            assert_ne!(found, before, "{what}: still the old weights");
+            let largest = found.iter().fold(0f32, |m, x| m.max(x.abs()));
+            let expected = numbers(changed.forward_in_operations(x.clone()));
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6 * largest;
+            assert!(found.iter().zip(&expected).all(near), "{what}: neither old nor new weights");
+            assert_eq!(numbers(untouched.forward(x.clone())), before, "{what}: a copy changed");
+        };
+
+        let other = block(false, Activation::QuickGelu, &device);
+        type Layer = fn(&mut Block) -> &mut Linear;
+        let layers: [(&str, Layer); 4] = [
+            ("qkv", |block| &mut block.qkv),
+            ("out", |block| &mut block.out),
+            ("fc", |block| &mut block.fc),
+            ("proj", |block| &mut block.proj),
+        ];
+        for (name, layer) in layers {
+            let mut changed = untouched.clone();
+            layer(&mut changed).weight = layer(&mut other.clone()).weight.clone();
+            check(name, &changed);
+            let mut changed = load();
+            let weight = layer(&mut changed).weight.clone();
+            layer(&mut changed).weight = weight.map(|matrix| matrix * 2.0);
+            check(name, &changed);
+        }
+        check("a record", &untouched.clone().load_record(other.clone().into_record()));
+        check("a layer", &Block { fc: other.fc.clone(), ..untouched.clone() });
+    }
+
     impl Block {
-        fn panels_of_matrices(&mut self, device: &Device) -> [Panels; 4] {
+        fn keep_panels(&mut self, device: &Device) {
             let of = |layer: &mut Linear| {
                 let matrix = layer.weight.val();
                 let shape = matrix.shape();
                 let columns: TensorData = matrix.transpose().into_data();
                 let columns = [columns.try_into_vec::<f32>().expect("the tensor holds f32")];
-                let panels = Panels::of_columns(&columns, shape[0]).expect("whole panels");
-                layer.weight = panels.parameter(shape, device);
+                let rows = of_columns(&columns, shape[0]).expect("whole panels");
+                let (weight, panels) = Panels::parameter(rows, shape, device);
+                layer.weight = weight;
                 panels
             };
             let [qkv, out, fc, proj] =
                 [&mut self.qkv, &mut self.out, &mut self.fc, &mut self.proj].map(of);
-            let all = [&qkv, &out, &fc, &proj].map(Panels::clone);
             self.panels = BlockPanels { qkv, out, fc, proj };
-            all
+        }
+
+        fn panels_in_use(&self) -> usize {
+            let Self { qkv, out, fc, proj, panels, .. } = self;
+            [
+                panels.qkv.of(&qkv.weight),
+                panels.out.of(&out.weight),
+                panels.fc.of(&fc.weight),
+                panels.proj.of(&proj.weight),
+            ]
+            .iter()
+            .flatten()
+            .count()
         }
     }
 }

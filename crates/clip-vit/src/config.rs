@@ -1,6 +1,10 @@
 //! The architecture of a CLIP as data: every size is a field, none is inferred from a name.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::Error;
 
 /// Activation between the two linear layers of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +14,16 @@ pub enum Activation {
     QuickGelu,
     /// `x * Phi(x)` with the exact error function, used by most of open_clip's weights.
     Gelu,
+}
+
+impl Activation {
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+        }
+    }
 }
 
 /// Sizes of the image tower.
@@ -69,6 +83,23 @@ pub struct ClipConfig {
 }
 
 impl ClipConfig {
+    /// Refuses an activation other than the one that this configuration, read from `path`, tells.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config).
+    pub fn require(&self, activation: Activation, path: &Path) -> Result<(), Error> {
+        let (told, text) = (self.vision.activation, self.text.activation);
+        if (told, text) == (activation, activation) {
+            return Ok(());
+        }
+        let problem = format!(
+            "tells activation {}; another one, {}, may be given for files only that do not tell",
+            told.name(),
+            activation.name()
+        );
+        Err(Error::Config { path: path.to_path_buf(), problem })
+    }
+
     /// OpenAI's CLIP ViT-L/14@336px: 427,944,193 parameters.
     pub fn vit_l_14_336() -> Self {
         let activation = Activation::QuickGelu;

@@ -255,7 +255,7 @@ enum Stored {
 impl Layer {
     fn new(linear: &Linear, panels: &Panels) -> Self {
         let bias = linear.bias.as_ref().expect("every layer of a block has a bias").val();
-        let weights = match panels.get() {
+        let weights = match panels.of(&linear.weight) {
             Some(panels) => Stored::Panels { panels, depth: linear.weight.lazy_shape()[0] },
             None => Stored::Matrix(primitive(linear.weight.val())),
         };

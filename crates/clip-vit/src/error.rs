@@ -23,6 +23,14 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
+    /// Something else in the place of a model's file: a Git LFS pointer, a web page, nothing.
+    #[error("{} {what}", path.display())]
+    Impostor {
+        /// The file.
+        path: PathBuf,
+        /// What it is and what to do.
+        what: &'static str,
+    },
     /// A description of the architecture that is malformed or that no CLIP has.
     #[error("{}: {problem}", path.display())]
     Config {
@@ -47,7 +55,7 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// Tensors that are missing, unexpected or of the wrong shape or type.
+    /// Tensors that are missing, unexpected, of the wrong shape or type, or hold NaN or infinity.
     #[error("{} does not hold this CLIP's weights:\n  {}", path.display(), problems.join("\n  "))]
     Weights {
         /// The file or directory.
@@ -56,12 +64,27 @@ pub enum Error {
         problems: Vec<String>,
     },
     /// A model that is not in the cache while the network is off.
-    #[error("{id} is not in the cache {}, and HF_HUB_OFFLINE forbids to download it", cache.display())]
+    #[error(
+        "{id} is not in the cache {}, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids to download it",
+        cache.display()
+    )]
     Offline {
         /// The model.
         id: String,
         /// Where it was looked for.
         cache: PathBuf,
+    },
+    /// A server that answered, but does not give the model.
+    #[error("cannot download {id} from {endpoint}: status {status}: {advice}")]
+    Refused {
+        /// The model.
+        id: String,
+        /// The server.
+        endpoint: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it means and what to do.
+        advice: String,
     },
     /// A download that failed; what has arrived is kept and continued next time.
     #[error("cannot download {id} from {endpoint}")]

@@ -10,6 +10,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
+use crate::weights::folder::{MODELS, weight_files};
 
 /// The paper's backbone, OpenAI's CLIP ViT-L/14@336px: hub id and revision.
 pub const VIT_L_14_336: (&str, &str) =
@@ -34,27 +35,45 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// As Python's `huggingface_hub`: `HF_HUB_CACHE`, `HF_HOME` and `XDG_CACHE_HOME` give the cache, `HF_ENDPOINT`
-    /// the server, `HF_TOKEN` or the cache's neighbour `token` the token, `HF_HUB_OFFLINE` turns the network off.
+    /// As Python's `huggingface_hub`: `HF_HUB_CACHE` or `HUGGINGFACE_HUB_CACHE`, else `hub` in `HF_HOME`, else in
+    /// `huggingface` in `XDG_CACHE_HOME`, is the cache; `HF_ENDPOINT` the server; `HF_TOKEN` or
+    /// `HUGGING_FACE_HUB_TOKEN`, else the file `HF_TOKEN_PATH`, else `token` in `HF_HOME`, the token, unless
+    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is on; `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` turns the network off.
+    /// `~` and variables in paths are expanded.
+    ///
+    /// Source: huggingface_hub 1.0, `constants.py` and `utils/_auth.py`.
     pub fn from_env() -> Self {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let cache = match (set("HF_HUB_CACHE"), set("HF_HOME"), set("XDG_CACHE_HOME")) {
-            (Some(cache), ..) => PathBuf::from(cache),
-            (_, Some(home), _) => Path::new(&home).join("hub"),
-            (_, _, Some(cache)) => Path::new(&cache).join("huggingface/hub"),
-            _ => Cache::default().path().clone(),
+        let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let path = |name: &str| Some(expanded(&set(name)?, &set));
+        let home = path("HF_HOME").or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface")));
+        let home = home.unwrap_or_else(|| match home_folder(&set) {
+            Some(folder) => folder.join(".cache").join("huggingface"),
+            None => Cache::default().path().parent().unwrap_or(Path::new("")).to_path_buf(),
+        });
+        let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
+        let is_on = |name: &str| {
+            let on = |value: &str| ["1", "on", "yes", "true"].contains(&value);
+            set(name).is_some_and(|value| on(&value.trim().to_lowercase()))
         };
-        let on =
-            |value: String| ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str());
+        let clean = |token: String| Some(token.trim().to_owned()).filter(|token| !token.is_empty());
+        let token = || {
+            let said = set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN")).and_then(clean);
+            said.or_else(|| {
+                let file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+                fs::read_to_string(file).ok().and_then(clean)
+            })
+        };
+        let offline = set("HF_HUB_OFFLINE").map_or("TRANSFORMERS_OFFLINE", |_| "HF_HUB_OFFLINE");
+        let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         Self {
-            token: set("HF_TOKEN").or_else(|| Cache::new(cache.clone()).token()),
-            cache,
-            endpoint: set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into()),
-            offline: set("HF_HUB_OFFLINE").is_some_and(on),
+            token: if is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN") { None } else { token() },
+            cache: cache.unwrap_or_else(|| home.join("hub")),
+            endpoint: endpoint.trim().trim_end_matches('/').into(),
+            offline: is_on(offline),
             progress: true,
         }
     }
@@ -70,25 +89,33 @@ impl Hub {
             self.snapshot(VIT_L_14_336.0, VIT_L_14_336.1)
         } else if path.exists() {
             Ok(path.to_path_buf())
-        } else if is_hub_id(model)
-            && path
-                .extension()
-                .is_none_or(|e| !["safetensors", "pt", "bin"].iter().any(|x| e == *x))
-        {
+        } else if Self::is_id(model) {
             self.snapshot(model, "main")
         } else {
             Err(Error::NoModel { path: path.to_path_buf() })
         }
     }
 
-    /// The cached files of a model in Hugging Face layout, a directory for [`load`](crate::load).
+    /// Whether a model's name is a hub id: `owner/name` of the characters that the hub allows, and no weight file's.
+    pub fn is_id(model: &str) -> bool {
+        let is_part = |part: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            part.bytes().all(allowed) && part.bytes().any(|byte| byte != b'.')
+        };
+        let is_file = ["safetensors", "pt", "bin"];
+        let extension = Path::new(model).extension();
+        model.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+            && extension.is_none_or(|extension| is_file.iter().all(|file| extension != *file))
+    }
+
+    /// The cached files of a model in the layout of Hugging Face or open_clip, a directory for [`load`](crate::load).
     ///
     /// `revision` is a commit, a branch or a tag. A model that is there needs no network. Missing files are
     /// downloaded, interrupted downloads are continued, and weights are compared with the sha256 that the hub
     /// names them by.
     ///
     /// # Errors
-    /// [`Error::Offline`], [`Error::Download`], [`Error::Checksum`], and [`Error::Io`] for the cache.
+    /// [`Error::Offline`], [`Error::Refused`], [`Error::Download`], [`Error::Checksum`], and [`Error::Io`] for the cache.
     pub fn snapshot(&self, id: &str, revision: &str) -> Result<PathBuf, Error> {
         let repo = Repo::with_revision(id.into(), RepoType::Model, revision.into());
         if let Some(directory) = self.cached(&repo) {
@@ -97,11 +124,7 @@ impl Hub {
         if self.offline {
             return Err(Error::Offline { id: id.into(), cache: self.cache.clone() });
         }
-        let error = |source| Error::Download {
-            id: id.into(),
-            endpoint: self.endpoint.clone(),
-            source: Box::new(source),
-        };
+        let error = |source| self.error(id, revision, source);
         let api = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
@@ -111,21 +134,21 @@ impl Hub {
             .repo(repo);
         let names: Vec<String> =
             api.info().map_err(error)?.siblings.into_iter().map(|file| file.rfilename).collect();
-        let download = |name: &str| self.download(&api, id, name);
-        let config = download("config.json")?;
-        let directory = config.parent().unwrap_or(Path::new("")).to_path_buf();
+        let download = |name: &str| self.download(&api, id, revision, name);
         let has = |name: &str| names.iter().any(|other| other == name);
-        if has("model.safetensors") {
-            download("model.safetensors")?;
-        } else if has("model.safetensors.index.json") {
-            let index = download("model.safetensors.index.json")?;
-            for shard in crate::weights::shards(&index)? {
-                download(&shard.file_name().unwrap_or_default().to_string_lossy())?;
-            }
-        } else {
-            download("pytorch_model.bin")?;
+        let model = MODELS.into_iter().find(|(config, weights)| has(config) && has(weights));
+        let Some((config, weights)) = model else {
+            let names = MODELS.map(|(config, weights)| format!("{weights} with {config}"));
+            let advice = format!("it holds no CLIP, expected one of: {}", names.join(", "));
+            let (id, endpoint) = (id.into(), self.endpoint.clone());
+            return Err(Error::Refused { id, endpoint, status: 200, advice });
+        };
+        let config = download(config)?;
+        let weights = download(weights)?;
+        for shard in weight_files(&weights)?.iter().filter(|shard| **shard != weights) {
+            download(&shard.file_name().unwrap_or_default().to_string_lossy())?;
         }
-        Ok(directory)
+        Ok(config.parent().unwrap_or(Path::new("")).to_path_buf())
     }
 
     /// The snapshot of a revision if all that loading reads is there.
@@ -136,17 +159,58 @@ impl Hub {
             .unwrap_or_else(|_| repo.revision().into());
         let directory = folder.join("snapshots").join(commit.trim());
         let is_there = |name: &str| directory.join(name).is_file();
-        let shards =
-            || crate::weights::shards(&directory.join("model.safetensors.index.json")).ok();
-        let has_weights = is_there("model.safetensors")
-            || is_there("pytorch_model.bin")
-            || shards().is_some_and(|shards| shards.iter().all(|shard| shard.is_file()));
-        (is_there("config.json") && has_weights).then_some(directory)
+        let is_whole = |weights: &str| {
+            let files = weight_files(&directory.join(weights));
+            files.is_ok_and(|files| files.iter().all(|file| file.is_file()))
+        };
+        let complete = |&(config, weights): &(&str, &str)| is_there(config) && is_whole(weights);
+        MODELS.iter().any(complete).then_some(directory)
+    }
+
+    /// What a failed request means.
+    fn error(&self, id: &str, revision: &str, source: ApiError) -> Error {
+        let (id, endpoint) = (id.to_owned(), self.endpoint.clone());
+        let status = match &source {
+            ApiError::RequestError(error) => match **error {
+                ureq::Error::StatusCode(status) => status,
+                _ => return Error::Download { id, endpoint, source: Box::new(source) },
+            },
+            _ => return Error::Download { id, endpoint, source: Box::new(source) },
+        };
+        let page = format!("{endpoint}/{id}");
+        let token = match &self.token {
+            Some(_) => "the token that was sent does not open it",
+            None => "no token was sent",
+        };
+        let advice = match status {
+            401 => format!(
+                "there is no such model, or it is gated or private and {token}; check the name, accept the terms at \
+                 {page} if it has any, and set HF_TOKEN or run `hf auth login`"
+            ),
+            403 => format!(
+                "it is gated or private, and {token}; accept the terms at {page}, and set HF_TOKEN to a token that \
+                 may read gated models"
+            ),
+            404 => format!(
+                "there is no such model or revision \"{revision}\"; check the name at {page}, and set HF_TOKEN if \
+                 it is private"
+            ),
+            429 => "too many requests; wait, or set HF_TOKEN".into(),
+            500.. => "the server has a fault; try again later".into(),
+            _ => "the server refuses the request".into(),
+        };
+        Error::Refused { id, endpoint, status, advice }
     }
 
     /// Gets one file. Each attempt goes on after what the one before has left; hf-hub's own retries would append
     /// the file to a part that they could not continue.
-    fn download(&self, api: &ApiRepo, id: &str, name: &str) -> Result<PathBuf, Error> {
+    fn download(
+        &self,
+        api: &ApiRepo,
+        id: &str,
+        revision: &str,
+        name: &str,
+    ) -> Result<PathBuf, Error> {
         let mut attempt = 0;
         let path = loop {
             match api.get(name) {
@@ -157,14 +221,7 @@ impl Hub {
                 Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
                     std::thread::sleep(Duration::from_millis(500 << attempt));
                 }
-                Err(source) => {
-                    let endpoint = self.endpoint.clone();
-                    return Err(Error::Download {
-                        id: id.into(),
-                        endpoint,
-                        source: Box::new(source),
-                    });
-                }
+                Err(source) => return Err(self.error(id, revision, source)),
             }
             attempt += 1;
         };
@@ -183,13 +240,39 @@ impl Hub {
     }
 }
 
-/// `owner/name` of the characters that the hub allows.
-fn is_hub_id(model: &str) -> bool {
-    let is_part = |part: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        part.bytes().all(allowed) && part.bytes().any(|byte| byte != b'.')
-    };
-    model.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+/// The user's folder.
+fn home_folder(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from)
+}
+
+/// A path in which `~` at the start, `$NAME` and `${NAME}` are replaced, as nobody does in the files from which services
+/// take their environment.
+fn expanded(path: &str, variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let mut rest = path.trim();
+    let mut text = String::new();
+    if let Some(below) =
+        rest.strip_prefix('~').filter(|below| below.is_empty() || below.starts_with(['/', '\\']))
+        && let Some(home) = home_folder(&variable)
+    {
+        text = home.to_string_lossy().into_owned();
+        rest = below;
+    }
+    while let Some((before, after)) = rest.split_once('$') {
+        let (name, end) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some((name, end)) => (name, end),
+            None => {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len()))
+            }
+        };
+        text += before;
+        match variable(name) {
+            Some(value) => text += &value,
+            None => text += &rest[before.len()..rest.len() - end.len()],
+        }
+        rest = end;
+    }
+    (text + rest).into()
 }
 
 /// A part that the server cannot continue: the file has changed, or the part is whole.
@@ -284,10 +367,63 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_beside_the_cache() {
-        let home = tempfile::tempdir().unwrap();
-        fs::write(home.path().join("token"), "from the file\n").unwrap();
-        let home = home.path().to_str().unwrap();
-        assert_eq!(hub(&[("HF_HOME", home)]).token.as_deref(), Some("from the file"));
+    fn older_names_of_the_variables_are_obeyed() {
+        let given = hub(&[("HUGGINGFACE_HUB_CACHE", "/a"), ("HF_HOME", "/b")]);
+        assert_eq!(given.cache, Path::new("/a"));
+        let both = hub(&[("HUGGINGFACE_HUB_CACHE", "/a"), ("HF_HUB_CACHE", "/c")]);
+        assert_eq!(both.cache, Path::new("/c"));
+        for on in ["1", "ON", "Yes", "true", "TRUE", " 1\n"] {
+            assert!(hub(&[("TRANSFORMERS_OFFLINE", on)]).offline, "{on}");
+            assert!(hub(&[("HF_HUB_OFFLINE", on)]).offline, "{on}");
+        }
+        assert!(!hub(&[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")]).offline);
+        let given = hub(&[("HF_HOME", "/b"), ("HUGGING_FACE_HUB_TOKEN", "old\n")]);
+        assert_eq!(given.token.as_deref(), Some("old"));
+        assert_eq!(hub(&[("HF_ENDPOINT", "http://mirror/")]).endpoint, "http://mirror");
+    }
+
+    #[test]
+    fn paths_are_expanded() {
+        for (name, value, cache) in [
+            ("HF_HUB_CACHE", "~/hub", "/home/me/hub"),
+            ("HUGGINGFACE_HUB_CACHE", "~/hub", "/home/me/hub"),
+            ("HF_HUB_CACHE", "~", "/home/me"),
+            ("HF_HUB_CACHE", "$HOME/a", "/home/me/a"),
+            ("HF_HUB_CACHE", "/x/${SET}/a$SET", "/x/value/avalue"),
+            ("HF_HUB_CACHE", "/x/$UNSET/${UNSET}/$", "/x/$UNSET/${UNSET}/$"),
+            ("HF_HUB_CACHE", "/x/~y", "/x/~y"),
+            ("HF_HOME", "~/hf", "/home/me/hf/hub"),
+            ("XDG_CACHE_HOME", "~/c", "/home/me/c/huggingface/hub"),
+            ("SET", "value", "/home/me/.cache/huggingface/hub"),
+        ] {
+            let given = hub(&[("SET", "value"), (name, value), ("HOME", "/home/me")]);
+            assert_eq!(given.cache, Path::new(cache), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_where_logging_in_leaves_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_str().unwrap();
+        let write = |place: &str, token: &str| {
+            let file = folder.path().join(place);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, token).unwrap();
+        };
+        write("token", "from the file\r\n");
+        write(".cache/huggingface/token", "of the default\n");
+        write("empty", "\n");
+        let token = |variables: &[(&str, &str)]| hub(variables).token;
+        let file = Some("from the file".to_owned());
+        assert_eq!(token(&[("HF_HOME", home)]), file);
+        assert_eq!(token(&[("HF_HOME", home), ("HF_HUB_CACHE", "/elsewhere")]), file);
+        assert_eq!(
+            token(&[("HOME", home), ("HF_HUB_CACHE", "/elsewhere")]).as_deref(),
+            Some("of the default")
+        );
+        assert_eq!(token(&[("HOME", home), ("HF_TOKEN_PATH", "~/token")]), file);
+        assert_eq!(token(&[("HOME", home), ("HF_TOKEN_PATH", "~/empty")]), None);
+        assert_eq!(token(&[("HF_HOME", home), ("HF_TOKEN", " given\n")]).as_deref(), Some("given"));
+        assert_eq!(token(&[("HF_HOME", home), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
     }
 }

@@ -1,7 +1,6 @@
 //! Weights in the order in which the CPU's kernels read them.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Weak};
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
@@ -16,61 +15,59 @@ pub(crate) type Row = [f32; COLUMNS];
 /// The columns of a matrix in panels of sixteen, `[columns / 16, rows]`: what stands for a linear layer's weights until
 /// someone looks at them.
 ///
-/// The matrix is a parameter that is not yet initialised. When it is, for training, saving or another device, it takes
-/// the panels away: they are never in memory twice for long, and cannot differ from a matrix that has been changed.
-#[derive(Clone, Default)]
-pub(crate) struct Panels(Arc<Mutex<Option<Arc<Vec<Row>>>>>);
+/// The matrix is a parameter that is not yet initialised, and owns the panels; this only finds them. When the matrix is
+/// made, for training, saving or another device, or replaced, the panels are gone: they are never in memory twice for
+/// long, and are not read in place of a matrix that has been changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Panels {
+    owner: Option<ParamId>,
+    rows: Weak<Vec<Row>>,
+}
 
 impl Panels {
-    /// Panels of a matrix that is stored as its columns of `rows` elements, one after the other in several parts;
-    /// `None` unless each part makes whole panels.
-    pub(crate) fn of_columns(parts: &[impl AsRef<[f32]> + Sync], rows: usize) -> Option<Self> {
-        let panel = COLUMNS * rows;
-        let parts: Vec<&[f32]> = parts.iter().map(AsRef::as_ref).collect();
-        if panel == 0 || parts.iter().any(|part| !part.len().is_multiple_of(panel)) {
-            return None;
-        }
-        let columns: Vec<&[f32]> = parts.iter().flat_map(|part| part.chunks(panel)).collect();
-        let mut panels = vec![[0.0; COLUMNS]; columns.len() * rows];
-        let shares = panels.par_chunks_mut(rows).zip(columns);
-        shares.for_each(|(panel, columns)| interleave(columns, panel));
-        Some(Self(Arc::new(Mutex::new(Some(Arc::new(panels))))))
-    }
-
-    /// The panels, unless the matrix has taken them.
-    pub(crate) fn get(&self) -> Option<Arc<Vec<Row>>> {
-        self.lock().clone()
-    }
-
-    /// The matrix, `[rows, columns]`, as a parameter that is made when it is first looked at.
+    /// A matrix, `[rows, columns]`, as a parameter that is made when it is first looked at, and its panels.
     ///
     /// # Panics
     /// When it is made, unless `D` is 2.
     pub(crate) fn parameter<const D: usize>(
-        &self,
+        rows: Vec<Row>,
         shape: Shape,
         device: &Device,
-    ) -> Param<Tensor<D>> {
-        let panels = self.clone();
+    ) -> (Param<Tensor<D>>, Self) {
+        let rows = Arc::new(rows);
+        let owner = ParamId::new();
+        let panels = Self { owner: Some(owner), rows: Arc::downgrade(&rows) };
         let of_matrix = shape.clone();
         let matrix = move |device: &Device, require_grad: bool| {
-            let panels = panels.lock().take().expect("a parameter is initialised once");
-            let values = matrix(&panels, of_matrix[0], of_matrix[1]);
+            let values = matrix(&rows, of_matrix[0], of_matrix[1]);
             let data = TensorData::new(values, of_matrix);
             Tensor::from_data(data, device).set_require_grad(require_grad)
         };
-        Param::uninitialized(ParamId::new(), matrix, device.clone(), true, shape)
+        (Param::uninitialized(owner, matrix, device.clone(), true, shape), panels)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Vec<Row>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The panels, if they are those of this parameter and nobody has looked at it.
+    pub(crate) fn of<const D: usize>(&self, parameter: &Param<Tensor<D>>) -> Option<Arc<Vec<Row>>> {
+        let untouched = self.owner == Some(parameter.id)
+            && !parameter.is_initialized()
+            && parameter.adapter().is_none();
+        if untouched { self.rows.upgrade() } else { None }
     }
 }
 
-impl fmt::Debug for Panels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Panels").field(&self.get().map(|panels| panels.len())).finish()
+/// Panels of a matrix that is stored as its columns of `rows` elements, one after the other in several parts; `None`
+/// unless each part makes whole panels.
+pub(crate) fn of_columns(parts: &[impl AsRef<[f32]> + Sync], rows: usize) -> Option<Vec<Row>> {
+    let panel = COLUMNS * rows;
+    let parts: Vec<&[f32]> = parts.iter().map(AsRef::as_ref).collect();
+    if panel == 0 || parts.iter().any(|part| !part.len().is_multiple_of(panel)) {
+        return None;
     }
+    let columns: Vec<&[f32]> = parts.iter().flat_map(|part| part.chunks(panel)).collect();
+    let mut panels = vec![[0.0; COLUMNS]; columns.len() * rows];
+    let shares = panels.par_chunks_mut(rows).zip(columns);
+    shares.for_each(|(panel, columns)| interleave(columns, panel));
+    Some(panels)
 }
 
 /// Puts rows that follow one another side by side, element by element; there are at most `N`.
@@ -111,11 +108,13 @@ mod tests {
         let (rows, columns) = (5, 48);
         let stored: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
         let (first, others) = stored.split_at(COLUMNS * rows);
-        let panels = Panels::of_columns(&[first, others], rows).expect("whole panels");
-        let parameter = panels.parameter::<2>(Shape::new([rows, columns]), &device);
+        let panels = of_columns(&[first, others], rows).expect("whole panels");
+        let shape = Shape::new([rows, columns]);
+        let (parameter, panels) = Panels::parameter::<2>(panels, shape, &device);
         let copy = parameter.clone();
-        let kept = panels.get().expect("nobody has looked at the matrix");
+        let kept = panels.of(&parameter).expect("nobody has looked at the matrix");
         assert_eq!(kept[2 * rows + 3][7], stored[(2 * COLUMNS + 7) * rows + 3]);
+        drop(kept);
 
         let matrix = parameter.val().into_data().try_to_vec::<f32>().expect("f32");
         for (k, row) in matrix.chunks(columns).enumerate() {
@@ -123,13 +122,14 @@ mod tests {
                 assert_eq!(*x, stored[c * rows + k]);
             }
         }
-        assert!(panels.get().is_none());
+        assert!(panels.of(&copy).is_none());
+        assert_eq!(panels.rows.strong_count(), 0, "weights are in memory twice");
         assert_eq!(copy.val().into_data().try_to_vec::<f32>().expect("f32"), matrix);
     }
 
     #[test]
     fn parts_of_panels_are_refused() {
-        assert!(Panels::of_columns(&[[0f32; 40]], 5).is_none());
-        assert!(Panels::of_columns(&[[0f32; 0]], 0).is_none());
+        assert!(of_columns(&[[0f32; 40]], 5).is_none());
+        assert!(of_columns(&[[0f32; 0]], 0).is_none());
     }
 }

@@ -11,24 +11,29 @@ use std::path::{Path, PathBuf};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use memmap2::Mmap;
+use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 
 use crate::block::BlockPanels;
 use crate::config::{Activation, ClipConfig};
 use crate::cpu;
 use crate::hub::sha256;
-use crate::panels::Panels;
+use crate::panels::{Panels, of_columns};
 use crate::{Clip, Error};
 
 mod archive;
+pub(crate) mod folder;
 mod hf_config;
+mod impostor;
 mod infer;
 mod layout;
+mod open_clip_config;
 mod pickle;
 mod save;
 mod tensors;
 mod transpose;
 
-pub(crate) use hf_config::shards;
+pub use impostor::impostor;
 use layout::Layout;
 pub use save::{Precision, save_hf};
 use tensors::Tensors;
@@ -56,47 +61,52 @@ impl Pretrained {
     }
 }
 
-/// Loads a CLIP from a directory in Hugging Face layout (`config.json` with `model.safetensors`, its shards
-/// or `pytorch_model.bin`), or from a single file `*.safetensors`, `*.pt` or `*.bin` with the tensor names of
-/// Hugging Face, open_clip or OpenAI, an OpenAI TorchScript archive among them.
+/// Loads a CLIP from a directory in the layout of Hugging Face (`config.json` with `model.safetensors` or
+/// `pytorch_model.bin`, or the shards of either) or of open_clip (`open_clip_config.json` with
+/// `open_clip_model.safetensors` or `open_clip_pytorch_model.bin`), or from a single file `*.safetensors`, `*.pt` or
+/// `*.bin` with the tensor names of Hugging Face, open_clip or OpenAI, an OpenAI TorchScript archive among them.
+/// What training code puts before the names (`module.`, `_orig_mod.`, `model.`, `state_dict.`, `text.`, …) is taken off.
 ///
 /// The architecture of a single file is read off its shapes. What shapes do not tell is the number of heads,
 /// `width / 64` except for the widths at which open_clip's H, g and G differ, and the activation:
-/// `activation`, or quick GELU. A directory's `config.json` is obeyed unless `activation` is given.
+/// `activation`, or quick GELU. A directory's configuration tells both.
 ///
 /// No pickle is executed: the reader knows tensors and containers, and refuses anything else.
 ///
 /// # Errors
-/// Each names the file and the cause; [`Error::Weights`] lists every tensor that is missing, unexpected
-/// or of the wrong shape or type.
+/// Each names the file and the cause; [`Error::Weights`] lists every tensor that is missing, unexpected, of the wrong
+/// shape or type, or holds NaN or infinity. An `activation` other than the one that a directory's configuration tells
+/// is an error, too.
 pub fn load(
     path: &Path,
     activation: Option<Activation>,
     device: &Device,
 ) -> Result<Pretrained, Error> {
-    let (config, weight_files) = if path.is_dir() {
-        (Some(hf_config::read(&path.join("config.json"))?), files_of_directory(path)?)
+    let (config_file, weight_files) = if path.is_dir() {
+        let (config, weights) = folder::files(path)?;
+        (Some(config), weights)
     } else {
         (None, vec![path.to_path_buf()])
     };
+    let config = config_file.as_deref().map(read_config).transpose()?;
+    if let (Some(config), Some(file), Some(activation)) = (&config, &config_file, activation) {
+        config.require(activation, file)?;
+    }
     let maps = weight_files.iter().map(|file| map(file)).collect::<Result<Vec<_>, _>>()?;
     let mut tensors = Tensors::default();
     for (file, map) in weight_files.iter().zip(&maps) {
+        refuse_impostor(map, file)?;
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => tensors.add_safetensors(file, map)?,
             Some("pt" | "bin") => archive::add(&mut tensors, file, map)?,
             _ => return Err(Error::NoModel { path: path.to_path_buf() }),
         }
     }
-    let layout = Layout::detect(&tensors, path)?;
-    let mut config = match config {
+    let layout = Layout::detect(&mut tensors, path)?;
+    let config = match config {
         Some(config) => config,
-        None => infer::config(&tensors, layout, path)?,
+        None => infer::config(&tensors, layout, activation.unwrap_or(Activation::QuickGelu), path)?,
     };
-    if let Some(activation) = activation {
-        config.vision.activation = activation;
-        config.text.activation = activation;
-    }
     let clip = assemble(&config, &tensors, &maps, layout, path, device)?;
     Ok(Pretrained { clip, config, weight_files })
 }
@@ -115,9 +125,36 @@ pub fn load_bytes(
     let config = hf_config::parse(config_json, path)?;
     let mut tensors = Tensors::default();
     tensors.add_safetensors(path, weights)?;
-    let layout = Layout::detect(&tensors, path)?;
+    let layout = Layout::detect(&mut tensors, path)?;
     let clip = assemble(&config, &tensors, &[], layout, path, device)?;
     Ok((clip, config))
+}
+
+fn read_config(path: &Path) -> Result<ClipConfig, Error> {
+    match path.file_name() {
+        Some(name) if name == folder::OPEN_CLIP_CONFIG => open_clip_config::read(path),
+        _ => hf_config::read(path),
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes =
+        std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+    parse_json(&bytes, path)
+}
+
+fn parse_json<T: DeserializeOwned>(bytes: &[u8], path: &Path) -> Result<T, Error> {
+    refuse_impostor(bytes, path)?;
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    serde_json::from_slice(text)
+        .map_err(|e| Error::Config { path: path.to_path_buf(), problem: e.to_string() })
+}
+
+fn refuse_impostor(bytes: &[u8], path: &Path) -> Result<(), Error> {
+    match impostor(bytes) {
+        Some(what) => Err(Error::Impostor { path: path.to_path_buf(), what }),
+        None => Ok(()),
+    }
 }
 
 fn map(path: &Path) -> Result<Mmap, Error> {
@@ -141,24 +178,6 @@ fn release(map: &Mmap) {
 #[cfg(not(unix))]
 fn release(_: &Mmap) {}
 
-fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let single = directory.join("model.safetensors");
-    if single.is_file() {
-        return Ok(vec![single]);
-    }
-    let index = directory.join("model.safetensors.index.json");
-    if index.is_file() {
-        return shards(&index);
-    }
-    let pickled = directory.join("pytorch_model.bin");
-    if pickled.is_file() {
-        return Ok(vec![pickled]);
-    }
-    let problem =
-        "no model.safetensors, model.safetensors.index.json or pytorch_model.bin in it".into();
-    Err(Error::Config { path: directory.to_path_buf(), problem })
-}
-
 fn assemble(
     config: &ClipConfig,
     tensors: &Tensors<'_>,
@@ -180,9 +199,20 @@ fn assemble(
         return Err(Error::Weights { path: path.to_path_buf(), problems });
     }
     let mut panels = HashMap::new();
-    let mut filler =
-        Filler { tensors, maps, layout, device, path: Vec::new(), panels: &mut panels };
+    let mut problems = Vec::new();
+    let mut filler = Filler {
+        tensors,
+        maps,
+        layout,
+        device,
+        path: Vec::new(),
+        panels: &mut panels,
+        problems: &mut problems,
+    };
     let mut clip = clip.map(&mut filler);
+    if !problems.is_empty() {
+        return Err(Error::Weights { path: path.to_path_buf(), problems });
+    }
     for (tower, blocks) in [("vision", &mut clip.vision.blocks), ("text", &mut clip.text.blocks)] {
         for (i, block) in blocks.iter_mut().enumerate() {
             let mut of = |layer| {
@@ -222,6 +252,15 @@ impl ModuleVisitor for Lister {
     }
 }
 
+/// What of NaN and infinity some values hold.
+fn not_finite(values: &[f32]) -> Option<&'static str> {
+    let is_finite = |part: &[f32]| part.iter().fold(true, |all, x| all & x.is_finite());
+    if values.par_chunks(1 << 16).all(is_finite) {
+        return None;
+    }
+    Some(if values.iter().any(|x| x.is_nan()) { "NaN" } else { "infinity" })
+}
+
 struct Filler<'a> {
     tensors: &'a Tensors<'a>,
     maps: &'a [Mmap],
@@ -230,6 +269,8 @@ struct Filler<'a> {
     path: Vec<String>,
     /// What the kernels of the CPU read in place of some parameters, by their path.
     panels: &'a mut HashMap<String, Panels>,
+    /// A line for each tensor that holds no number.
+    problems: &'a mut Vec<String>,
 }
 
 impl ModuleMapper for Filler<'_> {
@@ -246,14 +287,17 @@ impl ModuleMapper for Filler<'_> {
         let path = self.path.join(".");
         let stored = self.layout.stored(&path, &shape);
         let parts: Vec<_> = stored.names.iter().map(|name| self.tensors.values(name)).collect();
+        for (name, part) in stored.names.iter().zip(&parts) {
+            self.problems.extend(not_finite(part).map(|what| format!("{name}: holds {what}")));
+        }
         if path.contains(".blocks.")
             && stored.transposed
             && cpu::reads_panels(self.device)
-            && let Some(panels) = Panels::of_columns(&parts, shape[0])
+            && let Some(panels) = of_columns(&parts, shape[0])
         {
             drop(parts);
             self.maps.iter().for_each(release);
-            let param = panels.parameter(shape, self.device);
+            let (param, panels) = Panels::parameter(panels, shape, self.device);
             self.panels.insert(path, panels);
             return param;
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::Problem;
+
 /// An image, a mask or a data set that could not be read. Every variant names the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -89,12 +91,18 @@ pub enum Error {
         hint: String,
     },
     /// A folder without any image.
-    #[error("{}: no image found, expected {expected}", path.display())]
+    #[error(
+        "{}: no image found, expected {expected}{}",
+        path.display(),
+        first.as_ref().map(|p| format!("; {}: {}", p.path.display(), p.problem)).unwrap_or_default()
+    )]
     NoImages {
         /// The folder.
         path: PathBuf,
         /// Where images are looked for.
         expected: &'static str,
+        /// The first of what was found wrong on the way.
+        first: Option<Problem>,
     },
     /// A data set's own list of its files that makes no sense.
     #[error("{}: {reason}", path.display())]

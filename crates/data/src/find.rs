@@ -8,8 +8,8 @@ use crate::layouts::{entries, is_image};
 
 /// Lists the image files below a folder, sorted by path; a file stands for itself, whatever its name.
 ///
-/// Images are known by their ending (PNG, JPEG, BMP, TIFF, WebP, in any case); hidden files and folders are passed
-/// over. Links to folders are followed, each folder is visited once.
+/// Images are known by their ending (PNG, JPEG, BMP, TIFF, WebP, in any case); hidden files and folders, recycle
+/// bins, and thumbnails that systems put among people's files (`@eaDir`, `Thumbs.db`, …) are passed over. Links to folders are followed, each folder is visited once.
 /// A folder below that cannot be read is an error in the list, beside the images of the others.
 ///
 /// # Errors
@@ -24,7 +24,7 @@ pub fn find_images(path: &Path) -> Result<Vec<Result<PathBuf, Error>>, Error> {
     walk(path, &mut HashSet::new(), &mut found);
     if found.is_empty() {
         let expected = "files ending in png, jpg, jpeg, bmp, tif, tiff or webp";
-        return Err(Error::NoImages { path: path.to_path_buf(), expected });
+        return Err(Error::NoImages { path: path.to_path_buf(), expected, first: None });
     }
     found.sort_by(|a, b| key(a).cmp(key(b)));
     Ok(found)

@@ -1,6 +1,7 @@
 //! What is seen in a tiny tree of each layout, and what is said about broken ones.
 #![allow(clippy::unwrap_used)]
 
+mod names;
 mod trees;
 
 use std::fs;

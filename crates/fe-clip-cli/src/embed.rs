@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Backbone: `tiny`, a folder or file with CLIP weights, or a hub id.
     #[arg(long, default_value = "tiny")]
     model: String,
-    /// Activation of a backbone read from a single file.
+    /// Activation of a backbone whose files do not tell.
     #[arg(long, value_enum)]
     activation: Option<Activation>,
     /// A text; may be given again.
@@ -86,6 +86,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let embeddings = embeddings.clone() / embeddings.square().sum_dim(1).sqrt();
     let shape = embeddings.dims();
     let values = embeddings.into_data().try_into_vec::<f32>().context("reading the embeddings")?;
+    let inputs = args.texts.iter().cloned();
+    let inputs = inputs.chain(args.images.iter().map(|path| path.display().to_string()));
+    for (row, input) in values.chunks(shape[1]).zip(inputs) {
+        if let Some(bad) = row.iter().find(|value| !value.is_finite()) {
+            bail!(
+                "{input}: the embedding holds {bad}: its numbers overflow, or the weights are broken"
+            );
+        }
+    }
     write_atomic(&args.out, &npy::encode(shape, values.into_iter()))?;
     Ok(true)
 }

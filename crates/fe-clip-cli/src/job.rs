@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use data::{Limits, Preprocess, preprocess, read_image};
 use fe_clip::{Detector, Prediction};
 use image::RgbImage;
@@ -87,6 +88,7 @@ impl Job {
         (image, pixels): (&RgbImage, &Array3<f32>),
         prediction: &Prediction,
     ) -> anyhow::Result<()> {
+        prediction.require_finite().with_context(|| path.display().to_string())?;
         let score = prediction.score.clamp(0.0, 1.0);
         // The score as it is: with a memory bank it and its threshold may lie above 1.
         let above = |t: Thresholds| prediction.score >= t.image;

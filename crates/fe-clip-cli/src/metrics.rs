@@ -25,13 +25,13 @@ pub(crate) struct Args {
     /// Anomaly maps: float16, float32 or float64, [N, H, W].
     #[arg(long, value_name = "M.npy", required_unless_present = "merge", requires = "masks")]
     maps: Option<PathBuf>,
-    /// Masks: bool or uint8, [N, H, W]; what is not 0 is anomalous.
+    /// Masks: bool or integers, [N, H, W]; what is not 0 is anomalous.
     #[arg(long, value_name = "G.npy", requires = "maps")]
     masks: Option<PathBuf>,
     /// Image scores, [N]; without them, the maximum of each map.
     #[arg(long, value_name = "S.npy", requires = "labels")]
     scores: Option<PathBuf>,
-    /// Image labels: bool or uint8, [N]; without them, whether a mask has any anomalous pixel.
+    /// Image labels: bool or integers, [N]; without them, whether a mask has any anomalous pixel.
     #[arg(long, value_name = "L.npy", requires = "scores")]
     labels: Option<PathBuf>,
     /// Limit of AUPRO on the false-positive rate, in (0, 1].

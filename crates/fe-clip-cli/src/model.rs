@@ -26,7 +26,7 @@ pub(crate) struct ModelArgs {
     /// Settings. Default: those that the adapters were trained with.
     #[arg(long, value_name = "RUN.TOML")]
     config: Option<PathBuf>,
-    /// Activation of a backbone read from a single file.
+    /// Activation of a backbone whose files do not tell: sets `model.activation`.
     #[arg(long, value_enum)]
     activation: Option<Activation>,
     /// Use adapters that were trained on another backbone.
@@ -143,9 +143,10 @@ impl ModelArgs {
         if !method.has_backbone() {
             return Ok(Parts { method, backbone: None, adapters: None, run: from_file });
         }
-        let said = model.map(|m| m.backbone);
+        let (said, activation) = model.map(|m| (m.backbone, m.activation)).unzip();
         let name = self.model.clone().or(said).unwrap_or_else(|| "tiny".into());
-        let backbone = Backbone::load(&name, self.activation.map(Into::into), device)?;
+        let activation = self.activation.map(Into::into).or(activation.flatten());
+        let backbone = Backbone::load(&name, activation, device)?;
         let adapters = match (given, &self.adapters) {
             (Some(checkpoint), Some(path)) => {
                 if !self.allow_backbone_mismatch {
@@ -166,6 +167,7 @@ impl ModelArgs {
         let mut run = from_file.or(trained_with);
         if let Some(run) = &mut run {
             run.model.backbone.clone_from(&name);
+            run.model.activation = backbone.activation;
         }
         Ok(Parts { method, backbone: Some((name, backbone)), adapters, run })
     }

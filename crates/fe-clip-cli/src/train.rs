@@ -48,7 +48,7 @@ const MEMORY: u64 = 4 << 30;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let device = args.device.open()?;
-    let run = RunConfig::read(&args.config)?;
+    let mut run = RunConfig::read(&args.config)?;
     if run.train.datasets.is_empty() {
         bail!("{}: train.datasets names no data set", args.config.display());
     }
@@ -68,7 +68,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     }
     std::fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
     let (samples, names) = samples_of(&run.train.datasets)?;
-    let backbone = Backbone::load(&run.model.backbone, None, &device)?;
+    let backbone = Backbone::load(&run.model.backbone, run.model.activation, &device)?;
+    run.model.activation = backbone.activation;
     let sha256 = backbone.sha256()?;
     device.seed(run.train.seed);
     let head = FeClip::new_head(&backbone.clip, &run.model, &device)?;

@@ -10,10 +10,21 @@ use serde_json::{Value, json};
 
 /// Writes an `.npy` file of version 1.0.
 fn npy(folder: &Path, name: &str, descr: &str, shape: &str, data: &[u8]) -> PathBuf {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    npy_of(1, folder, name, (descr, "False", shape), data)
+}
+
+fn npy_of(
+    version: u8,
+    folder: &Path,
+    name: &str,
+    (descr, fortran, shape): (&str, &str, &str),
+    data: &[u8],
+) -> PathBuf {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
     let header = format!("{header:<117}\n");
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
+    let mut bytes = [&b"\x93NUMPY"[..], &[version, 0]].concat();
+    let length = (header.len() as u32).to_le_bytes();
+    bytes.extend(&length[..if version == 1 { 2 } else { 4 }]);
     bytes.extend(header.as_bytes());
     bytes.extend(data);
     let path = folder.join(name);
@@ -39,6 +50,11 @@ fn run(arguments: &[(&str, &Path)]) -> (i32, Value, String) {
 const SHAPE: &str = "(2, 2, 3)";
 const MAPS: [f32; 12] = [0.125, 0.25, 0.75, 0.125, 0.5, 0.25, 0.0, 0.25, 0.125, 0.0, 0.5, 0.0];
 const MASKS: [u8; 12] = [0, 0, 255, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+
+/// Elements of `[2, 2, 3]` with the first axis fastest.
+fn in_column_order<T: Copy>(rows: [T; 12]) -> [T; 12] {
+    std::array::from_fn(|i| rows[i % 2 * 6 + i / 2 % 2 * 3 + i / 4])
+}
 
 /// One region, above all normal pixels but one that ties with half of it.
 fn expected() -> Value {
@@ -77,10 +93,59 @@ fn every_type_of_file_gives_the_same_metrics() {
             &MAPS.map(|value| f64::from(value).to_le_bytes()).concat(),
         ),
         npy(folder.path(), "big", ">f4", SHAPE, &MAPS.map(f32::to_be_bytes).concat()),
+        npy(
+            folder.path(),
+            "big f8",
+            ">f8",
+            SHAPE,
+            &MAPS.map(|value| f64::from(value).to_be_bytes()).concat(),
+        ),
+        npy(
+            folder.path(),
+            "big f2",
+            ">f2",
+            SHAPE,
+            &MAPS.map(|value| half::f16::from_f32(value).to_be_bytes()).concat(),
+        ),
+        npy_of(
+            1,
+            folder.path(),
+            "columns",
+            ("<f4", "True", SHAPE),
+            &floats(&in_column_order(MAPS)),
+        ),
+        npy_of(2, folder.path(), "second", ("<f4", "False", SHAPE), &floats(&MAPS)),
+        npy_of(
+            3,
+            folder.path(),
+            "third",
+            (">f4", "True", "(2L, 2L, 3L)"),
+            &in_column_order(MAPS).map(f32::to_be_bytes).concat(),
+        ),
     ];
     let masks = [
         npy(folder.path(), "u1", "|u1", SHAPE, &MASKS),
         npy(folder.path(), "b1", "|b1", SHAPE, &MASKS.map(|mask| mask.min(1))),
+        npy(folder.path(), "i1", "|i1", SHAPE, &MASKS),
+        npy(folder.path(), "i2", "<i2", SHAPE, &MASKS.map(|m| i16::from(m).to_le_bytes()).concat()),
+        // Only the second byte differs from 0.
+        npy(folder.path(), "u2", ">u2", SHAPE, &MASKS.map(|m| [m, 0]).concat()),
+        npy(folder.path(), "i4", ">i4", SHAPE, &MASKS.map(|m| i32::from(m).to_be_bytes()).concat()),
+        npy(folder.path(), "i8", "<i8", SHAPE, &MASKS.map(|m| i64::from(m).to_le_bytes()).concat()),
+        npy_of(
+            1,
+            folder.path(),
+            "u8 columns",
+            (">u8", "True", SHAPE),
+            &in_column_order(MASKS).map(|m| u64::from(m).to_be_bytes()).concat(),
+        ),
+        npy(
+            folder.path(),
+            "f4 masks",
+            "<f4",
+            SHAPE,
+            &MASKS.map(|m| f32::from(m.min(1)).to_le_bytes()).concat(),
+        ),
     ];
     for maps in &maps {
         for masks in &masks {
@@ -93,14 +158,24 @@ fn every_type_of_file_gives_the_same_metrics() {
     }
 
     let scores = npy(folder.path(), "scores", "<f4", "(3,)", &floats(&[0.5, 0.25, 0.75]));
-    let labels = npy(folder.path(), "labels", "|b1", "(3,)", &[1, 0, 0]);
-    let (code, json, _) = run(&[
-        ("--maps", &maps[0]),
-        ("--masks", &masks[0]),
-        ("--scores", &scores),
-        ("--labels", &labels),
-    ]);
-    assert_eq!((code, &json["image"]["auroc"]), (0, &json!(0.5)));
+    for (descr, fortran, data) in [
+        ("|b1", "False", vec![1, 0, 0]),
+        ("<i8", "False", [1i64, 0, 0].map(i64::to_le_bytes).concat()),
+        (">i8", "True", [1i64, 0, 0].map(i64::to_be_bytes).concat()),
+        ("<f8", "False", [1f64, 0.0, 0.0].map(f64::to_le_bytes).concat()),
+    ] {
+        let labels = npy_of(1, folder.path(), "labels", (descr, fortran, "(3,)"), &data);
+        let (code, json, _) = run(&[
+            ("--maps", &maps[0]),
+            ("--masks", &masks[0]),
+            ("--scores", &scores),
+            ("--labels", &labels),
+        ]);
+        assert_eq!((code, &json["image"]["auroc"]), (0, &json!(0.5)), "{descr}");
+    }
+    let (code, json, stderr) = run(&[("--maps", &maps[0]), ("--masks", &maps[0])]);
+    assert_eq!((code, json), (2, Value::Null));
+    assert!(stderr.contains("f4: expected truth values, 0 or 1, got 0.125"), "{stderr}");
 }
 
 #[test]
@@ -133,8 +208,6 @@ fn bad_files_are_named() {
         path
     };
     let whole = fs::read(npy(folder.path(), "maps", "<f4", SHAPE, &floats(&MAPS))).unwrap();
-    let fortran = String::from_utf8_lossy(&whole[10..127]).replace("False", "True");
-    let fortran = [&whole[..10], fortran.as_bytes(), &whole[127..]].concat();
     let files = [
         (folder.path().join("missing"), "No such file"),
         (write("text", b"0.5 0.25"), "not an .npy file"),
@@ -150,9 +223,11 @@ fn bad_files_are_named() {
         (npy(folder.path(), "shape", "<f4", "(2, x, 3)", &floats(&MAPS)), "shape"),
         (npy(folder.path(), "axes", "<f4", "(12,)", &floats(&MAPS)), "expected 3 axes"),
         (npy(folder.path(), "other", "<f4", "(2, 3, 2)", &floats(&MAPS)), "do not fit masks"),
-        (npy(folder.path(), "int", "<i8", "(0, 2, 3)", &[]), "got the type <i8"),
-        (npy(folder.path(), "object", "|O", SHAPE, &[0; 12]), "got the type |O"),
-        (write("fortran", &fortran), "Fortran order"),
+        (npy(folder.path(), "int", "<i8", "(0, 2, 3)", &[]), "expected floats, got"),
+        (npy(folder.path(), "object", "|O", SHAPE, &[0; 12]), "holds Python objects"),
+        (npy(folder.path(), "complex", "<c8", SHAPE, &[0; 96]), "got the type <c8"),
+        (npy(folder.path(), "text", "<U4", SHAPE, &[0; 192]), "got the type <U4"),
+        (npy_of(1, folder.path(), "cut", ("<f4", "True", SHAPE), &[0; 44]), "expected 48 bytes"),
         (masks.clone(), "expected floats"),
     ];
     for (path, reason) in &files {

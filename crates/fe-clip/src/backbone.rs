@@ -20,6 +20,8 @@ pub struct Backbone {
     pub clip: Clip,
     /// Its architecture.
     pub config: ClipConfig,
+    /// The activation that was given for it, unless its own files tell.
+    pub activation: Option<Activation>,
     /// Where its weights lie.
     pub weights: Weights,
 }
@@ -65,7 +67,8 @@ impl Backbone {
     /// Loads what `--model` names: `tiny`, a folder or a file, or a hub id.
     ///
     /// # Errors
-    /// If there is no such model, or its files are not what they should be.
+    /// If there is no such model, its files are not what they should be, or they tell another activation than the one
+    /// that is given for files that do not.
     pub fn load(
         name: &str,
         activation: Option<Activation>,
@@ -73,11 +76,16 @@ impl Backbone {
     ) -> Result<Self, Error> {
         if name == "tiny" {
             let (clip, config) = clip_vit::load_bytes("tiny", TINY_CONFIG, TINY_WEIGHTS, device)?;
-            return Ok(Self { clip, config, weights: Weights(Source::Embedded) });
+            if let Some(activation) = activation {
+                config.require(activation, Path::new(name))?;
+            }
+            let weights = Weights(Source::Embedded);
+            return Ok(Self { clip, config, activation: None, weights });
         }
         let path = Hub::from_env().locate(name)?;
         let Pretrained { clip, config, weight_files } = clip_vit::load(&path, activation, device)?;
-        Ok(Self { clip, config, weights: Weights(Source::Files(weight_files)) })
+        let activation = activation.filter(|_| path.is_file());
+        Ok(Self { clip, config, activation, weights: Weights(Source::Files(weight_files)) })
     }
 
     /// Side of the square image that the backbone was trained for, in pixels.

@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use clip_vit::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -190,6 +191,9 @@ impl Calibration {
             let mut identity = identity.clone();
             // The name of the backbone may change with the place of its file; its hash may not.
             identity.config.backbone = String::new();
+            // Quick GELU is the same said or not.
+            let said = identity.config.activation;
+            identity.config.activation = said.filter(|said| *said != Activation::QuickGelu);
             serde_json::to_value(identity).expect("settings serialise")
         };
         let mut found = Vec::new();

@@ -63,6 +63,9 @@ impl Checkpoint {
     /// As [`Checkpoint::read`].
     pub fn from_bytes(bytes: &[u8], name: &Path) -> Result<Self, Error> {
         let invalid = |reason: String| Error::invalid(name, reason);
+        if let Some(what) = clip_vit::impostor(bytes) {
+            return Err(invalid(what.into()));
+        }
         let file = SafeTensors::deserialize(bytes).map_err(|e| invalid(e.to_string()))?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| invalid(e.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -72,6 +75,9 @@ impl Checkpoint {
             let values = decode(view.data(), view.dtype()).ok_or_else(|| {
                 Error::invalid(name, format!("{key}: {:?} is not read", view.dtype()))
             })?;
+            if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+                return Err(invalid(format!("{key}: holds {bad}")));
+            }
             let key = if metadata.contains_key("format") { key.into() } else { own_name(key) };
             tensors.insert(key, (view.shape().to_vec(), values));
         }

@@ -24,6 +24,21 @@ pub struct Prediction {
     pub map: Array2<f32>,
 }
 
+impl Prediction {
+    /// Refuses a score or a map that is not finite: no threshold can judge it.
+    ///
+    /// # Errors
+    /// [`Error::NoNumber`].
+    pub fn require_finite(&self) -> Result<(), Error> {
+        let what = match (self.score.is_finite(), self.map.iter().all(|value| value.is_finite())) {
+            (true, true) => return Ok(()),
+            (false, _) => format!("the score is {}", self.score),
+            (true, false) => "the map is not finite".into(),
+        };
+        Err(Error::NoNumber { what })
+    }
+}
+
 /// A method with everything around it that turns images into predictions.
 pub struct Detector {
     scorer: Box<dyn Scorer>,

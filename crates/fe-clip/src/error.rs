@@ -41,6 +41,12 @@ pub enum Error {
         /// The files of the batch; none of images that were drawn.
         images: Vec<PathBuf>,
     },
+    /// A model's answer to an image that is NaN or infinite.
+    #[error("{what}: the model's numbers overflow on this image, or its weights are broken")]
+    NoNumber {
+        /// Which number, and what it is.
+        what: String,
+    },
     /// Training was asked to stop and saved its state.
     #[error("stopped after step {step}; the state is saved, go on with --resume")]
     Interrupted {

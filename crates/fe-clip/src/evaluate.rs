@@ -166,6 +166,13 @@ pub fn evaluate_category(
         let pixels_of = |(_, found): &(&Sample, Read)| found.pixels.clone();
         let images: Vec<Array3<f32>> = read.iter().map(pixels_of).collect();
         for ((sample, found), prediction) in read.iter().zip(detector.detect(&images)) {
+            if let Err(error) = prediction.require_finite() {
+                notes.failed.push((sample.image.clone(), error.to_string()));
+                if visit(sample, None).is_break() {
+                    return None;
+                }
+                continue;
+            }
             let Read { image, mask, .. } = found;
             let mask = mask.as_ref();
             if visit(sample, Some(Evaluated { image, prediction: &prediction, mask })).is_break() {

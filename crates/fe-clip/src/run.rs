@@ -6,6 +6,7 @@ mod train;
 
 use std::path::{Path, PathBuf};
 
+use clip_vit::Hub;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -30,7 +31,7 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// Reads a `run.toml`; relative paths in it are made relative to its folder.
+    /// Reads a `run.toml`. Relative paths in it, a backbone's too, lead from its folder and are made absolute.
     ///
     /// # Errors
     /// If the file cannot be read, is no TOML, or has an unknown key or a value out of range.
@@ -47,8 +48,19 @@ impl RunConfig {
         }
         config.check().map_err(|reason| Error::invalid(path, reason))?;
         let base = path.parent().unwrap_or(Path::new(""));
+        // Absolute, since the settings are written to other folders, too.
+        let beside = |path: &Path| {
+            let joined = base.join(path);
+            std::path::absolute(&joined).unwrap_or(joined)
+        };
         for source in config.train.datasets.iter_mut().chain(&mut config.eval.datasets) {
-            source.root = base.join(&source.root);
+            source.root = beside(&source.root);
+        }
+        let place = beside(Path::new(&config.model.backbone));
+        if !is_name(&config.model.backbone, &place)
+            && let Some(place) = place.to_str()
+        {
+            config.model.backbone = place.to_owned();
         }
         Ok(config)
     }
@@ -93,6 +105,11 @@ impl RunConfig {
         }
         self.train.check()
     }
+}
+
+/// Whether a backbone is meant by its name, and not by the path that this would be.
+fn is_name(backbone: &str, path: &Path) -> bool {
+    ["tiny", "vit-l-14-336"].contains(&backbone) || (Hub::is_id(backbone) && !path.exists())
 }
 
 /// Replaces values of a table by those of another, tables within by the same rule.

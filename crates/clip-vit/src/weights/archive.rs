@@ -40,10 +40,6 @@ pub(super) fn add<'a>(
     collector.collect(&pickled.root, String::new(), 0).map_err(error)?;
     for (name, tensor) in collector.found {
         let view = archive.view(tensor).map_err(|e| error(format!("{name}: {e}")))?;
-        let name = match name.strip_prefix("state_dict.") {
-            Some(name) => name.strip_prefix("module.").unwrap_or(name).to_string(),
-            None => name,
-        };
         tensors.add(path, name, view)?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::{parse_json, read_json};
 use crate::Error;
 use crate::config::{Activation, ClipConfig, TextConfig, VisionConfig};
 
@@ -56,15 +57,16 @@ struct Tower {
 
 /// Reads the architecture from a file.
 pub(super) fn read(path: &Path) -> Result<ClipConfig, Error> {
-    let bytes =
-        std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-    parse(&bytes, path)
+    config(read_json(path)?, path)
 }
 
 /// Reads the architecture; `path` is for messages only.
 pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<ClipConfig, Error> {
+    config(parse_json(bytes, path)?, path)
+}
+
+fn config(document: Document, path: &Path) -> Result<ClipConfig, Error> {
     let error = |problem: String| Error::Config { path: path.to_path_buf(), problem };
-    let document: Document = serde_json::from_slice(bytes).map_err(|e| error(e.to_string()))?;
     if document.model_type != "clip" {
         return Err(error(format!(
             "expected model_type \"clip\", got \"{}\"",
@@ -163,10 +165,6 @@ pub(super) fn check(config: &ClipConfig) -> Result<(), String> {
 /// The `config.json` from which transformers rebuilds the architecture.
 pub(super) fn document(config: &ClipConfig) -> Value {
     let ClipConfig { vision, text, embed_dim } = config;
-    let activation = |activation| match activation {
-        Activation::QuickGelu => "quick_gelu",
-        Activation::Gelu => "gelu",
-    };
     json!({
         "architectures": ["CLIPModel"],
         "model_type": "clip",
@@ -179,7 +177,7 @@ pub(super) fn document(config: &ClipConfig) -> Value {
             "num_attention_heads": vision.heads,
             "image_size": vision.image_size,
             "patch_size": vision.patch_size,
-            "hidden_act": activation(vision.activation),
+            "hidden_act": vision.activation.name(),
             "projection_dim": embed_dim,
         },
         "text_config": {
@@ -190,7 +188,7 @@ pub(super) fn document(config: &ClipConfig) -> Value {
             "num_attention_heads": text.heads,
             "vocab_size": text.vocabulary,
             "max_position_embeddings": text.context_length,
-            "hidden_act": activation(text.activation),
+            "hidden_act": text.activation.name(),
             "projection_dim": embed_dim,
             "bos_token_id": text.vocabulary.saturating_sub(2),
             "eos_token_id": text.vocabulary - 1,
@@ -199,15 +197,13 @@ pub(super) fn document(config: &ClipConfig) -> Value {
 }
 
 /// The shards that an index names, each once.
-pub(crate) fn shards(path: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn shards(path: &Path) -> Result<Vec<PathBuf>, Error> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
     let error = |problem: String| Error::Config { path: path.to_path_buf(), problem };
-    let bytes =
-        std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-    let index: Index = serde_json::from_slice(&bytes).map_err(|e| error(e.to_string()))?;
+    let index: Index = read_json(path)?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
     if let Some(name) =
         names.iter().find(|name| Path::new(name).file_name() != Some(OsStr::new(name)))

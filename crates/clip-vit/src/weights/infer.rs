@@ -8,10 +8,11 @@ use super::tensors::Tensors;
 use crate::Error;
 use crate::config::{Activation, ClipConfig, TextConfig, VisionConfig};
 
-/// Everything but the heads, which are taken from the width, and the activation, which is quick GELU.
+/// Everything but the heads, which are taken from the width, and the activation, which is given.
 pub(super) fn config(
     tensors: &Tensors<'_>,
     layout: Layout,
+    activation: Activation,
     path: &Path,
 ) -> Result<ClipConfig, Error> {
     let mut problems = Vec::new();
@@ -46,7 +47,6 @@ pub(super) fn config(
             format!("expected positions of a class token and a square grid, got {}", positions[0]);
         return Err(error(problem));
     }
-    let activation = Activation::QuickGelu;
     let config = ClipConfig {
         vision: VisionConfig {
             width: patch[0],

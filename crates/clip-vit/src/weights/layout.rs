@@ -61,22 +61,33 @@ const PARTS: [(&str, &str, &str); 6] = [
 ];
 
 impl Layout {
-    /// Recognises the family by the patch embedding's name.
-    pub(super) fn detect(tensors: &Tensors<'_>, path: &Path) -> Result<Self, Error> {
+    /// Recognises the family by the patch embedding's name, and takes off what stands before all names.
+    pub(super) fn detect(tensors: &mut Tensors<'_>, path: &Path) -> Result<Self, Error> {
+        tensors.rename(path, unwrapped)?;
         let sentinel = |layout: &Layout| layout.name("vision.patch_embedding.weight");
         let layouts = [Layout::HuggingFace, Layout::OpenAi];
-        layouts.into_iter().find(|layout| tensors.shape(&sentinel(layout)).is_some()).ok_or_else(
-            || {
-                let names = layouts.map(|layout| sentinel(&layout)).join(" nor ");
-                let some: Vec<&str> = tensors.names().take(5).collect();
-                let problem = format!(
-                    "neither {names} among {} tensors: {}, …",
-                    tensors.len(),
-                    some.join(", ")
-                );
-                Error::Weights { path: path.to_path_buf(), problems: vec![problem] }
-            },
-        )
+        let found = layouts.into_iter().find_map(|layout| {
+            let prefix = |name: &str| {
+                let prefix = name.strip_suffix(sentinel(&layout).as_str())?;
+                (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
+            };
+            // The whole model's names are shorter than those of a copy within it.
+            Some((layout, tensors.names().filter_map(prefix).min_by_key(String::len)?))
+        });
+        let Some((layout, prefix)) = found else {
+            let names = layouts.map(|layout| sentinel(&layout)).join(" nor ");
+            let some: Vec<&str> = tensors.names().take(5).collect();
+            let problem =
+                format!("neither {names} among {} tensors: {}, …", tensors.len(), some.join(", "));
+            return Err(Error::Weights { path: path.to_path_buf(), problems: vec![problem] });
+        };
+        tensors.rename(path, |name| {
+            let name = name.strip_prefix(&prefix).unwrap_or(name);
+            // open_clip's CustomTextCLIP keeps the text tower apart.
+            let apart = name.strip_prefix("text.").filter(|_| layout == Layout::OpenAi);
+            apart.unwrap_or(name).to_owned()
+        })?;
+        Ok(layout)
     }
 
     /// The stored name of a parameter, with `{}` for the letter of query, key or value.
@@ -159,6 +170,12 @@ impl Layout {
         );
         problems
     }
+}
+
+/// A name without the parts that DistributedDataParallel and torch.compile put into it, at any place.
+fn unwrapped(name: &str) -> String {
+    let parts = name.split('.').filter(|part| !["module", "_orig_mod"].contains(part));
+    parts.collect::<Vec<_>>().join(".")
 }
 
 /// Buffers that some files carry along: position numbers, the causal mask, three scalars of OpenAI's archives.

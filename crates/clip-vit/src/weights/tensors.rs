@@ -53,6 +53,18 @@ impl<'a> Tensors<'a> {
         }
     }
 
+    /// Gives every tensor another name.
+    pub(super) fn rename(
+        &mut self,
+        path: &Path,
+        rename: impl Fn(&str) -> String,
+    ) -> Result<(), Error> {
+        for (name, view) in std::mem::take(&mut self.by_name) {
+            self.add(path, rename(&name), view)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
     }

@@ -23,6 +23,8 @@ struct Behaviour {
     break_after: Option<usize>,
     /// Whether one byte of every large file is wrong.
     corrupt: bool,
+    /// The status of every answer, unless it is 200.
+    refusal: Option<u16>,
     /// File and range of every request for a body, and the token it came with.
     requests: Vec<(String, String, String)>,
 }
@@ -80,6 +82,11 @@ fn answer(mut stream: TcpStream, behaviour: &Mutex<Behaviour>) -> std::io::Resul
         })
         .collect();
     let mut behaviour = behaviour.lock().unwrap();
+    if let Some(status) = behaviour.refusal {
+        let head =
+            format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        return stream.write_all(head.as_bytes());
+    }
     if path.starts_with("/api/models/") {
         let siblings: Vec<String> =
             behaviour.files.keys().map(|name| format!(r#"{{"rfilename":"{name}"}}"#)).collect();
@@ -241,11 +248,52 @@ fn a_corrupted_download_is_refused_and_removed() {
 }
 
 #[test]
+fn refusals_say_what_to_do() {
+    let server = single();
+    let cache = tempfile::tempdir().unwrap();
+    let with = server.hub(cache.path());
+    let without = Hub { token: None, ..with.clone() };
+    for (status, hub, parts) in [
+        (401, &without, ["gated or private", "no token was sent", "set HF_TOKEN"]),
+        (401, &with, ["gated or private", "the token that was sent", "accept the terms"]),
+        (403, &with, ["gated or private", "accept the terms at http", "HF_TOKEN"]),
+        (404, &without, ["there is no such model", "\"main\"", "check the name"]),
+        (429, &without, ["too many requests", "wait", "HF_TOKEN"]),
+    ] {
+        server.behaviour.lock().unwrap().refusal = Some(status);
+        let error = hub.snapshot(ID, "main").unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains(&format!("{ID} from http")), "{message}");
+        assert!(message.contains(&format!("status {status}: ")), "{message}");
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(std::error::Error::source(&error).is_none(), "the status is told once");
+    }
+}
+
+#[test]
+fn open_clip_repositories_are_found() {
+    let server = Server::start(&[
+        ("open_clip_config.json", b"{}".to_vec()),
+        ("open_clip_model.safetensors", read("open_clip/half.safetensors")),
+    ]);
+    let cache = tempfile::tempdir().unwrap();
+    let hub = server.hub(cache.path());
+    let path = hub.snapshot(ID, "main").unwrap();
+    assert!(path.join("open_clip_model.safetensors").is_file());
+    let offline = Hub { offline: true, ..hub };
+    assert_eq!(offline.snapshot(ID, "main").unwrap(), path);
+}
+
+#[test]
 fn what_cannot_be_had_is_named() {
     let cache = tempfile::tempdir().unwrap();
     let server = Server::start(&[("config.json", read("hf_gelu/config.json"))]);
     let hub = server.hub(cache.path());
     let error = hub.snapshot(ID, "main").unwrap_err();
+    assert!(matches!(&error, Error::Refused { id, .. } if id == ID), "{error}");
+    assert!(error.to_string().contains("it holds no CLIP"), "{error}");
+    let nobody = Hub { endpoint: "http://127.0.0.1:9".into(), ..hub.clone() };
+    let error = nobody.snapshot(ID, "main").unwrap_err();
     assert!(matches!(&error, Error::Download { id, .. } if id == ID), "{error}");
     let offline = Hub { offline: true, ..hub.clone() };
     let error = offline.snapshot(ID, "main").unwrap_err().to_string();

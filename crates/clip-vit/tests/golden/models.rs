@@ -136,6 +136,113 @@ fn activation_can_be_chosen() {
     let images = Tensor::<4>::from_data(expected.data("images"), &Device::default());
     let features = model.clip.vision.forward(images).into_data();
     assert_ne!(features, expected.data("image_features"));
+    // A folder tells its own.
+    let folder = golden("hf_gelu");
+    load(&folder, Some(Activation::Gelu), &Device::default()).unwrap();
+    let error = load(&folder, Some(Activation::QuickGelu), &Device::default()).unwrap_err();
+    assert!(error.to_string().contains("config.json: tells activation gelu"), "{error}");
+}
+
+/// A copy of a safetensors file under other names.
+fn renamed(from: &str, to: &Path, rename: impl Fn(&str) -> String) {
+    let bytes = std::fs::read(golden(from)).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensors: Vec<_> =
+        file.tensors().into_iter().map(|(name, tensor)| (rename(&name), tensor)).collect();
+    safetensors::serialize_to_file(tensors, None, to).unwrap();
+}
+
+#[test]
+fn what_training_code_puts_before_names_is_taken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let prefixes = [
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "module._orig_mod.",
+        "_orig_mod.module.",
+        "state_dict.model.",
+        "model.clip.module.",
+    ];
+    for prefix in prefixes {
+        renamed("open_clip/half.safetensors", &path, |name| format!("{prefix}{name}"));
+        let model = load(&path, None, &Device::default()).unwrap();
+        check(&model, &Expected::of("open_clip"), prefix);
+
+        std::fs::copy(golden("hf_gelu/config.json"), folder.path().join("config.json")).unwrap();
+        renamed("hf_gelu/model.safetensors", &path, |name| format!("{prefix}{name}"));
+        let model = load(folder.path(), None, &Device::default()).unwrap();
+        check(&model, &Expected::of("hf_gelu"), prefix);
+    }
+    // Compiled on its own, and open_clip's text tower apart.
+    let apart = |name: &str| match name.strip_prefix("visual.") {
+        Some(rest) => format!("visual._orig_mod.{rest}"),
+        None if name == "logit_scale" => name.into(),
+        None => format!("text.{name}"),
+    };
+    for prefix in ["", "module.", "_orig_mod."] {
+        renamed("open_clip/half.safetensors", &path, |name| format!("{prefix}{}", apart(name)));
+        let model = load(&path, None, &Device::default()).unwrap();
+        check(&model, &Expected::of("open_clip"), prefix);
+    }
+}
+
+const OPEN_CLIP_CONFIG: &str = r#"{"model_cfg": {"embed_dim": 8, "quick_gelu": true,
+    "vision_cfg": {"image_size": 8, "layers": 1, "width": 64, "patch_size": 4, "mlp_ratio": 0.125},
+    "text_cfg": {"context_length": 10, "vocab_size": 64, "width": 64, "heads": 1, "layers": 1, "mlp_ratio": 0.125}},
+    "preprocess_cfg": {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}}"#;
+
+#[test]
+fn open_clip_folders_are_read() {
+    for (from, to) in [
+        ("half.safetensors", "open_clip_model.safetensors"),
+        ("checkpoint.pt", "open_clip_pytorch_model.bin"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(golden("open_clip").join(from), folder.path().join(to)).unwrap();
+        let config = folder.path().join("open_clip_config.json");
+        std::fs::write(&config, OPEN_CLIP_CONFIG).unwrap();
+        let model = load(folder.path(), None, &Device::default()).unwrap();
+        check(&model, &Expected::of("open_clip"), to);
+
+        let without = OPEN_CLIP_CONFIG.replace(r#""quick_gelu": true,"#, "");
+        std::fs::write(&config, without).unwrap();
+        let model = load(folder.path(), None, &Device::default()).unwrap();
+        assert_eq!(model.config.vision.activation, Activation::Gelu);
+        for (from, to, part) in [
+            (
+                r#""layers": 1, "width": 64, "patch"#,
+                r#""layers": [3, 4], "width": 64, "patch"#,
+                "a ResNet",
+            ),
+            (
+                r#""mlp_ratio": 0.125}},"#,
+                r#""mlp_ratio": 0.125, "hf_model_name": "x"}},"#,
+                "hf_model_name",
+            ),
+            ("0.48145466", "0.5", "preprocess_cfg.mean"),
+            (r#""patch_size": 4,"#, r#""patch_size": 4, "ls_init_value": 0.1,"#, "ls_init_value"),
+        ] {
+            std::fs::write(&config, OPEN_CLIP_CONFIG.replace(from, to)).unwrap();
+            let error = load(folder.path(), None, &Device::default()).unwrap_err().to_string();
+            assert!(error.contains("open_clip_config.json: ") && error.contains(part), "{error}");
+        }
+    }
+}
+
+#[test]
+fn pickled_shards_hold_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    std::fs::copy(golden("hf_pickled/config.json"), place("config.json")).unwrap();
+    let shard = "pytorch_model-00001-of-00001.bin";
+    std::fs::copy(golden("hf_pickled/pytorch_model.bin"), place(shard)).unwrap();
+    let index = format!(r#"{{"metadata": {{}}, "weight_map": {{"logit_scale": "{shard}"}}}}"#);
+    std::fs::write(place("pytorch_model.bin.index.json"), index).unwrap();
+    let model = load(folder.path(), None, &Device::default()).unwrap();
+    assert_eq!(model.weight_files, [place(shard)]);
+    check(&model, &Expected::of("hf_quick_gelu"), shard);
 }
 
 #[test]

@@ -66,6 +66,59 @@ fn one_tensor(offset: &[u8], shape: &[u8], strides: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn tensors_that_hold_no_numbers_are_named() {
+    let whole = std::fs::read(golden("hf_gelu/model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&whole).unwrap();
+    let names = [
+        "logit_scale",
+        "vision_model.encoder.layers.0.mlp.fc1.weight",
+        "vision_model.embeddings.class_embedding",
+        "text_model.encoder.layers.1.self_attn.k_proj.bias",
+        "text_projection.weight",
+    ];
+    for name in names {
+        for (value, what) in
+            [(f32::NAN, "NaN"), (f32::INFINITY, "infinity"), (f32::NEG_INFINITY, "infinity")]
+        {
+            let start = tensors.tensor(name).unwrap().data().as_ptr() as usize;
+            let start = start - whole.as_ptr() as usize;
+            let mut broken = whole.clone();
+            broken[start..start + 4].copy_from_slice(&value.to_le_bytes());
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("model.safetensors"), broken).unwrap();
+            let config = golden("hf_gelu/config.json");
+            std::fs::copy(config, folder.path().join("config.json")).unwrap();
+            let message = message(folder.path());
+            assert!(message.contains(&format!("{name}: holds {what}")), "{message}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_in_the_place_of_a_file_is_named() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 1710540580\n";
+    let page = b"<!DOCTYPE html>\n<html><body>Sign in</body></html>";
+    for name in ["model.safetensors", "model.pt", "pytorch_model.bin"] {
+        assert_refused(
+            name,
+            pointer,
+            "is a Git LFS pointer, not the file itself: run `git lfs pull`",
+        );
+        assert_refused(name, page, "is a web page, not the file itself");
+        assert_refused(name, b"", "is empty");
+    }
+    for name in ["config.json", "model.safetensors"] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(golden("hf_gelu").join(file), folder.path().join(file)).unwrap();
+        }
+        std::fs::write(folder.path().join(name), pointer).unwrap();
+        let message = load(folder.path(), None, &Device::default()).unwrap_err().to_string();
+        assert!(message.contains(name) && message.contains("Git LFS pointer"), "{message}");
+    }
+}
+
+#[test]
 fn code_is_never_called() {
     let marker = tempfile::tempdir().unwrap().keep().join("called");
     let command = format!("touch {}", marker.display());

@@ -1,9 +1,10 @@
 //! Brain scans: `yes` and `no`, no masks, no split.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::tree::{Tree, name, named};
+use super::names::{folded, name};
+use super::tree::{Tree, named};
 use crate::Split;
 
 /// The copy inside the archive of Brain MRI.
@@ -33,7 +34,8 @@ pub(super) fn list(root: &Path, copy: bool, tree: &mut Tree) {
         let known = |n: &&str| name(&other).eq_ignore_ascii_case(n);
         if copy && name(&other).eq_ignore_ascii_case(COPY) {
             check_copy(root, &other, tree);
-        } else if !BESIDE.iter().any(known) && !name(&other).starts_with("Br35H-Mask-RCNN") {
+        } else if !BESIDE.iter().any(known) && !folded(&name(&other)).starts_with("br35h-mask-rcnn")
+        {
             tree.problem(other, "not read: expected yes and no only");
         }
     }
@@ -42,13 +44,17 @@ pub(super) fn list(root: &Path, copy: bool, tree: &mut Tree) {
 /// The archive holds every image twice; an image only in the copy would be lost.
 fn check_copy(root: &Path, copy: &Path, tree: &mut Tree) {
     for label in ["yes", "no"] {
-        let names = |folder: &Path, tree: &mut Tree| -> BTreeSet<String> {
-            let folder = named(folder, &[label]);
-            folder.map(|f| tree.images(&f).iter().map(|p| name(p)).collect()).unwrap_or_default()
+        let images = |folder: &Path, tree: &mut Tree| -> BTreeMap<String, PathBuf> {
+            let images = named(folder, &[label]).map(|folder| tree.images(&folder));
+            images
+                .unwrap_or_default()
+                .into_iter()
+                .map(|path| (folded(&name(&path)), path))
+                .collect()
         };
-        let (outer, inner) = (names(root, &mut Tree::default()), names(copy, tree));
-        for only in inner.difference(&outer) {
-            tree.problem(copy.join(label).join(only), format!("not read: not in {label}"));
+        let (outer, inner) = (images(root, &mut Tree::default()), images(copy, tree));
+        for (_, only) in inner.into_iter().filter(|(name, _)| !outer.contains_key(name)) {
+            tree.problem(only, format!("not read: not in {label}"));
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::tree::{Tree, name, named, subfolders};
+use super::names::{folded, name};
+use super::table::read_text;
+use super::tree::{Tree, named, named_file, subfolders};
 use crate::Split;
 
 /// Whether `root` holds folders `Class<number>` with `Train` or `Test`.
@@ -41,12 +43,16 @@ fn class(folder: &Path) -> Option<PathBuf> {
 
 fn list_split(folder: &Path, category: &str, split: Split, tree: &mut Tree) {
     let label = named(folder, &["Label"]);
-    let mut masks = label.as_ref().map(|label| tree.masks(label));
-    let table_path = folder.join("Label").join("Labels.txt");
-    let mut table = read_table(&table_path, tree);
-    for image in tree.images_beside_folders(folder) {
-        let listed = table.as_mut().map(|table| table.remove(&name(&image).to_ascii_uppercase()));
-        let mask = masks.as_mut().and_then(|masks| masks.take(&image));
+    let images = tree.images_beside_folders(folder);
+    let masks = match &label {
+        Some(label) => tree.masks(&images, label),
+        None => vec![None; images.len()],
+    };
+    let table = label.and_then(|label| named_file(&label, "Labels.txt"));
+    let mut table = read_table(&table.unwrap_or(folder.join("Label").join("Labels.txt")), tree);
+    for (image, mask) in images.into_iter().zip(masks) {
+        let listed = table.as_mut().map(|table| table.remove(&folded(&name(&image))));
+        let listed = listed.map(|row| row.map(|row| row.anomalous));
         let says = |what| format!("Labels.txt says {what}");
         match (listed, &mask) {
             (Some(None), _) => tree.problem(&image, "not listed in Label/Labels.txt"),
@@ -67,22 +73,25 @@ fn list_split(folder: &Path, category: &str, split: Split, tree: &mut Tree) {
             tree.normal(image, category, split);
         }
     }
-    for missing in table.into_iter().flatten().map(|(image, _)| image) {
-        tree.problem(folder.join(missing), "missing: listed in Label/Labels.txt");
-    }
-    if let Some(masks) = masks {
-        tree.unused(masks);
+    for missing in table.into_iter().flat_map(BTreeMap::into_values) {
+        tree.problem(folder.join(missing.image), "missing: listed in Label/Labels.txt");
     }
 }
 
-/// Image name in upper case -> anomalous. Lines are `number flag image 0 mask-or-0`, split by tabs.
-fn read_table(path: &Path, tree: &mut Tree) -> Option<BTreeMap<String, bool>> {
-    let text = match std::fs::read_to_string(path) {
+/// A line of `Labels.txt`.
+struct Row {
+    image: String,
+    anomalous: bool,
+}
+
+/// Rows by the image's folded name. Lines are `number flag image 0 mask-or-0`, split by tabs.
+fn read_table(path: &Path, tree: &mut Tree) -> Option<BTreeMap<String, Row>> {
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(e) => {
             tree.problem(
                 path,
-                format!("cannot be read, labels are taken from the masks alone: {e}"),
+                format!("cannot be read, labels are taken from the masks alone: {}", e.cause()),
             );
             return None;
         }
@@ -93,7 +102,8 @@ fn read_table(path: &Path, tree: &mut Tree) -> Option<BTreeMap<String, bool>> {
         match fields[..] {
             [] => {}
             [_, flag @ ("0" | "1"), image, ..] => {
-                table.insert(image.to_ascii_uppercase(), flag == "1");
+                let row = Row { image: image.to_owned(), anomalous: flag == "1" };
+                table.insert(folded(image), row);
             }
             _ => tree.problem(path, format!("line {}: expected number, 0 or 1, image", number + 1)),
         }

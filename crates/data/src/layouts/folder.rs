@@ -1,9 +1,11 @@
 //! One's own images.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::mvtec;
-use super::tree::{Masks, Tree, name, named, subfolders};
+use super::names::name;
+use super::tree::{Tree, named, subfolders};
 use crate::Split;
 
 const NORMAL: [&str; 10] = [
@@ -110,21 +112,22 @@ fn category(folder: &Path, category: &str, tree: &mut Tree) {
             tree.problem(image, "not read: beside folders of kinds, expected in one of them");
         }
     }
-    let mut shared: Vec<Masks> = Vec::new();
-    for (images, kind, mask_folder) in groups {
-        if let Some(f) = &mask_folder
-            && !shared.iter().any(|masks| masks.folder == *f)
-        {
-            let masks = tree.masks(f);
-            shared.push(masks);
-        }
-        let mut found = shared.iter_mut().find(|masks| Some(&masks.folder) == mask_folder.as_ref());
-        for image in tree.images(&images) {
-            let mask = found.as_mut().and_then(|masks| masks.require(&image, tree));
+    // Several kinds may have their masks in one folder.
+    let mut by_masks: BTreeMap<Option<PathBuf>, Vec<(PathBuf, String)>> = BTreeMap::new();
+    for (images, kind, masks) in groups {
+        let images = tree.images(&images).into_iter().map(|image| (image, kind.clone()));
+        by_masks.entry(masks).or_default().extend(images);
+    }
+    for (folder, images) in by_masks {
+        let (images, kinds): (Vec<PathBuf>, Vec<String>) = images.into_iter().unzip();
+        let masks = match folder {
+            Some(folder) => tree.masks_of_all(&images, &folder),
+            None => vec![None; images.len()],
+        };
+        for ((image, kind), mask) in images.into_iter().zip(kinds).zip(masks) {
             tree.anomalous(image, category, Split::Test, &kind, mask);
         }
     }
-    shared.into_iter().for_each(|masks| tree.unused(masks));
 }
 
 /// A folder of one kind of defect: its masks lie in a folder of the same name, or with all others.

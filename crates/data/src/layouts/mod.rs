@@ -3,9 +3,12 @@
 mod brain;
 mod dagm;
 mod folder;
+mod masks;
 mod meta;
 mod mvtec;
+mod names;
 mod polyps;
+mod table;
 mod tree;
 mod visa;
 
@@ -116,7 +119,7 @@ impl Layout {
             Self::BrainMri => brain::folder(root, true).is_some(),
             Self::Br35h => brain::folder(root, false).is_some(),
             Self::Folder => folder::fits(root),
-            Self::MetaJson => root.join("meta.json").is_file(),
+            Self::MetaJson => meta::file(root).is_some(),
         }
     }
 }
@@ -184,12 +187,13 @@ impl Scan {
 
 /// Lists a data set: folders and names only, no image is opened.
 ///
-/// Masks belong to images by name, never by order. Hidden files, `__MACOSX`, `Thumbs.db` and texts are passed over; any
-/// other file where images are expected is a [`Problem`].
+/// Masks belong to images by name, never by order; case, and whether accents are composed, make no difference. Texts,
+/// hidden files and what systems put among people's files (`@eaDir`, `$RECYCLE.BIN`, `__MACOSX`, `Thumbs.db`, …) are
+/// passed over; any other file where images are expected is a [`Problem`].
 ///
 /// # Errors
 /// - [`Error::WrongRoot`] when the folder does not look like the layout; the message says what it looks like instead.
-/// - [`Error::NoImages`] when it does, but holds no image.
+/// - [`Error::NoImages`] when it does, but holds no image; it tells the first problem.
 /// - [`Error::Table`] when the data set's own list of files cannot be understood.
 /// - [`Error::Io`].
 pub fn scan(layout: Layout, root: &Path) -> Result<Scan, Error> {
@@ -219,8 +223,9 @@ pub fn scan(layout: Layout, root: &Path) -> Result<Scan, Error> {
     }
     let mut scan = Scan { samples: tree.samples, problems: tree.problems };
     if scan.samples.is_empty() {
+        let first = scan.problems.into_iter().next();
         let expected = layout.expected();
-        return Err(Error::NoImages { path: root.to_path_buf(), expected });
+        return Err(Error::NoImages { path: root.to_path_buf(), expected, first });
     }
     scan.samples.sort_by(|a, b| a.image.cmp(&b.image));
     scan.problems.sort();
@@ -244,9 +249,9 @@ fn hint(layout: Layout, root: &Path) -> String {
     if !others.is_empty() {
         return format!("it looks like the layout of {}", others.join(" or "));
     }
-    let names: Vec<String> = children.iter().take(8).map(|child| tree::name(child)).collect();
-    match names.len() {
+    let folders: Vec<String> = children.iter().take(8).map(|child| names::name(child)).collect();
+    match folders.len() {
         0 => "it has no folders".to_owned(),
-        _ => format!("its folders are {}", names.join(", ")),
+        _ => format!("its folders are {}", folders.join(", ")),
     }
 }

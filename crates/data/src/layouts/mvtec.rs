@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::tree::{Masks, Tree, name, named, subfolders};
+use super::names::name;
+use super::tree::{Tree, named, subfolders};
 use crate::Split;
 
 /// How the folders of normal images may be called.
@@ -62,24 +63,21 @@ pub(super) fn category(folder: &Path, category: &str, normal: &[&str], tree: &mu
                 images.into_iter().for_each(|image| tree.normal(image, category, split));
                 continue;
             }
-            let mut masks: Option<Masks> = truth
-                .as_ref()
-                .and_then(|truth| named(truth, &[&kind]))
-                .map(|folder| tree.masks(&folder));
-            if masks.is_none() {
-                let expected = folder.join("ground_truth").join(&kind);
-                tree.problem(
-                    expected,
-                    format!("missing folder: {} images have no mask", images.len()),
-                );
-            }
-            for image in images {
-                let mask = masks.as_mut().and_then(|masks| masks.require(&image, tree));
+            let masks = match truth.as_ref().and_then(|truth| named(truth, &[&kind])) {
+                Some(folder) => {
+                    let masks = tree.masks_of_all(&images, &folder);
+                    used.push(folder);
+                    masks
+                }
+                None => {
+                    let expected = folder.join("ground_truth").join(&kind);
+                    let count = images.len();
+                    tree.problem(expected, format!("missing folder: {count} images have no mask"));
+                    vec![None; count]
+                }
+            };
+            for (image, mask) in images.into_iter().zip(masks) {
                 tree.anomalous(image, category, split, &kind, mask);
-            }
-            if let Some(masks) = masks {
-                used.push(masks.folder.clone());
-                tree.unused(masks);
             }
         }
     }

@@ -36,10 +36,9 @@ pub(super) fn list(root: &Path, names: &[(&str, &str, &str)], tree: &mut Tree) {
         }
         return;
     };
-    let mut masks = tree.masks(&masks);
-    for image in tree.images(&images) {
-        let mask = masks.require(&image, tree);
+    let images = tree.images(&images);
+    let masks = tree.masks_of_all(&images, &masks);
+    for (image, mask) in images.into_iter().zip(masks) {
         tree.anomalous(image, "colon", Split::Test, "polyp", mask);
     }
-    tree.unused(masks);
 }

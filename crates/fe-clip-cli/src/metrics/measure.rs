@@ -15,8 +15,7 @@ use super::{Args, Bins};
 /// Counts the pixels, and the images by their own scores or the maximum of each map.
 pub(crate) fn measure(args: &Args, maps: &Path, masks: &Path) -> Result<Shard> {
     let (maps, masks) = (Npy::open(maps)?, Npy::open(masks)?);
-    maps.require(true)?;
-    masks.require(false)?;
+    maps.require_floats()?;
     let shape: [usize; 3] = maps.shape()?;
     ensure!(
         masks.shape()? == shape,
@@ -112,7 +111,7 @@ where
     for first in (0..images).step_by(threads) {
         let count = threads.min(images - first);
         let range = first * size..(first + count) * size;
-        let (map, mask) = (read(maps, range.clone()), masks.truths(range));
+        let (map, mask) = (read(maps, range.clone()), masks.truths(range)?);
         let visited = visit(
             ArrayView3::from_shape((count, height, width), &map)?,
             ArrayView3::from_shape((count, height, width), &mask)?,
@@ -186,15 +185,14 @@ fn image_metrics(scores: &[f64], labels: &[bool]) -> Result<PixelMetrics<f64>, U
 }
 
 fn count_images(scores: &Npy, labels: &Npy) -> Result<Result<PixelMetrics<f64>, Undefined>> {
-    scores.require(true)?;
-    labels.require(false)?;
+    scores.require_floats()?;
     let ([count], [labelled]) = (scores.shape()?, labels.shape()?);
     ensure!(
         count == labelled,
         "{}: {count} scores do not fit {labelled} labels",
         scores.path.display()
     );
-    let labels = labels.truths(0..count);
+    let labels = labels.truths(0..count)?;
     Ok(match scores.element {
         Element::Double => image_metrics(&scores.doubles(0..count), &labels),
         _ => {

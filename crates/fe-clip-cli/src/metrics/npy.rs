@@ -11,6 +11,8 @@ use memmap2::Mmap;
 pub(crate) struct Npy {
     pub(crate) path: PathBuf,
     map: Mmap,
+    /// The elements in row order, where the file has them column by column.
+    rows: Option<Vec<u8>>,
     /// Where the elements start.
     offset: usize,
     shape: Vec<usize>,
@@ -24,14 +26,14 @@ pub(crate) enum Element {
     Half,
     Single,
     Double,
-    /// bool or uint8
-    Byte,
+    /// bool, or an integer of so many bytes
+    Integer(usize),
 }
 
 impl Element {
     fn size(self) -> usize {
         match self {
-            Self::Byte => 1,
+            Self::Integer(size) => size,
             Self::Half => 2,
             Self::Single => 4,
             Self::Double => 8,
@@ -51,25 +53,27 @@ impl Npy {
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file)? };
         let (header, offset) = header(&map)?;
-        let (element, big_endian) = match entry(header, "descr")?.trim_matches(['\'', '"']) {
-            "<f2" => (Element::Half, false),
-            ">f2" => (Element::Half, true),
-            "<f4" => (Element::Single, false),
-            ">f4" => (Element::Single, true),
-            "<f8" => (Element::Double, false),
-            ">f8" => (Element::Double, true),
-            "|b1" | "|u1" => (Element::Byte, false),
-            other => {
-                bail!("expected float16, float32, float64, bool or uint8, got the type {other}")
-            }
+        let dtype = entry(header, "descr")?.trim_matches(['\'', '"']);
+        let big_endian = dtype.starts_with('>');
+        let element = match dtype.trim_start_matches(['<', '>', '|', '=']) {
+            "f2" => Element::Half,
+            "f4" => Element::Single,
+            "f8" => Element::Double,
+            "b1" | "i1" | "u1" => Element::Integer(1),
+            "i2" | "u2" => Element::Integer(2),
+            "i4" | "u4" => Element::Integer(4),
+            "i8" | "u8" => Element::Integer(8),
+            "O" => bail!("holds Python objects, which are not read; save array.astype(float)"),
+            _ => bail!(
+                "expected bool, an integer, float16, float32 or float64, got the type {dtype}"
+            ),
         };
         let shape = entry(header, "shape")?.trim_matches(['(', ')']);
-        let axes = shape.split(',').map(str::trim).filter(|axis| !axis.is_empty());
+        // Python 2 wrote 3L.
+        let axes = shape.split(',').map(|axis| axis.trim().trim_end_matches('L'));
+        let axes = axes.filter(|axis| !axis.is_empty());
         let shape: Vec<usize> = axes.map(str::parse).collect::<Result<_, _>>().context("shape")?;
-        ensure!(
-            entry(header, "fortran_order")? == "False" || shape.len() < 2,
-            "is in Fortran order; save numpy.ascontiguousarray(array)"
-        );
+        let fortran = entry(header, "fortran_order")? == "True" && shape.len() > 1;
         let length = shape.iter().try_fold(element.size(), |size, &axis| size.checked_mul(axis));
         let there = map.len() - offset;
         let length = length.context("its shape is larger than any memory")?;
@@ -77,7 +81,8 @@ impl Npy {
             length == there,
             "expected {length} bytes of data for the shape {shape:?}, got {there}"
         );
-        Ok(Self { path: path.to_owned(), map, offset, shape, element, big_endian })
+        let rows = fortran.then(|| in_row_order(&map[offset..], &shape, element.size()));
+        Ok(Self { path: path.to_owned(), map, rows, offset, shape, element, big_endian })
     }
 
     /// The shape, if it has `N` axes.
@@ -87,12 +92,10 @@ impl Npy {
         })
     }
 
-    pub(crate) fn require(&self, float: bool) -> Result<()> {
-        let (kind, is) =
-            if float { ("floats", "truth values") } else { ("bool or uint8", "floats") };
+    pub(crate) fn require_floats(&self) -> Result<()> {
         ensure!(
-            (self.element != Element::Byte) == float,
-            "{}: expected {kind}, got {is}",
+            !matches!(self.element, Element::Integer(_)),
+            "{}: expected floats, got truth values or integers",
             self.path.display()
         );
         Ok(())
@@ -114,9 +117,25 @@ impl Npy {
         self.borrow(range, f64::from_le_bytes)
     }
 
-    /// Whether some elements of bool or uint8 differ from 0, in row order.
-    pub(crate) fn truths(&self, range: Range<usize>) -> Vec<bool> {
-        self.bytes(range).iter().map(|&byte| byte != 0).collect()
+    /// Whether some elements differ from 0, in row order.
+    ///
+    /// # Errors
+    /// If floats are others than 0, 1 and 255: then they are no truth values but scores.
+    pub(crate) fn truths(&self, range: Range<usize>) -> Result<Vec<bool>> {
+        let truth = |value: f64| match value {
+            0.0 => Ok(false),
+            1.0 | 255.0 => Ok(true),
+            _ => bail!("{}: expected truth values, 0 or 1, got {value}", self.path.display()),
+        };
+        match self.element {
+            Element::Integer(1) => Ok(self.bytes(range).iter().map(|&byte| byte != 0).collect()),
+            Element::Integer(size) => {
+                let elements = self.bytes(range).chunks_exact(size);
+                Ok(elements.map(|bytes| bytes.iter().any(|&byte| byte != 0)).collect())
+            }
+            Element::Double => self.doubles(range).iter().map(|&value| truth(value)).collect(),
+            _ => self.singles(range).iter().map(|&value| truth(value.into())).collect(),
+        }
     }
 
     /// Elements in place where the file stores them as the machine does.
@@ -150,8 +169,35 @@ impl Npy {
 
     fn bytes(&self, range: Range<usize>) -> &[u8] {
         let size = self.element.size();
-        &self.map[self.offset + range.start * size..self.offset + range.end * size]
+        let elements = self.rows.as_deref().unwrap_or(&self.map[self.offset..]);
+        &elements[range.start * size..range.end * size]
     }
+}
+
+/// Elements of `size` bytes that lie with the first axis fastest, with the last one fastest.
+fn in_row_order(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
+    let mut rows = Vec::with_capacity(bytes.len());
+    let mut index = vec![0; shape.len()];
+    let strides = shape.iter().scan(size, |stride, axis| {
+        let own = *stride;
+        *stride *= axis;
+        Some(own)
+    });
+    let strides: Vec<usize> = strides.collect();
+    let mut place = 0;
+    while rows.len() < bytes.len() {
+        rows.extend_from_slice(&bytes[place..place + size]);
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            place += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            place -= index[axis] * strides[axis];
+            index[axis] = 0;
+        }
+    }
+    rows
 }
 
 /// The header, a Python dictionary, and where the elements start.

@@ -1,6 +1,7 @@
 //! `[model]`.
 
 use adapters::{FfeConfig, LfsConfig, Mixing, Padding, Transform};
+use clip_vit::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::StageEnds;
@@ -14,6 +15,9 @@ pub struct ModelConfig {
     pub method: Method,
     /// What `--model` takes: `tiny`, `vit-l-14-336`, a hub id, a folder or a file.
     pub backbone: String,
+    /// Activation of a backbone whose files do not tell: a weight file without a configuration. Default: quick GELU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
     /// Side of the square model input in pixels; a multiple of the patch. Default: 518 for
     /// ViT-L/14@336, else the backbone's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +81,7 @@ impl Default for ModelConfig {
         Self {
             method: Method::FeClip,
             backbone: "tiny".into(),
+            activation: None,
             image_size: None,
             resize: data::Resize::Squash,
             stage_ends: None,
@@ -242,6 +247,7 @@ impl Method {
             Self::FeClip => return None,
             Self::Clip => &[
                 "backbone",
+                "activation",
                 "image_size",
                 "resize",
                 "positional_interpolation",
@@ -249,11 +255,17 @@ impl Method {
                 "smoothing_sigma",
                 "align_corners",
             ][..],
-            Self::Winclip => {
-                &["backbone", "image_size", "resize", "positional_interpolation", "temperature"]
-            }
+            Self::Winclip => &[
+                "backbone",
+                "activation",
+                "image_size",
+                "resize",
+                "positional_interpolation",
+                "temperature",
+            ],
             Self::AprilGan => &[
                 "backbone",
+                "activation",
                 "image_size",
                 "resize",
                 "positional_interpolation",
@@ -265,6 +277,7 @@ impl Method {
             ],
             Self::Patchcore => &[
                 "backbone",
+                "activation",
                 "image_size",
                 "resize",
                 "positional_interpolation",

@@ -105,6 +105,27 @@ impl Camera {
         }
     }
 
+    /// A camera that gives a flat scene back as it is, and lights only relief, from a side.
+    pub(crate) fn faithful(dice: &mut Dice) -> Self {
+        let drawn = Self::new(dice, 0.0, 1);
+        Self {
+            ambient: dice.range(0.45, 0.75),
+            exposure: 1.0,
+            white: [1.0; 3],
+            slope: [0.0; 2],
+            vignette: 0.0,
+            spot: [0.0, 0.0, 1.0, 0.0],
+            blur: Vec::new(),
+            gamma: 0.0,
+            contrast: 1.0,
+            haze: 0.0,
+            noise: 0.0,
+            sharpen: 0.0,
+            jpeg: None,
+            ..drawn
+        }
+    }
+
     /// Words for the light, where it is striking.
     pub(crate) fn mood(&self) -> Option<&'static str> {
         if self.exposure < 0.8 {

@@ -186,6 +186,26 @@ pub fn caption(scene: &Scene, rng: &mut impl Rng) -> String {
     format!("{view} {thing}{tail}")
 }
 
+/// A caption of a photograph, sound or damaged ("a photo of a broken surface with a crack"); `texture` where it shows
+/// a material and not things. Its noun says no more than is known.
+pub fn photograph_caption(kind: Option<DefectKind>, texture: bool, rng: &mut impl Rng) -> String {
+    let nouns =
+        if texture { ["surface", "texture", "material"] } else { ["scene", "picture", "object"] };
+    let noun = pick(&nouns, rng);
+    let style = rng.random_range(0..100u32);
+    let state = match kind {
+        _ if style >= 75 => "",
+        Some(_) => pick(&DAMAGED, rng),
+        None => pick(&NORMAL, rng),
+    };
+    let tail = match (kind, style) {
+        (Some(kind), 35..) => format!(" with {}", kind.phrase()),
+        (None, 60..) => format!(" {}", pick(&WITHOUT, rng)),
+        _ => String::new(),
+    };
+    format!("a photo of {}{tail}", phrase(state, noun, false))
+}
+
 /// A phrase for a region of a picture: the defect there, or the sound material.
 ///
 /// # Panics

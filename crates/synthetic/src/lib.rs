@@ -5,6 +5,8 @@
 //! defect changes the canvas; a camera lights it and adds blur, noise and compression. The mask is
 //! the difference that the defect makes before the sensor: the pixels that visibly changed.
 //!
+//! [`damage`] draws the same defects, cut-and-paste and blended textures onto a photograph.
+//!
 //! # Determinism
 //! [`render`] gives the same bytes for the same [`Request`] on every machine: choices come from
 //! ChaCha8, and only integer operations, `+ - * /` and `sqrt` of IEEE 754 `f32` are used, never a
@@ -34,13 +36,15 @@ mod mask;
 mod materials;
 mod noise;
 mod objects;
+mod photograph;
 mod wear;
 mod wide;
 
-pub use captions::{caption, region_caption};
+pub use captions::{caption, photograph_caption, region_caption};
 pub use catalogue::{Category, HELD_OUT, categories};
 pub use dataset::{Error, WriteOptions, write_dataset};
 pub use defects::DefectKind;
+pub use photograph::{Damage, Damaged, damage};
 
 use camera::Camera;
 use canvas::Canvas;

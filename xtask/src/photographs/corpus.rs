@@ -22,7 +22,7 @@ use super::table::{Candidate, Table};
 const HELD_OUT_CROPS: usize = 40;
 
 /// Most crops of a file, in crops that lie side by side in it.
-const MOST: f64 = 60.0;
+const MOST: f64 = 150.0;
 
 /// Crops that cut-outs are laid on.
 const GROUNDS: usize = 256;
@@ -126,6 +126,8 @@ fn assemble(out: &Path, folder: &Path, corpus: &Corpus, mut spool: File) -> Resu
     spool.rewind()?;
     std::io::copy(&mut spool, &mut file)?;
     file.as_file().sync_all()?;
+    #[cfg(unix)]
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     file.persist(out)?;
     Ok(())
 }

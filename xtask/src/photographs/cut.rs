@@ -77,7 +77,7 @@ fn worthwhile(crop: &RgbImage) -> bool {
         return false;
     }
     let edges = luma.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f32>();
-    if edges < 2.0 * luma.len() as f32 {
+    if edges < 2.0 * luma.len() as f32 || shows_normals(crop) {
         return false;
     }
     let blocks = side / BLOCK;
@@ -89,6 +89,13 @@ fn worthwhile(crop: &RgbImage) -> bool {
         })
         .count();
     lively * 10 >= blocks * blocks * 6
+}
+
+/// Whether it is a map of a surface's normals, which point at the viewer, and so are blue, on average.
+fn shows_normals(crop: &RgbImage) -> bool {
+    let channel = |c: usize| moments(crop.pixels().map(|p| f32::from(p.0[c]))).0;
+    let [red, green, blue] = [0, 1, 2].map(channel);
+    blue > red + 60.0 && blue > green + 60.0 && (red - green).abs() < 16.0 && red > 70.0
 }
 
 /// Mean and standard deviation.

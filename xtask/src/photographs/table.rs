@@ -77,6 +77,10 @@ impl Table {
         let mut refused = 0;
         for path in paths {
             let path = path?;
+            // A link is another name of a picture that is taken already.
+            if path.is_symlink() {
+                continue;
+            }
             let Some(file) = path.strip_prefix(&root).ok().and_then(|file| file.to_str()) else {
                 continue;
             };

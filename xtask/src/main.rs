@@ -12,6 +12,7 @@ mod parity;
 mod pretrain_tiny;
 mod process;
 mod reproduce;
+mod results;
 
 use clap::Parser;
 

@@ -4,25 +4,49 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::Stdio;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::{Value, json};
 
-/// A row of the table: its name and what stands in `[model]`.
-const ROWS: [(&str, &str); 6] = [
-    ("CLIP", CLIP),
-    ("CLIP + Conv adapter", "ffe = false\nlfs = false\nconv_adapter = { kernel = 3 }\n"),
-    ("CLIP + FFE", "lfs = false\n"),
-    ("CLIP + LFS", "ffe = false\n"),
-    ("FE-CLIP (FFE + LFS)", ""),
-    ("FE-CLIP with FFT", "transform = \"fft\"\n"),
-];
-/// Plain CLIP scores as it is.
+use crate::process::{FeClip, execute};
+use crate::results::{self, METRICS, Source};
+
+/// A row of the table.
+struct Row {
+    title: &'static str,
+    /// What stands in `[model]`.
+    model: &'static str,
+    /// Whether it has the sentences that all rows share; else those of its method.
+    shared_prompts: bool,
+}
+
+impl Row {
+    const fn new(title: &'static str, model: &'static str) -> Self {
+        Self { title, model, shared_prompts: true }
+    }
+
+    /// Plain CLIP scores as it is; all else learns.
+    fn learns(&self) -> bool {
+        self.model != CLIP
+    }
+}
+
 const CLIP: &str = "method = \"clip\"\n";
-/// Metrics of the table, where `metrics.json` has them.
-const METRICS: [(&str, &str); 4] =
-    [("image", "auroc"), ("image", "ap"), ("pixel", "auroc"), ("pixel", "aupro")];
+/// Plain CLIP with FE-CLIP's sentences, and FE-CLIP itself: what the adapters add.
+const PLAIN: &str = "CLIP";
+const WHOLE: &str = "FE-CLIP (FFE + LFS)";
+const ROWS: [Row; 7] = [
+    Row::new(PLAIN, CLIP),
+    Row { title: "CLIP, category named", model: CLIP, shared_prompts: false },
+    Row::new("CLIP + Conv adapter", "ffe = false\nlfs = false\nconv_adapter = { kernel = 3 }\n"),
+    Row::new("CLIP + FFE", "lfs = false\n"),
+    Row::new("CLIP + LFS", "ffe = false\n"),
+    Row::new(WHOLE, ""),
+    Row::new("FE-CLIP with FFT", "transform = \"fft\"\n"),
+];
+/// The sentences of every row but the named one.
+pub(crate) const PROMPTS: &str = "[prompts]\nnormal = [\"A photo of a normal object\"]\nanomalous = [\"A photo of a damaged object\"]\n";
 
 /// Train and evaluate each ablation of the paper's Tables 3 and 4 on procedural data: adapters
 /// learn on the training categories and are measured on the held-out ones. What is finished is
@@ -68,35 +92,25 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let program = match &args.fe_clip {
-        Some(program) => program.clone(),
-        None => build()?,
-    };
+    let source = Source::here();
+    let program = FeClip::get(args.fe_clip.as_deref(), &[])?;
     fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let study = Study { args, program: fs::canonicalize(&program)?, out: &args.out };
+    let study = Study { args, program, out: &args.out };
     study.synth("training", &args.training, 0)?;
     study.synth("held-out", &args.held_out, 1)?;
     let mut rows = Vec::new();
-    for (name, model) in ROWS {
-        let seeds = if model == CLIP { 1 } else { args.seeds };
-        let runs: anyhow::Result<Vec<Run>> =
-            (0..seeds).map(|seed| study.row(name, model, seed)).collect();
-        rows.push((name, runs?));
+    for row in &ROWS {
+        let seeds = if row.learns() { args.seeds } else { 1 };
+        let runs: anyhow::Result<Vec<Run>> = (0..seeds).map(|seed| study.row(row, seed)).collect();
+        rows.push((row.title, runs?));
     }
-    let (table, document) = (markdown(&rows), document(args, &rows));
+    let table = markdown(&rows);
     print!("{table}");
+    let (page, document) = (page(args, &source, &table, &rows), document(&source, args, &rows));
     for folder in [Some(&args.out), args.results.as_ref()].into_iter().flatten() {
-        fs::write(folder.join("ablation.md"), page(args, &table))?;
-        fs::write(folder.join("ablation.json"), format!("{document:#}\n"))?;
+        results::write(folder, "ablation", &page, &document)?;
     }
     Ok(())
-}
-
-fn build() -> anyhow::Result<PathBuf> {
-    let arguments = ["build", "--release", "--workspace", "--bin", "fe-clip"];
-    execute(Command::new(env!("CARGO")).args(arguments))?;
-    let own = std::env::current_exe().context("finding this program")?;
-    Ok(own.with_file_name("fe-clip"))
 }
 
 /// Metrics of a row with one seed, before and after training; nothing learns in plain CLIP.
@@ -105,12 +119,19 @@ struct Run {
     trained: Option<Metrics>,
 }
 
+impl Run {
+    /// What it can do in the end.
+    fn last(&self) -> &Metrics {
+        self.trained.as_ref().unwrap_or(&self.untrained)
+    }
+}
+
 /// In the order of [`METRICS`], fractions.
 type Metrics = [f64; METRICS.len()];
 
 struct Study<'a> {
     args: &'a Args,
-    program: PathBuf,
+    program: FeClip,
     out: &'a Path,
 }
 
@@ -124,29 +145,24 @@ impl Study<'_> {
             ("--test-normal", args.test_normal as u64),
             ("--test-per-defect", args.test_per_defect as u64),
         ];
-        let mut command = Command::new(&self.program);
-        command.args(["synth", "--categories", categories, "--out"]).arg(self.out.join(name));
+        let mut command = self.program.command("synth");
+        command.args(["--categories", categories, "--out"]).arg(self.out.join(name));
         for (flag, number) in numbers {
             command.args([flag, &number.to_string()]);
         }
-        execute(&mut command)
+        execute(command.stdout(Stdio::null()))
     }
 
-    fn row(&self, name: &str, model: &str, seed: u64) -> anyhow::Result<Run> {
-        let untrained = self.measure(name, model, seed, 0)?;
-        let trained = (model != CLIP).then(|| self.measure(name, model, seed, self.args.epochs));
+    fn row(&self, row: &Row, seed: u64) -> anyhow::Result<Run> {
+        let untrained = self.measure(row, seed, 0)?;
+        let trained = row.learns().then(|| self.measure(row, seed, self.args.epochs));
         Ok(Run { untrained, trained: trained.transpose()? })
     }
 
-    /// Trains for so many epochs and evaluates, unless that was done before.
-    fn measure(
-        &self,
-        name: &str,
-        model: &str,
-        seed: u64,
-        epochs: usize,
-    ) -> anyhow::Result<Metrics> {
-        let folder: String = name
+    /// Trains for so many epochs and evaluates, unless that was done before by the same program.
+    fn measure(&self, row: &Row, seed: u64, epochs: usize) -> anyhow::Result<Metrics> {
+        let folder: String = row
+            .title
             .to_lowercase()
             .split(|c: char| !c.is_alphanumeric())
             .filter(|word| !word.is_empty())
@@ -155,40 +171,46 @@ impl Study<'_> {
         let folder = self.out.join(folder).join(format!("seed-{seed}-epochs-{epochs}"));
         fs::create_dir_all(&folder)?;
         let (run, metrics) = (folder.join("settings.toml"), folder.join("metrics.json"));
-        let settings = self.settings(model, seed, epochs)?;
+        let settings = self.settings(row, seed, epochs)?;
         let known = fs::read_to_string(&run).is_ok_and(|text| text == settings);
         if !(known && metrics.exists()) {
-            eprintln!("{name}, seed {seed}, {epochs} epochs");
+            eprintln!("{}, seed {seed}, {epochs} epochs", row.title);
             if !known {
                 fs::remove_dir_all(&folder)?;
                 fs::create_dir_all(&folder)?;
                 fs::write(&run, settings)?;
             }
             let command = |name: &str| {
-                let mut command = Command::new(&self.program);
-                command.arg(name).arg("--config").arg(&run).arg("--out").arg(&folder);
+                let mut command = self.program.command(name);
+                command.arg("--config").arg(&run).arg("--out").arg(&folder);
                 command
             };
             let mut eval = command("eval");
-            if model != CLIP {
+            if row.learns() {
                 let cache = self.out.join("activations");
-                execute(command("train").args(["--resume", "--cache"]).arg(cache))?;
+                let mut train = command("train");
+                train.args(["--resume", "--cache"]).arg(cache);
+                execute(train.stdout(Stdio::null()))?;
                 eval.arg("--adapters").arg(folder.join("adapters.safetensors"));
             }
-            execute(&mut eval)?;
+            execute(eval.stdout(Stdio::null()))?;
         }
         let text = fs::read_to_string(&metrics).with_context(|| metrics.display().to_string())?;
         read_metrics(&serde_json::from_str(&text)?)
             .with_context(|| format!("{}: a metric is undefined", metrics.display()))
     }
 
-    fn settings(&self, model: &str, seed: u64, epochs: usize) -> anyhow::Result<String> {
+    /// The row's `run.toml`; its first line tells other programs' results apart.
+    fn settings(&self, row: &Row, seed: u64, epochs: usize) -> anyhow::Result<String> {
         let root = fs::canonicalize(self.out)?;
         let source = |name: &str| {
             let root = root.join(name).display().to_string();
             format!("datasets = [{{ name = \"mvtec-ad\", root = {root:?} }}]")
         };
-        let mut text = format!("[model]\n{model}");
+        let mut text = format!("# {}\n[model]\n{}", self.program.code, row.model);
+        if row.shared_prompts {
+            text.push_str(PROMPTS);
+        }
         writeln!(text, "[train]\nepochs = {epochs}\nseed = {seed}\n{}", source("training"))?;
         if let Some(rate) = self.args.projection_learning_rate {
             writeln!(text, "projection_learning_rate = {rate:e}")?;
@@ -198,27 +220,21 @@ impl Study<'_> {
     }
 }
 
-fn execute(command: &mut Command) -> anyhow::Result<()> {
-    let program = command.get_program().to_owned();
-    let status = command
-        .stdout(std::process::Stdio::null())
-        .status()
-        .with_context(|| format!("running {}", program.display()))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
-}
-
+/// Means over categories, in the order of [`METRICS`]; none where one is undefined somewhere.
 fn read_metrics(document: &Value) -> Option<Metrics> {
-    let mean = &document["datasets"]["mvtec-ad"]["mean"];
+    let categories = document["datasets"]["mvtec-ad"]["categories"].as_object()?;
+    let mean = |level: &str, metric: &str| -> Option<f64> {
+        let values: Option<Vec<f64>> =
+            categories.values().map(|found| found[level][metric].as_f64()).collect();
+        values.map(|values| mean_and_deviation(&values).0)
+    };
     let values: Option<Vec<f64>> =
-        METRICS.iter().map(|(level, metric)| mean[level][metric].as_f64()).collect();
+        METRICS.iter().map(|(level, metric, _)| mean(level, metric)).collect();
     values?.try_into().ok()
 }
 
-/// Mean and, of several, standard deviation of a metric over seeds.
-fn over_seeds(values: &[f64]) -> (f64, Option<f64>) {
+/// Mean and, of several, standard deviation of a metric, over seeds or categories.
+fn mean_and_deviation(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
@@ -227,13 +243,13 @@ fn over_seeds(values: &[f64]) -> (f64, Option<f64>) {
 
 fn markdown(rows: &[(&str, Vec<Run>)]) -> String {
     let mut table = String::from(
-        "| Method | Image AUROC | Image AP | Pixel AUROC | AUPRO |\n| --- | --- | --- | --- | --- |\n",
+        "| method | image AUROC | image AP | pixel AUROC | AUPRO |\n| --- | --- | --- | --- | --- |\n",
     );
     let mut line = |name: &str, runs: &[&Metrics]| {
         let cells: Vec<String> = (0..METRICS.len())
             .map(|i| {
                 let values: Vec<f64> = runs.iter().map(|run| 100.0 * run[i]).collect();
-                match over_seeds(&values) {
+                match mean_and_deviation(&values) {
                     (mean, None) => format!("{mean:.1}"),
                     (mean, Some(deviation)) => format!("{mean:.1} ± {deviation:.1}"),
                 }
@@ -254,26 +270,55 @@ fn markdown(rows: &[(&str, Vec<Run>)]) -> String {
     table
 }
 
-fn page(args: &Args, table: &str) -> String {
+fn page(args: &Args, source: &Source, table: &str, rows: &[(&str, Vec<Run>)]) -> String {
     format!(
-        "# Ablation on procedural data\n\n\
+        "# Ablation on procedural data\n\n{source}\n\
+         `ablation.json` beside this page has every run.\n\n\
          `tiny`, adapters trained on the procedural training categories and measured on the \
          held-out ones: {} epochs, {} pixels, {} normal images a category and {} of each kind of \
-         defect, {} seed(s). Percent, means over the held-out categories{}; AUPRO up to a false-\
-         positive rate of 30 %. Rows as in Tables 3 and 4 of the paper; CLIP is its last layer \
-         with the same prompts. Made by `cargo xtask ablation`, see `--help`.\n\n{table}",
+         defect, {} seed(s). Percent, means over all held-out categories{}; AUPRO up to a false-\
+         positive rate of 30 %. Rows as in Tables 3 and 4 of the paper.\n\
+         All rows share prompts, smoothing and the image score of the class token; only \"category \
+         named\" has plain CLIP's usual sentences, which tell it what is looked at. CLIP is its \
+         last layer; the others put four stages together.\n\n{}\n\n{table}",
         args.epochs,
         args.size,
         args.test_normal,
         args.test_per_defect,
         args.seeds,
         if args.seeds > 1 { ", ± standard deviation over seeds" } else { "" },
+        verdict(rows),
     )
 }
 
-fn document(args: &Args, rows: &[(&str, Vec<Run>)]) -> Value {
+/// What the adapters add to plain CLIP with the same sentences, in words.
+fn verdict(rows: &[(&str, Vec<Run>)]) -> String {
+    let means = |title: &str| {
+        let runs = rows.iter().find(|(name, _)| *name == title).map_or(&[][..], |(_, runs)| runs);
+        let mean = |i: usize| {
+            let values: Vec<f64> = runs.iter().map(|run| run.last()[i]).collect();
+            mean_and_deviation(&values).0
+        };
+        std::array::from_fn(mean)
+    };
+    let best: Vec<String> = METRICS
+        .iter()
+        .enumerate()
+        .map(|(i, (.., title))| {
+            let each = rows.iter().map(|(title, runs)| {
+                let values: Vec<f64> = runs.iter().map(|run| run.last()[i]).collect();
+                (*title, mean_and_deviation(&values).0)
+            });
+            let best = each.max_by(|a, b| a.1.total_cmp(&b.1));
+            format!("{title}: {}", best.map_or("-", |row| row.0))
+        })
+        .collect();
+    format!("{} Best rows: {}.", results::difference(&means(WHOLE), &means(PLAIN)), best.join(", "))
+}
+
+fn document(source: &Source, args: &Args, rows: &[(&str, Vec<Run>)]) -> Value {
     let named = |metrics: &Metrics| -> BTreeMap<String, f64> {
-        let names = METRICS.iter().map(|(level, metric)| format!("{level}_{metric}"));
+        let names = METRICS.iter().map(|(level, metric, _)| format!("{level}_{metric}"));
         names.zip(metrics.iter().copied()).collect()
     };
     let runs = |runs: &[Run]| -> Vec<Value> {
@@ -287,10 +332,11 @@ fn document(args: &Args, rows: &[(&str, Vec<Run>)]) -> Value {
     let rows: Vec<Value> =
         rows.iter().map(|(name, row)| json!({ "method": name, "runs": runs(row) })).collect();
     json!({
+        "source": source,
         "settings": {
             "training": args.training, "held_out": args.held_out, "epochs": args.epochs, "size": args.size, "test_normal": args.test_normal,
             "test_per_defect": args.test_per_defect, "seeds": args.seeds,
-            "projection_learning_rate": args.projection_learning_rate,
+            "projection_learning_rate": args.projection_learning_rate, "prompts": PROMPTS,
         },
         "rows": rows,
     })
@@ -301,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_means_with_their_deviation_over_seeds() {
+    fn rows_are_means_with_their_deviation_mean_and_deviation() {
         let run = |untrained, trained| Run {
             untrained: [untrained; METRICS.len()],
             trained: Some([trained; METRICS.len()]),

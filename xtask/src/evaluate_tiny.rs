@@ -6,10 +6,15 @@ mod report;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use toml::Table;
+
+use crate::ablation::PROMPTS;
+use crate::process::{FeClip, execute};
+use crate::results::{self, Source};
 
 /// Measure `tiny` on held-out procedural categories and on real images, beside baselines.
 #[derive(clap::Args)]
@@ -27,9 +32,12 @@ pub(crate) struct Args {
     /// Working folder; results of runs stay there
     #[arg(long, default_value = "target/evaluate-tiny")]
     work: PathBuf,
-    /// The report
-    #[arg(long, default_value = "docs/results/tiny.md")]
+    /// Folder for the report, tiny.md and tiny.json
+    #[arg(long, default_value = "docs/results")]
     out: PathBuf,
+    /// The model card, whose section "Measured" is written anew for the embedded default
+    #[arg(long, default_value = "crates/fe-clip/assets/tiny/MODEL_CARD.md")]
+    card: PathBuf,
     /// Folder for overlays of procedural images; the report shows them
     #[arg(long, default_value = "docs/images/tiny")]
     pictures: PathBuf,
@@ -42,20 +50,27 @@ pub(crate) struct Args {
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) title: &'static str,
-    method: &'static str,
+    pub(crate) method: &'static str,
     pub(crate) shots: usize,
+    /// Whether it has tiny's own sentences; else those of its method, if it has any.
+    own_prompts: bool,
 }
 
+const FE_CLIP: Row = Row { title: "FE-CLIP", method: "fe-clip", shots: 0, own_prompts: true };
+/// FE-CLIP without its adapters: the same words, smoothing and image score.
+const PLAIN: Row = Row { title: "plain CLIP", method: "clip", shots: 0, own_prompts: true };
+const BANK: Row = Row { title: "", method: "memory-bank", shots: 0, own_prompts: false };
 /// The rows of the report: the model first, then what it must beat.
-const ROWS: [Row; 8] = [
-    Row { title: "FE-CLIP", method: "fe-clip", shots: 0 },
-    Row { title: "plain CLIP scoring", method: "clip", shots: 0 },
-    Row { title: "spectral residual", method: "spectral-residual", shots: 0 },
-    Row { title: "FE-CLIP, 1 normal", method: "fe-clip", shots: 1 },
-    Row { title: "FE-CLIP, 2 normals", method: "fe-clip", shots: 2 },
-    Row { title: "FE-CLIP, 4 normals", method: "fe-clip", shots: 4 },
-    Row { title: "memory bank alone, 1 normal", method: "patchcore", shots: 1 },
-    Row { title: "memory bank alone, 4 normals", method: "patchcore", shots: 4 },
+const ROWS: [Row; 9] = [
+    FE_CLIP,
+    PLAIN,
+    Row { title: "plain CLIP, category named", own_prompts: false, ..PLAIN },
+    Row { title: "spectral residual", method: "spectral-residual", shots: 0, own_prompts: false },
+    Row { title: "FE-CLIP, 1 normal", shots: 1, ..FE_CLIP },
+    Row { title: "FE-CLIP, 2 normals", shots: 2, ..FE_CLIP },
+    Row { title: "FE-CLIP, 4 normals", shots: 4, ..FE_CLIP },
+    Row { title: "memory bank alone, 1 normal", shots: 1, ..BANK },
+    Row { title: "memory bank alone, 4 normals", shots: 4, ..BANK },
 ];
 
 /// A data set to measure on.
@@ -68,21 +83,17 @@ pub(crate) struct Set {
 
 /// What was measured on a set.
 pub(crate) struct Measured {
-    pub(crate) set: Set,
-    pub(crate) rows: Vec<(Row, Found)>,
+    pub(crate) title: &'static str,
+    /// Rows with their `metrics.json`.
+    pub(crate) rows: Vec<(Row, Value)>,
     /// Normal images that `detect` labels anomalous by default, and all of them; measured of the
     /// embedded model alone.
     pub(crate) alarms: Option<(usize, usize)>,
 }
 
-/// What a run found: `metrics.json`, or nothing where it failed.
-pub(crate) type Found = Option<Value>;
-
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let fe_clip = match &args.fe_clip {
-        Some(path) => path.clone(),
-        None => crate::reproduce::build()?,
-    };
+    let source = Source::here();
+    let fe_clip = FeClip::get(args.fe_clip.as_deref(), &[])?;
     fs::create_dir_all(&args.work).with_context(|| format!("making {}", args.work.display()))?;
     let work = std::path::absolute(&args.work)?;
     let mut sets = vec![procedural(&fe_clip, &work)?];
@@ -101,7 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if embedded {
         pictures = default::overlays(&fe_clip, &sets[0], &args.pictures)?;
     }
-    let mut results = Vec::new();
+    let mut measured = Vec::new();
     for set in sets {
         let mut rows = Vec::new();
         for row in ROWS {
@@ -109,28 +120,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             rows.push((row, measure(args, &fe_clip, &work, &set, row)?));
         }
         let alarms = embedded.then(|| default::alarms(&fe_clip, &set)).transpose()?;
-        results.push(Measured { set, rows, alarms });
+        measured.push(Measured { title: set.title, rows, alarms });
     }
-    let base = args.out.parent().unwrap_or(Path::new(""));
-    let text = report::markdown(&results, &report::pictures(&pictures, base)?);
-    fs::write(&args.out, text).with_context(|| format!("writing {}", args.out.display()))?;
-    println!("{}", args.out.display());
+    let page = report::markdown(&source, &measured) + &report::pictures(&pictures, &args.out)?;
+    results::write(&args.out, "tiny", &page, &report::document(&source, &measured))?;
+    if embedded {
+        let card = fs::read_to_string(&args.card)
+            .with_context(|| format!("reading {}", args.card.display()))?;
+        results::replace(&args.card, &report::card(&card, &source, &measured)?)?;
+    }
     Ok(())
 }
 
 /// Categories that neither training saw, the set of the commands at the top of tiny's run.toml.
-fn procedural(fe_clip: &Path, work: &Path) -> Result<Set> {
+fn procedural(fe_clip: &FeClip, work: &Path) -> Result<Set> {
     let root = work.join("held-out");
     if !root.is_dir() {
         let partial = work.join("partial");
         let _ = fs::remove_dir_all(&partial);
-        let status = Command::new(fe_clip)
-            .args(["synth", "--categories", "held-out", "--size", "240", "--train-normal", "4"])
-            .args(["--test-normal", "16", "--test-per-defect", "1", "--seed", "2", "--out"])
-            .arg(&partial)
-            .status()
-            .context("starting fe-clip synth")?;
-        ensure!(status.success(), "fe-clip synth ended with {status}");
+        let mut synth = fe_clip.command("synth");
+        synth.args(["--categories", "held-out", "--size", "240", "--train-normal", "4"]);
+        synth.args(["--test-normal", "16", "--test-per-defect", "1", "--seed", "2", "--out"]);
+        execute(synth.arg(&partial))?;
         fs::rename(&partial, &root).with_context(|| format!("making {}", root.display()))?;
     }
     let scan = data::scan(data::Layout::MvtecAd, &root)?;
@@ -140,63 +151,119 @@ fn procedural(fe_clip: &Path, work: &Path) -> Result<Set> {
     Ok(Set { title: "Procedural images, held-out categories", root, with_references })
 }
 
-fn measure(args: &Args, fe_clip: &Path, work: &Path, set: &Set, row: Row) -> Result<Found> {
+/// The row's `metrics.json` on a set.
+fn measure(args: &Args, fe_clip: &FeClip, work: &Path, set: &Set, row: Row) -> Result<Value> {
     let name = set.root.file_name().unwrap_or_default().to_string_lossy();
-    let out = work.join(format!("{name}-{}-{}", row.method, row.shots));
+    let words = if row.own_prompts { "" } else { "-own-words" };
+    let out = work.join(format!("{name}-{}-{}{words}", row.method, row.shots));
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
     let config = out.join("run.toml");
     fs::write(&config, run_toml(args, set, row)?).context("writing run.toml")?;
-    let mut command = Command::new(fe_clip);
-    command.arg("eval").arg("--config").arg(&config).arg("--out").arg(&out);
+    let mut command = fe_clip.command("eval");
+    command.arg("--config").arg(&config).arg("--out").arg(&out);
     if let (Some(adapters), "fe-clip") = (&args.adapters, row.method) {
         command.arg("--adapters").arg(adapters);
     }
     // Exit code 1: a mask that does not fit its image is left out and named (one is kept in the
     // samples on purpose).
     let status = command.stdout(Stdio::null()).status().context("starting fe-clip")?;
-    if status.code() == Some(2) {
-        eprintln!("{}: {} failed", set.title, row.title);
-        return Ok(None);
-    }
+    ensure!(matches!(status.code(), Some(0 | 1)), "{}: eval ended with {status}", row.title);
     let path = out.join("metrics.json");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    Ok(Some(serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?))
+    serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
 }
 
-/// tiny's own settings of the model, with the row's method, on this set.
+/// The keys of `[model]` that a method shares with FE-CLIP.
+fn shared(method: &str) -> &'static [&'static str] {
+    match method {
+        "clip" => &[
+            "backbone",
+            "image_size",
+            "resize",
+            "positional_interpolation",
+            "temperature",
+            "smoothing_sigma",
+            "align_corners",
+            "image_score",
+        ],
+        "memory-bank" => &[
+            "backbone",
+            "image_size",
+            "resize",
+            "positional_interpolation",
+            "stage_ends",
+            "smoothing_sigma",
+            "align_corners",
+            "few_rotate",
+            "few_stages",
+        ],
+        _ => &["image_size", "resize"],
+    }
+}
+
+/// tiny's own settings, as far as the row's method has them, on this set.
 fn run_toml(args: &Args, set: &Set, row: Row) -> Result<String> {
     let path = Path::new("crates/fe-clip/assets/tiny/run.toml");
-    let own = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    let model = own
-        .split("\n[train]")
-        .next()
-        .and_then(|text| text.split_once("[model]"))
-        .map(|(_, model)| model.trim())
-        .with_context(|| format!("{}: expected [model] before [train]", path.display()))?;
-    let mut text = String::from("[model]\n");
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    settings(&text, args.backbone.as_deref(), set, row)
+        .with_context(|| format!("making settings of {}", path.display()))
+}
+
+fn settings(own: &str, backbone: Option<&Path>, set: &Set, row: Row) -> Result<String> {
+    let own: Table = own.parse()?;
+    let table = |key: &str| own.get(key).and_then(toml::Value::as_table).cloned();
+    let mut model = table("model").context("expected [model]")?;
+    if let Some(backbone) = backbone {
+        let path = std::path::absolute(backbone)?.to_string_lossy().into_owned();
+        model.insert("backbone".into(), path.into());
+    }
     if row.method != "fe-clip" {
-        text += &format!("method = {:?}\n", row.method);
+        model.retain(|key, _| shared(row.method).contains(&key));
+        model.insert("method".into(), row.method.into());
     }
-    for line in model.lines() {
-        match &args.backbone {
-            Some(backbone) if line.starts_with("backbone") => {
-                text += &format!("backbone = {:?}\n", std::path::absolute(backbone)?);
-            }
-            // The baselines obey these two alone.
-            _ if row.method == "fe-clip" || line.starts_with("backbone") => {
-                text += &format!("{line}\n");
-            }
-            _ if row.method == "clip" && line.starts_with("temperature") => {
-                text += &format!("{line}\n");
-            }
-            _ => {}
-        }
+    let mut run = Table::new();
+    run.insert("model".into(), model.into());
+    if row.own_prompts {
+        let default: Table = PROMPTS.parse()?;
+        let prompts = table("prompts").map(toml::Value::from).or(default.get("prompts").cloned());
+        run.extend(prompts.map(|prompts| ("prompts".to_string(), prompts)));
     }
-    text += &format!("[eval]\nshots = {}\n", row.shots);
-    let categories = match row.shots {
-        0 => String::new(),
-        _ => format!(", categories = {:?}", set.with_references),
-    };
-    text += &format!("datasets = [{{ name = \"mvtec-ad\", root = {:?}{categories} }}]\n", set.root);
-    Ok(text)
+    let mut source = Table::new();
+    source.insert("name".into(), "mvtec-ad".into());
+    source.insert("root".into(), set.root.to_string_lossy().into_owned().into());
+    if row.shots > 0 {
+        source.insert("categories".into(), set.with_references.clone().into());
+    }
+    let mut eval = Table::new();
+    eval.insert("shots".into(), i64::try_from(row.shots)?.into());
+    eval.insert("datasets".into(), vec![toml::Value::from(source)].into());
+    run.insert("eval".into(), eval.into());
+    Ok(run.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_clip_differs_from_fe_clip_in_its_adapters_alone() {
+        let own = "[model]\nbackbone = \"tiny\"\ntemperature = \"clip\"\nscore_stages = [4]\n\
+                   smoothing_sigma = 4.0\nimage_score = \"class_token_and_map\"\n[model.lfs]\nkernel = 1\n\
+                   [train]\nepochs = 3\n";
+        let set = Set { title: "", root: "set".into(), with_references: vec!["a".into()] };
+        let of = |row: Row| -> Table { settings(own, None, &set, row).unwrap().parse().unwrap() };
+        let (ours, plain, named) = (of(ROWS[0]), of(ROWS[1]), of(ROWS[2]));
+        assert_eq!(ours["model"]["lfs"]["kernel"].as_integer(), Some(1));
+        assert_eq!(ours["prompts"], plain["prompts"]);
+        let mut expected: Table = ours["model"].as_table().unwrap().clone();
+        expected.remove("lfs");
+        expected.remove("score_stages"); // there is one stage
+        expected.insert("method".into(), "clip".into());
+        assert_eq!(plain["model"].as_table(), Some(&expected));
+        assert_eq!(named["model"], plain["model"]);
+        assert!(!named.contains_key("prompts"));
+        let few = of(ROWS[4]);
+        assert_eq!(few["eval"]["datasets"][0]["categories"][0].as_str(), Some("a"));
+        assert!(!of(ROWS[3])["model"].as_table().unwrap().contains_key("smoothing_sigma"));
+    }
 }

@@ -13,6 +13,7 @@ mod photographs;
 mod pretrain_tiny;
 mod process;
 mod reproduce;
+mod results;
 
 use clap::Parser;
 

@@ -1,9 +1,13 @@
 //! Running other programs.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::results;
 
 /// Runs a program to its end; its output goes to the terminal.
 ///
@@ -25,9 +29,68 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }
 
-/// Where cargo puts a program of ours.
+/// Where cargo puts a program of ours: beside this one.
 pub(crate) fn built(name: &str) -> PathBuf {
-    target().join("release").join(name)
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// The `fe-clip` that a task runs.
+pub(crate) struct FeClip {
+    pub(crate) path: PathBuf,
+    /// What its numbers depend on: the revision of its sources, or the file's SHA-256 where a
+    /// program was given or there is no repository.
+    pub(crate) code: String,
+}
+
+impl FeClip {
+    /// The program that was given; else it is built as every other command does, so that nothing
+    /// is compiled twice, with backends beside `flex` by their features.
+    ///
+    /// # Errors
+    /// If it cannot be built or read.
+    pub(crate) fn get(given: Option<&Path>, features: &[String]) -> Result<Self> {
+        if let Some(path) = given {
+            let path = std::path::absolute(path)?;
+            let code = format!("program {}", sha256(&path)?);
+            return Ok(Self { path, code });
+        }
+        let mut build = cargo();
+        build.args(["build", "--release", "--workspace", "--bin", "fe-clip"]);
+        if !features.is_empty() {
+            let features: Vec<String> =
+                features.iter().map(|feature| format!("fe-clip-cli/{feature}")).collect();
+            build.arg("--features").arg(features.join(","));
+        }
+        execute(&mut build)?;
+        let path = built("fe-clip");
+        let code = match results::revision(&SOURCES) {
+            Some(revision) => format!("revision {revision}"),
+            None => format!("program {}", sha256(&path)?),
+        };
+        Ok(Self { path, code })
+    }
+
+    /// Starts a command line with a subcommand.
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(&self.path);
+        command.arg(subcommand);
+        command
+    }
+}
+
+/// What the program is built from.
+const SOURCES: [&str; 3] = [":/crates", ":/Cargo.toml", ":/Cargo.lock"];
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn sha256(path: &Path) -> Result<String> {
+    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
+    Ok(format!("{:x}", hasher.finalize()))
 }
 
 /// A Python with what the requirements files name, in a virtual environment that is made on the

@@ -9,18 +9,21 @@ mod plan;
 mod profile;
 mod results;
 mod tables;
+mod time;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 
 use execute::Program;
 use job::Setting;
 use plan::{Plan, Presence, State};
 use profile::{DataSet, Profile, QUICK_TARGET, QUICK_TRAINING};
+
+use crate::process::{FeClip, execute, sha256};
+use crate::results::Source;
 
 /// Reproduce the paper's tables: plan, train, evaluate, and set the numbers beside the paper's.
 #[derive(clap::Args)]
@@ -28,6 +31,7 @@ use profile::{DataSet, Profile, QUICK_TARGET, QUICK_TRAINING};
     cargo xtask reproduce --profile quick\n  \
     cargo xtask reproduce --profile paper --dry-run\n  \
     cargo xtask reproduce --table 3 --table 4 --datasets mvtec-ad,visa --seeds 1\n  \
+    cargo xtask reproduce --profile paper --features cuda --device cuda\n  \
     cargo xtask reproduce --profile paper --shard 2/8 --out results/shard2\n  \
     cargo xtask reproduce --profile paper --merge results/shard1 --merge results/shard2 --out results/all")]
 pub(crate) struct Args {
@@ -46,6 +50,9 @@ pub(crate) struct Args {
     /// Backend, as `fe-clip --device` takes it
     #[arg(long)]
     device: Option<String>,
+    /// Backends to build in beside `flex` (docs/backends.md): tch, wgpu, cuda
+    #[arg(long, value_delimiter = ',', conflicts_with = "fe_clip")]
+    features: Vec<String>,
     /// Other weights than the profile's, for trials
     #[arg(long, value_name = "MODEL")]
     backbone: Option<String>,
@@ -74,11 +81,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let source = Source::here();
     let program = Program {
-        fe_clip: match &args.fe_clip {
-            Some(path) => path.clone(),
-            None => build()?,
-        },
+        fe_clip: FeClip::get(args.fe_clip.as_deref(), &args.features)?,
         device: args.device.clone(),
     };
     let out =
@@ -94,7 +99,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let setting = Setting {
         profile: args.profile,
         backbone_identity: identity(&backbone)?,
+        trial: trial(args),
         backbone,
+        code: program.fe_clip.code.clone(),
         max_steps: args.max_steps,
         data,
         out: absolute(&out)?,
@@ -112,13 +119,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     let failed = match weights {
-        Ok(()) => execute(&program, &setting, &mut plan, args.shard),
+        Ok(()) => run_ready(&program, &setting, &mut plan, args.shard),
         Err(error) => {
             eprintln!("nothing can run: {error:#}");
             0
         }
     };
-    write_tables(&setting, &plan, &tables)?;
+    write_tables(&source, &setting, &plan, &tables)?;
     ensure!(failed == 0, "{failed} jobs failed; they are named above");
     Ok(())
 }
@@ -138,7 +145,7 @@ fn lock_file(folder: &Path) -> Result<File> {
 }
 
 /// Runs what is ready; a failing job does not stop the others.
-fn execute(
+fn run_ready(
     program: &Program,
     setting: &Setting,
     plan: &mut Plan,
@@ -201,38 +208,67 @@ fn how_to_get(dataset: DataSet) -> String {
     }
 }
 
-fn write_tables(setting: &Setting, plan: &Plan, tables: &[u8]) -> Result<()> {
+/// Why the numbers are not to be compared with the paper's, if they are of a trial.
+fn trial(args: &Args) -> Option<String> {
+    let backbone = args.backbone.as_ref().map(|_| "another backbone");
+    let steps = args.max_steps.map(|_| "fewer steps");
+    let quick = (args.profile == Profile::Quick).then_some("the quick profile");
+    let why: Vec<&str> = [quick, backbone, steps].into_iter().flatten().collect();
+    (!why.is_empty()).then(|| format!("a trial with {}", why.join(" and ")))
+}
+
+fn write_tables(source: &Source, setting: &Setting, plan: &Plan, tables: &[u8]) -> Result<()> {
     let compared = results::compare(setting, plan, tables)?;
     let grouped = tables::group(&compared);
-    let introduction = introduction(setting, plan)?;
+    let times = results::times(setting, plan)?;
+    let introduction = introduction(source, setting, &times);
     for (file, text) in [
-        ("tables.md", tables::markdown(&grouped, &introduction)),
         ("tables.csv", tables::csv(&compared)?),
         ("tables.html", tables::html(&grouped, &introduction)),
     ] {
         let path = setting.out.join(file);
-        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        crate::results::replace(&path, &text)?;
         println!("{}", path.display());
     }
-    Ok(())
+    let times: Vec<Value> = times
+        .iter()
+        .map(|(method, seconds)| json!({ "method": method, "seconds_an_image": seconds }))
+        .collect();
+    let document = json!({
+        "source": source, "profile": setting.profile.name(), "backbone": setting.backbone,
+        "backbone_sha256": setting.backbone_identity, "code": setting.code,
+        "trial": setting.trial, "cells": tables::json(&compared), "times": times,
+    });
+    let page = tables::markdown(&grouped, &introduction);
+    crate::results::write(&setting.out, "tables", &page, &document)
 }
 
-fn introduction(setting: &Setting, plan: &Plan) -> Result<String> {
+fn introduction(source: &Source, setting: &Setting, times: &[(&str, f64)]) -> String {
     let mut text = format!(
-        "Profile {}, backbone {} ({}).\nPercent. A cell is the paper's value, then ours with the standard deviation over seeds, \
-         then the difference.\n* marks a printed value that is doubted; tables.csv says why. PRO is exact (docs/fe-clip.md).\n",
+        "{source}\nProfile {}, backbone {} ({}), {}.\nPercent. A cell is the paper's value, marked \"quoted\", then ours with the \
+         standard deviation over seeds, then the difference.\n\
+         A row of ours that is another method than the paper's says so and has no difference.\n\
+         * marks a printed value that is doubted; tables.csv says why. PRO is exact; beside it \
+         stands PRO as the peers' code computes it, which the paper's may be.\n",
         setting.profile.name(),
         setting.backbone,
         setting.backbone_identity,
+        setting.code,
     );
+    if let Some(trial) = &setting.trial {
+        text += &format!("This is {trial}: no number is compared with the paper's.\n");
+    }
     if setting.profile == Profile::Quick {
         text += "These numbers are of the embedded model on procedural images: they show that everything runs, and are not the paper's.\n";
     }
-    for (method, seconds) in results::times(setting, plan)? {
-        text += &format!("Time of an image, {method}: {:.1} ms.\n", 1000.0 * seconds);
+    for (method, seconds) in times {
+        text += &format!(
+            "Time of an image, one at a time, without decoding, {method}: {:.1} ms.\n",
+            1000.0 * seconds
+        );
     }
-    text += "The paper's times on an RTX 3090: APRIL-GAN 105, AnomalyCLIP 120, FE-CLIP 125, VCP-CLIP 128, AdaCLIP 160 ms.\n";
-    Ok(text)
+    text += "The paper's times on an RTX 3090, quoted: APRIL-GAN 105, AnomalyCLIP 120, FE-CLIP 125, VCP-CLIP 128, AdaCLIP 160 ms.\n";
+    text
 }
 
 fn targets(args: &Args) -> Result<Vec<DataSet>> {
@@ -288,14 +324,10 @@ fn draw_quick_data(program: &Program, data: &Path) -> Result<()> {
         }
         let partial = data.join("partial");
         let _ = std::fs::remove_dir_all(&partial);
-        let status = Command::new(&program.fe_clip)
-            .args(["synth", "--size", "240", "--test-normal", "6", "--test-per-defect", "1"])
-            .args(["--categories", categories, "--train-normal", normal, "--seed", seed])
-            .arg("--out")
-            .arg(&partial)
-            .status()
-            .context("starting fe-clip synth")?;
-        ensure!(status.success(), "fe-clip synth ended with {status}");
+        let mut synth = program.fe_clip.command("synth");
+        synth.args(["--size", "240", "--test-normal", "6", "--test-per-defect", "1"]);
+        synth.args(["--categories", categories, "--train-normal", normal, "--seed", seed]);
+        execute(synth.arg("--out").arg(&partial))?;
         std::fs::rename(&partial, &root).with_context(|| format!("making {}", root.display()))?;
     }
     Ok(())
@@ -311,21 +343,7 @@ fn identity(backbone: &str) -> Result<String> {
     if !path.is_file() {
         return Ok(backbone.into());
     }
-    let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut file, &mut hasher).with_context(|| format!("reading {}", path.display()))?;
-    Ok(format!("{:x}", hasher.finalize()))
-}
-
-/// Builds `fe-clip` as every other command does, so that nothing is compiled twice.
-pub(crate) fn build() -> Result<PathBuf> {
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--workspace", "--bin", "fe-clip"])
-        .status()
-        .context("running cargo")?;
-    ensure!(status.success(), "building fe-clip ended with {status}");
-    let here = std::env::current_exe().context("finding this program")?;
-    Ok(here.with_file_name(format!("fe-clip{}", std::env::consts::EXE_SUFFIX)))
+    sha256(&path)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -130,6 +130,7 @@ impl ModelArgs {
     /// If something named is not there or does not fit.
     pub(crate) fn parts(&self, device: &Device) -> anyhow::Result<Parts> {
         let from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
+        from_file.iter().flat_map(|run| &run.notes).for_each(talk::note);
         let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
         let of_adapters = |checkpoint: &Checkpoint| checkpoint.origin.config.clone();
         let model = match &from_file {

@@ -58,7 +58,7 @@ fn every_method_is_evaluated_and_detects() {
         ("clip", "image_size = 96", 0),
         ("winclip", "image_size = 64", 0),
         ("winclip", "image_size = 64", 1),
-        ("patchcore", "image_size = 96", 2),
+        ("memory-bank", "image_size = 96", 2),
         ("spectral-residual", "image_size = 96", 0),
     ] {
         let settings = write_settings(folder, method, rest, shots);
@@ -81,7 +81,7 @@ fn every_method_is_evaluated_and_detects() {
             let line: Value = serde_json::from_str(line).unwrap();
             let score = line["score"].as_f64().unwrap();
             assert!((0.0..=1.0).contains(&score), "{method}: {line}");
-            if method == "patchcore" {
+            if method == "memory-bank" {
                 assert!(score < 1e-3, "a remembered image is at distance zero: {line}");
             }
         }
@@ -89,6 +89,28 @@ fn every_method_is_evaluated_and_detects() {
             fail(fe_clip().arg("train").arg("--config").arg(&settings).arg("--out").arg(&out));
         assert!(train.contains("nothing to train") && train.contains(method), "{train}");
     }
+}
+
+#[test]
+fn the_old_name_of_the_memory_bank_is_taken_with_a_note() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(&folder.join("data"));
+    let good = folder.join("data/gear/train/good");
+    let scores = |method: &str| {
+        let settings = write_settings(folder, method, "image_size = 96", 0);
+        let mut detect = fe_clip();
+        detect.args(["detect", "--format", "jsonl", "--config"]).arg(&settings);
+        let output = detect.arg("--normals").arg(&good).arg(&good).output().unwrap();
+        let talk = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{talk}");
+        (String::from_utf8(output.stdout).unwrap(), talk)
+    };
+    let (old, note) = scores("patchcore");
+    assert!(note.contains("patchcore is called memory-bank"), "{note}");
+    let (new, silence) = scores("memory-bank");
+    assert_eq!(old, new);
+    assert!(!silence.contains("patchcore"), "{silence}");
 }
 
 #[test]
@@ -131,7 +153,7 @@ fn what_a_method_has_no_use_for_is_refused() {
         ("winclip", "smoothing_sigma = 2.0", "model.smoothing_sigma"),
         ("april-gan", "temperature = 0.05", "model.temperature"),
         ("spectral-residual", "ffe = false", "model.ffe"),
-        ("patchcore", "image_size = 96", "needs normal images"),
+        ("memory-bank", "image_size = 96", "needs normal images"),
         ("winclip", "[prompts]\nnormal = [\"good\"]", "prompts"),
         ("unheard-of", "", "unheard-of"),
     ] {

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::head::Head;
 use crate::memory::Memory;
 use crate::methods::{
-    AprilGan, FeClipScorer, Normals, Patchcore, Scorer, SpectralResidual, Winclip,
+    AprilGan, BankScorer, FeClipScorer, Normals, Scorer, SpectralResidual, Winclip,
 };
 use crate::model::{FeClip, LastStage};
 use crate::run::{Interpolation, Method, RunConfig};
@@ -90,7 +90,7 @@ impl Detector {
         let scorer: Box<dyn Scorer> = match run.model.method {
             Method::Clip => Box::new(FeClipScorer::new(model()?, grid, size, device)),
             Method::Winclip => Box::new(Winclip::new(&clip, &run.model, grid, size, device)),
-            Method::Patchcore => Box::new(Patchcore::new(model()?, grid, size, device)),
+            Method::MemoryBank => Box::new(BankScorer::new(model()?, grid, size, device)),
             method @ (Method::FeClip | Method::AprilGan | Method::SpectralResidual) => {
                 let name = method.name();
                 let reason = format!("model.method: {name} is not made of a backbone alone");

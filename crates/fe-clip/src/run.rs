@@ -28,6 +28,9 @@ pub struct RunConfig {
     pub train: TrainConfig,
     /// Evaluation.
     pub eval: EvalConfig,
+    /// What the reader of a file should be told: names that have been replaced.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 impl RunConfig {
@@ -43,8 +46,18 @@ impl RunConfig {
             // The same file over the method's own defaults.
             let mut table = toml::Table::try_from(Self::of_method(method))
                 .map_err(|e| Error::invalid(path, e))?;
-            overlay(&mut table, toml::from_str(&text).map_err(|e| Error::invalid(path, e))?);
+            let said: toml::Table = toml::from_str(&text).map_err(|e| Error::invalid(path, e))?;
+            let named = said.get("model").and_then(|model| model.get("method")?.as_str());
+            let old = named == Some("patchcore");
+            overlay(&mut table, said);
             config = table.try_into().map_err(|e| Error::invalid(path, e))?;
+            if old {
+                config.notes.push(format!(
+                    "{}: method patchcore is called memory-bank now: it stands on CLIP's tokens, \
+                     the published PatchCore on a WideResNet",
+                    path.display()
+                ));
+            }
         }
         config.check().map_err(|reason| Error::invalid(path, reason))?;
         let base = path.parent().unwrap_or(Path::new(""));

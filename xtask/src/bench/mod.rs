@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Few rounds and small inputs: whether it runs, not how fast.
     #[arg(long)]
     quick: bool,
-    /// Only these; of the others, what --out has of this machine stays.
+    /// Only these; of the others, what --out has stays.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Section>,
     /// Where bench.md and bench.json go.
@@ -61,12 +61,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(python) => python.clone(),
         None => python(Path::new("target/bench-python"), &REQUIREMENTS)?,
     };
-    execute(cargo().args(["build", "--release", "--bin", "fe-clip"]).args([
-        "--example",
-        "forward",
-        "--example",
-        "throughput",
-    ]))?;
+    let examples = ["--example", "forward", "--example", "throughput"];
+    execute(
+        cargo().args(["build", "--release", "--workspace", "--bin", "fe-clip"]).args(examples),
+    )?;
     let bench = Bench { quick: args.quick, python, folder: PathBuf::from("target/bench") };
     std::fs::create_dir_all(&bench.folder)?;
     let mut report = Report::open(&args.out, args.quick);

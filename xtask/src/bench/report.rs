@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
+
+use crate::results::{self, Source};
 
 /// One measurement of ours and a peer's.
 #[derive(Serialize, Deserialize)]
@@ -23,37 +24,23 @@ pub(super) struct Row {
 pub(super) struct Report {
     /// Whether rounds were too few to be quoted.
     quick: bool,
-    machine: Machine,
     sections: Vec<Section>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Section {
     title: String,
-    /// The commit that was measured.
-    revision: String,
-    /// Processes that were running or waiting for a processor, averaged over a minute, at the start.
-    load: f64,
+    source: Source,
     rows: Vec<Row>,
 }
 
-#[derive(PartialEq, Serialize, Deserialize)]
-struct Machine {
-    processor: String,
-    cores: usize,
-    memory_gib: f64,
-    system: String,
-    rustc: String,
-}
-
 impl Report {
-    /// What the folder has of this machine, to be measured afresh section by section.
+    /// What the folder has, to be measured afresh section by section.
     pub(super) fn open(folder: &Path, quick: bool) -> Self {
         let text = std::fs::read(folder.join("bench.json")).unwrap_or_default();
-        let (found, machine) = (serde_json::from_slice::<Self>(&text), Machine::here());
-        match found {
-            Ok(found) if found.quick == quick && found.machine == machine => found,
-            _ => Self { quick, machine, sections: Vec::new() },
+        match serde_json::from_slice::<Self>(&text) {
+            Ok(found) if found.quick == quick => found,
+            _ => Self { quick, sections: Vec::new() },
         }
     }
 
@@ -66,8 +53,8 @@ impl Report {
         title: &str,
         run: impl FnOnce() -> Result<Vec<Row>>,
     ) -> Result<()> {
-        let (revision, load) = (said("git", &["describe", "--always", "--dirty"]), load());
-        let section = Section { title: title.into(), revision, load, rows: run()? };
+        let source = Source::here();
+        let section = Section { title: title.into(), source, rows: run()? };
         match self.sections.iter_mut().find(|earlier| earlier.title == title) {
             Some(earlier) => *earlier = section,
             None => self.sections.push(section),
@@ -77,31 +64,24 @@ impl Report {
 
     /// Writes `bench.json` and `bench.md`.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        let json = serde_json::to_string_pretty(self).context("encoding the measurements")? + "\n";
-        for (name, text) in [("bench.json", json), ("bench.md", self.page())] {
-            let path = folder.join(name);
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        }
-        Ok(())
+        results::write(folder, "bench", &self.page(), self)
     }
 
     fn page(&self) -> String {
-        let Machine { processor, cores, memory_gib, system, rustc } = &self.machine;
-        let mut page = format!(
+        let mut page = String::from(
             "# Speed beside the peers\n\n\
-             Written by `cargo xtask bench`; each section is one run in which ours and the peers took turns, and the \
-             fastest turn of each counts.\n\
-             Ratios are the peer's figure divided by ours: above 1 we need less; for a share of the peak, above 1 the peer reaches more.\n\n\
-             Machine: {processor}, {cores} cores, {memory_gib:.0} GiB, {system}, {rustc}.\n"
+             Each section is one run in which ours and the peers took turns, and the fastest turn of each counts; other \
+             programs shared the machine.\n\
+             Ratios are the peer's figure divided by ours: above 1 we need less; for a share of the peak, above 1 the peer \
+             reaches more. `bench.json` beside this page has the figures.\n",
         );
         if self.quick {
             page.push_str("\nA quick run: it shows that everything runs, not how fast.\n");
         }
-        for Section { title, revision, load, rows } in &self.sections {
+        for Section { title, source, rows } in &self.sections {
             let _ = write!(
                 page,
-                "\n## {title}\n\nRevision {revision}, load {load:.1} at the start.\n\n\
+                "\n## {title}\n\n{source}\n\n\
                  | what | unit | ours | peer | theirs | ratio |\n| --- | --- | --- | --- | --- | --- |\n"
             );
             for Row { case, peer, ours, theirs, unit } in rows {
@@ -115,40 +95,10 @@ impl Report {
     }
 }
 
-/// What a program printed; nothing if it cannot be run.
-fn said(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output();
-    output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default()
-}
-
-fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().and_then(|x| x.parse().ok()).unwrap_or_default()
-}
-
 /// Three significant digits.
 fn digits(x: f64) -> String {
     let before = if x > 0.0 { x.log10().floor() as i32 } else { 0 };
     format!("{x:.*}", (2 - before).clamp(0, 6) as usize)
-}
-
-impl Machine {
-    fn here() -> Self {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_string())
-        };
-        let memory = field(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
-        let kib: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
-        Self {
-            processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or("unknown".into()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_gib: kib / f64::from(1 << 20),
-            system: said("uname", &["-sr"]),
-            rustc: said("rustc", &["--version"]),
-        }
-    }
 }
 
 #[cfg(test)]

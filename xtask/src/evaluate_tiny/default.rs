@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Set;
+use crate::process::FeClip;
 
 /// Normal images that `detect` labels anomalous at its default threshold, and all of them.
-pub(super) fn alarms(fe_clip: &Path, set: &Set) -> Result<(usize, usize)> {
+pub(super) fn alarms(fe_clip: &FeClip, set: &Set) -> Result<(usize, usize)> {
     let mut folders = Vec::new();
     for category in folders_of(&set.root)? {
         folders.extend(
@@ -20,8 +20,9 @@ pub(super) fn alarms(fe_clip: &Path, set: &Set) -> Result<(usize, usize)> {
                 .filter(|f| f.is_dir()),
         );
     }
-    let output = Command::new(fe_clip)
-        .args(["detect", "--format", "jsonl"])
+    let output = fe_clip
+        .command("detect")
+        .args(["--format", "jsonl"])
         .args(&folders)
         .output()
         .context("starting fe-clip detect")?;
@@ -37,7 +38,7 @@ pub(super) fn alarms(fe_clip: &Path, set: &Set) -> Result<(usize, usize)> {
 }
 
 /// An overlay of the first anomalous image of every category, in a folder.
-pub(super) fn overlays(fe_clip: &Path, set: &Set, folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn overlays(fe_clip: &FeClip, set: &Set, folder: &Path) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for category in folders_of(&set.root)? {
         let name = category.file_name().unwrap_or_default().to_os_string();
@@ -50,8 +51,8 @@ pub(super) fn overlays(fe_clip: &Path, set: &Set, folder: &Path) -> Result<Vec<P
         images.sort();
         let Some(image) = images.first() else { continue };
         let scratch = tempfile::tempdir()?;
-        let status = Command::new(fe_clip)
-            .arg("detect")
+        let status = fe_clip
+            .command("detect")
             .arg(image)
             .args(["--save", "overlay", "--format", "jsonl", "--out"])
             .arg(scratch.path())

@@ -9,6 +9,7 @@ use super::execute::Program;
 use super::job::{Job, Kind, Setting};
 use super::method::Method;
 use super::plan::{Plan, State};
+use super::time;
 
 /// Images of WinCLIP's windows cost about this many of a plain pass (spec 5).
 const WINDOWS: f64 = 12.0;
@@ -44,7 +45,7 @@ pub(super) fn print(
         dataset.root(&setting.data).to_string_lossy().into_owned()
     };
     std::fs::write(&config, setting.run_toml(&probe, root)).context("writing run.toml")?;
-    match program.seconds_an_image(setting, &probe, &config, None) {
+    match time::images(program, setting, &probe, &config, None) {
         Err(error) => println!("the time could not be measured: {error:#}"),
         Ok(seconds) => {
             let passes: f64 = ready.iter().map(|job| passes(setting, plan, job)).sum();
@@ -62,7 +63,7 @@ fn passes(setting: &Setting, plan: &Plan, job: &Job) -> f64 {
         Kind::Eval { .. } => images * windows,
         Kind::Time => 10.0 * windows,
         Kind::Train => {
-            let epochs = if setting.profile == super::profile::Profile::Quick { 1.0 } else { 9.0 };
+            let epochs = setting.profile.epochs(job.method, job.dataset) as f64;
             let steps = setting.max_steps.map_or(images * epochs, |steps| 16.0 * steps as f64);
             images + steps.min(images * epochs) * STEP
         }

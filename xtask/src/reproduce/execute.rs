@@ -1,7 +1,7 @@
 //! Running a job with the `fe-clip` program.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -11,17 +11,19 @@ use sha2::{Digest, Sha256};
 
 use super::job::{Job, Kind, Setting};
 use super::plan::{Plan, Planned, Presence};
+use super::time;
+use crate::process::{FeClip, execute};
+use crate::results::Source;
 
 /// The program, and what is said to it beside a job's `run.toml`.
 pub(super) struct Program {
-    pub(super) fe_clip: PathBuf,
+    pub(super) fe_clip: FeClip,
     pub(super) device: Option<String>,
 }
 
 impl Program {
     pub(super) fn command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(&self.fe_clip);
-        command.arg(subcommand);
+        let mut command = self.fe_clip.command(subcommand);
         if let Some(device) = &self.device {
             command.arg("--device").arg(device);
         }
@@ -35,7 +37,7 @@ impl Program {
     pub(super) fn run(&self, setting: &Setting, plan: &Plan, planned: &Planned) -> Result<()> {
         let Planned { job, hash, .. } = planned;
         let target = setting.folder(job, hash);
-        let partial = setting.out.join("partial").join(job.name());
+        let partial = setting.partial(job, hash);
         fs::create_dir_all(&partial).with_context(|| format!("making {}", partial.display()))?;
         let config = partial.join("run.toml");
         let root = |dataset: super::profile::DataSet| {
@@ -55,11 +57,10 @@ impl Program {
         let start = Instant::now();
         match job.kind {
             Kind::Train => {
-                // A state of other settings cannot be resumed: start again.
-                if self.train(&config, &partial).is_err() {
-                    let _ = fs::remove_dir_all(partial.join("state"));
-                    self.train(&config, &partial)?;
-                }
+                // A state here is of the same settings, code and data: what failed goes on.
+                let mut train = self.command("train");
+                train.arg("--config").arg(&config).arg("--out").arg(&partial).arg("--resume");
+                execute(train.stdin(Stdio::null()).stdout(Stdio::null()))?;
                 let _ = fs::remove_dir_all(partial.join("state"));
             }
             Kind::Eval { .. } => {
@@ -68,11 +69,11 @@ impl Program {
                 adapters.iter().for_each(|path| {
                     command.arg("--adapters").arg(path);
                 });
-                finish(command.stdout(Stdio::null()))?;
+                execute(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
             }
             Kind::Time => {
-                let seconds = self.seconds_an_image(setting, job, &config, adapters.as_deref())?;
-                let text = json!({ "seconds_an_image": seconds }).to_string();
+                let times = time::images(self, setting, job, &config, adapters.as_deref())?;
+                let text = json!({ "seconds_an_image": times }).to_string();
                 fs::write(partial.join("metrics.json"), text).context("writing metrics.json")?;
             }
         }
@@ -82,49 +83,6 @@ impl Program {
         let _ = fs::remove_dir_all(&target);
         fs::rename(&partial, &target).with_context(|| format!("renaming to {}", target.display()))
     }
-
-    fn train(&self, config: &Path, out: &Path) -> Result<()> {
-        let mut command = self.command("train");
-        command.arg("--config").arg(config).arg("--out").arg(out).arg("--resume");
-        finish(command.stdout(Stdio::null()))
-    }
-
-    /// Time of a single image, start-up left out: the difference of a run over several images
-    /// and a run over one.
-    pub(super) fn seconds_an_image(
-        &self,
-        setting: &Setting,
-        job: &Job,
-        config: &Path,
-        adapters: Option<&Path>,
-    ) -> Result<f64> {
-        const MORE: usize = 8;
-        let scan = data::scan(job.dataset.layout(), &job.dataset.root(&setting.data))?;
-        let images: Vec<&PathBuf> = scan.samples.iter().map(|s| &s.image).take(1 + MORE).collect();
-        if images.len() < 2 {
-            bail!("{}: expected at least two images", job.dataset.name());
-        }
-        let seconds = |images: &[&PathBuf]| -> Result<f64> {
-            let mut command = self.command("detect");
-            command.arg("--config").arg(config).args(images);
-            adapters.iter().for_each(|path| {
-                command.arg("--adapters").arg(path);
-            });
-            let start = Instant::now();
-            finish(command.stdout(Stdio::null()))?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        let one = seconds(&images[..1])?;
-        Ok((seconds(&images)? - one) / (images.len() - 1) as f64)
-    }
-}
-
-fn finish(command: &mut Command) -> Result<()> {
-    let status = command.stdin(Stdio::null()).status().context("starting fe-clip")?;
-    if !status.success() {
-        bail!("fe-clip ended with {status}");
-    }
-    Ok(())
 }
 
 /// Where a result comes from.
@@ -160,18 +118,8 @@ fn record(
         "backbone": { "name": setting.backbone, "sha256": setting.backbone_identity },
         "adapters_sha256": adapters,
         "data_sha256": data,
-        "code": revision(),
+        "code": setting.code,
+        "source": Source::here(),
         "seconds": start.elapsed().as_secs_f64(),
     }))
-}
-
-/// The commit of the working tree, marked where it has changes.
-fn revision() -> String {
-    let git = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=40"]).output();
-    match git {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).trim().to_string()
-        }
-        _ => format!("version {}", env!("CARGO_PKG_VERSION")),
-    }
 }

@@ -52,7 +52,11 @@ pub(super) struct Setting {
     pub(super) backbone: String,
     /// SHA-256 of the backbone's weights, or its name where they are not on disk.
     pub(super) backbone_identity: String,
+    /// What the program is built from.
+    pub(super) code: String,
     pub(super) max_steps: Option<usize>,
+    /// What makes this a trial, whose numbers are not compared with the paper's.
+    pub(super) trial: Option<String>,
     /// Folder of the data sets.
     pub(super) data: PathBuf,
     pub(super) out: PathBuf,
@@ -72,7 +76,7 @@ impl Setting {
             let dataset =
                 if job.kind == Kind::Train { job.dataset } else { job.dataset.auxiliary() };
             text += &format!("\n[train]\n{}seed = {}\n", source(dataset), job.seed);
-            text += self.profile.train();
+            text += &self.profile.train(job.method, dataset);
             if let Some(steps) = self.max_steps {
                 text += &format!("max_steps = {steps}\n");
             }
@@ -84,11 +88,11 @@ impl Setting {
         text
     }
 
-    /// SHA-256 over everything that decides the job's numbers: settings, weights, data, and the
-    /// same of the training before it. `data` tells a data set's digest.
+    /// SHA-256 over everything that decides the job's numbers: code, settings, weights, data, and
+    /// the same of the training before it. `data` tells a data set's digest.
     pub(super) fn hash(&self, job: &Job, data: &impl Fn(DataSet) -> String) -> String {
         let mut hasher = Sha256::new();
-        hasher.update(format!("{:?}\n{}\n", job.kind, self.backbone_identity));
+        hasher.update(format!("{:?}\n{}\n{}\n", job.kind, self.code, self.backbone_identity));
         hasher.update(self.run_toml(job, data));
         if let Some(training) = job.needs() {
             hasher.update(self.hash(&training, data));
@@ -98,8 +102,17 @@ impl Setting {
 
     /// Where the job's result is, or will be.
     pub(super) fn folder(&self, job: &Job, hash: &str) -> PathBuf {
-        self.out.join(format!("{}-{}", job.name(), &hash[..12]))
+        self.out.join(folder_name(job, hash))
     }
+
+    /// Where it grows: the same settings, code and data find it again and go on.
+    pub(super) fn partial(&self, job: &Job, hash: &str) -> PathBuf {
+        self.out.join("partial").join(folder_name(job, hash))
+    }
+}
+
+fn folder_name(job: &Job, hash: &str) -> String {
+    format!("{}-{}", job.name(), &hash[..12])
 }
 
 /// SHA-256 over the relative paths and sizes of a data set's files.
@@ -136,7 +149,9 @@ mod tests {
             profile: Profile::Paper,
             backbone: "vit-l-14-336".into(),
             backbone_identity: "x".into(),
+            code: "revision 1".into(),
             max_steps: None,
+            trial: None,
             data: "data".into(),
             out: "out".into(),
         }
@@ -157,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_sees_data_seed_and_training() {
+    fn the_hash_sees_code_data_seed_and_training() {
         let job = Job {
             kind: Kind::Eval { shots: 0 },
             method: Method::FeClip,
@@ -173,6 +188,8 @@ mod tests {
             name => name.to_string(),
         };
         assert_ne!(hash, setting().hash(&job, &other_training));
+        let changed = Setting { code: "revision 2".into(), ..setting() };
+        assert_ne!(hash, changed.hash(&job, &name));
         let moved = Setting { data: "elsewhere".into(), ..setting() };
         assert_eq!(hash, moved.hash(&job, &name));
     }

@@ -151,7 +151,9 @@ mod tests {
             profile: Profile::Paper,
             backbone: "b".into(),
             backbone_identity: "b".into(),
+            code: "c".into(),
             max_steps: None,
+            trial: None,
             data: "nowhere".into(),
             out: "nowhere".into(),
         };

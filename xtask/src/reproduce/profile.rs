@@ -50,17 +50,30 @@ impl Profile {
             (Self::Paper, _) => "image_size = 518\n",
             (Self::Fast, _) => "image_size = 336\n",
             (Self::Quick, Method::Clip) => "temperature = \"clip\"\n",
-            (Self::Quick, Method::WinClip | Method::AprilGan | Method::PatchCore) => "",
+            (Self::Quick, Method::WinClip | Method::AprilGan | Method::MemoryBank) => "",
             (Self::Quick, _) => "temperature = \"clip\"\nprojection_init = \"clip\"\n",
         }
     }
 
-    /// Lines of `[train]`.
-    pub(super) fn train(self) -> &'static str {
-        match self {
-            Self::Paper | Self::Fast => "epochs = 9\nmicro_batch_size = 2\n",
-            Self::Quick => "epochs = 1\nprojection_learning_rate = 1e-4\n",
+    /// Passes over the images of a training on `dataset`: the paper's nine for its own method,
+    /// and those that APRIL-GAN's authors chose for theirs.
+    pub(super) fn epochs(self, method: Method, dataset: DataSet) -> usize {
+        match (self, method, dataset.name()) {
+            (Self::Quick, ..) => 1,
+            (_, Method::AprilGan, "visa") => 15,
+            (_, Method::AprilGan, _) => 3,
+            _ => 9,
         }
+    }
+
+    /// Lines of `[train]`.
+    pub(super) fn train(self, method: Method, dataset: DataSet) -> String {
+        let epochs = self.epochs(method, dataset);
+        let rest = match self {
+            Self::Paper | Self::Fast => "micro_batch_size = 2",
+            Self::Quick => "projection_learning_rate = 1e-4",
+        };
+        format!("epochs = {epochs}\n{rest}\n")
     }
 
     /// The data sets of the tables, in the paper's order.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::job::Kind;
 use super::paper::{self, Cell};
 use super::plan::{Plan, State};
-use super::{Setting, job::Job};
+use super::{Setting, job::Job, method::Method};
 
 /// A row and column of a table with the paper's value and ours.
 #[derive(Clone, Debug)]
@@ -18,9 +18,31 @@ pub(super) struct Compared {
     pub(super) ours: Vec<f64>,
     /// Folders of the runs.
     pub(super) runs: Vec<String>,
+    /// Why ours is not what the paper's value is of; then there is no difference.
+    pub(super) differs: Option<String>,
 }
 
 impl Compared {
+    fn quoted(cell: Cell) -> Self {
+        Self { cell, ours: Vec::new(), runs: Vec::new(), differs: None }
+    }
+
+    /// Whether the number is the paper's, ours, both, or neither.
+    pub(super) fn kind(&self) -> &'static str {
+        match (self.cell.value.is_some(), self.ours.is_empty()) {
+            (true, true) => "quoted",
+            (true, false) => "quoted and measured",
+            (false, false) => "measured",
+            (false, true) => "not reported",
+        }
+    }
+
+    /// Ours less the paper's, where the two are of the same method.
+    pub(super) fn difference(&self) -> Option<f64> {
+        let same = self.differs.is_none();
+        self.mean().zip(self.cell.value).filter(|_| same).map(|(ours, paper)| ours - paper)
+    }
+
     pub(super) fn mean(&self) -> Option<f64> {
         let n = self.ours.len();
         (n > 0).then(|| self.ours.iter().sum::<f64>() / n as f64)
@@ -43,7 +65,7 @@ pub(super) fn compare(setting: &Setting, plan: &Plan, tables: &[u8]) -> Result<V
     let mut all: Vec<Compared> = paper::cells()?
         .into_iter()
         .filter(|cell| tables.contains(&cell.table))
-        .map(|cell| Compared { cell, ours: Vec::new(), runs: Vec::new() })
+        .map(Compared::quoted)
         .collect();
     for planned in plan.jobs.iter().filter(|planned| planned.state == State::Done) {
         let Kind::Eval { shots } = planned.job.kind else { continue };
@@ -58,6 +80,7 @@ pub(super) fn compare(setting: &Setting, plan: &Plan, tables: &[u8]) -> Result<V
                     continue;
                 };
                 let place = find_or_add(&mut all, table, shots, &planned.job, level, metric);
+                all[place].differs.clone_from(&setting.trial);
                 all[place].ours.push(100.0 * value);
                 all[place].runs.push(run.clone());
             }
@@ -89,20 +112,27 @@ fn read(path: &Path) -> Result<Value> {
 }
 
 fn belongs(job: &Job, table: u8, shots: usize) -> bool {
-    let shown = super::method::Method::of_table(table).contains(&job.method);
+    let shown = Method::of_table(table).contains(&job.method);
     table > 0 && shown && job.dataset.in_table(table) && (table == 5) == (shots > 0)
 }
 
 /// Level, metric and our key of the numbers of a table.
 fn columns(table: u8) -> Vec<(&'static str, &'static str, &'static str)> {
     let image = [("image", "AUROC", "auroc"), ("image", "AP", "ap")];
-    let pixel = [("pixel", "AUROC", "auroc"), ("pixel", "PRO", "aupro")];
+    let pixel = [
+        ("pixel", "AUROC", "auroc"),
+        ("pixel", "PRO", "aupro"),
+        ("pixel", PEERS_PRO, "aupro_peer"),
+    ];
     match table {
         1 => image.to_vec(),
         2 => pixel.to_vec(),
-        _ => [image, pixel].concat(),
+        _ => image.into_iter().chain(pixel).collect(),
     }
 }
+
+/// PRO as the peers' code computes it, beside the exact one.
+pub(super) const PEERS_PRO: &str = "PRO, peers' routine";
 
 fn find_or_add(
     all: &mut Vec<Compared>,
@@ -112,7 +142,12 @@ fn find_or_add(
     level: &str,
     metric: &str,
 ) -> usize {
-    let (method, dataset) = (job.method.row(table), job.dataset.title());
+    let dataset = job.dataset.title();
+    // A method that is not the paper's has a row of its own.
+    let method = match job.method.differs() {
+        Some(why) => format!("{} ({why})", job.method.row(table)),
+        None => job.method.row(table).to_string(),
+    };
     let setting = if table == 5 { format!("{shots}-shot") } else { setting_of(all, table) };
     let found = all.iter().position(|c| {
         let c = &c.cell;
@@ -127,7 +162,7 @@ fn find_or_add(
         let cell = Cell {
             table,
             setting,
-            method: method.into(),
+            method,
             dataset: dataset.into(),
             level: level.into(),
             metric: metric.into(),
@@ -135,7 +170,7 @@ fn find_or_add(
             flag: String::new(),
             note: String::new(),
         };
-        all.push(Compared { cell, ours: Vec::new(), runs: Vec::new() });
+        all.push(Compared::quoted(cell));
         all.len() - 1
     })
 }
@@ -151,10 +186,15 @@ mod tests {
     #[test]
     fn mean_and_deviation_are_over_runs() {
         let cell = paper::cells().expect("built in").remove(0);
-        let mut compared = Compared { cell, ours: vec![], runs: vec![] };
+        let mut compared = Compared::quoted(cell);
+        assert_eq!((compared.kind(), compared.difference()), ("quoted", None));
         assert_eq!((compared.mean(), compared.deviation()), (None, None));
         compared.ours = vec![90.0];
         assert_eq!((compared.mean(), compared.deviation()), (Some(90.0), None));
+        assert_eq!(compared.kind(), "quoted and measured");
+        assert!((compared.difference().expect("of one method") - 15.9).abs() < 1e-9);
+        compared.differs = Some("a trial".into());
+        assert_eq!(compared.difference(), None);
         compared.ours = vec![89.0, 91.0];
         assert_eq!(compared.mean(), Some(90.0));
         assert!((compared.deviation().expect("two runs") - 2f64.sqrt()).abs() < 1e-12);

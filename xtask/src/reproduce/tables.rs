@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::results::Compared;
+use serde_json::{Value, json};
+
+use super::results::{Compared, PEERS_PRO};
 
 /// A table of the paper to be shown: rows are methods, columns are data sets and metrics.
 pub(super) struct Table<'a> {
@@ -37,9 +39,24 @@ pub(super) fn group(all: &[Compared]) -> Vec<Table<'_>> {
                     methods.push(cell.method.as_str());
                 }
             }
-            // A data set that the paper lacks stands first, where it is seen.
-            columns.sort_by_key(|(dataset, ..)| {
-                cells.iter().any(|c| c.cell.dataset == *dataset && c.cell.value.is_some())
+            // A data set that the paper lacks stands first, where it is seen, and what is ours
+            // beside what it belongs to.
+            let quoted =
+                |name| cells.iter().any(|c| c.cell.dataset == name && c.cell.value.is_some());
+            let (datasets, metrics): (Vec<&str>, Vec<(&str, &str)>) =
+                columns.iter().map(|&(dataset, level, metric)| (dataset, (level, metric))).unzip();
+            columns.sort_by_key(|&(dataset, level, metric)| {
+                let beside = if metric == PEERS_PRO { "PRO" } else { metric };
+                let at = metrics.iter().position(|&m| m == (level, beside));
+                let dataset_at = datasets.iter().position(|&name| name == dataset);
+                (quoted(dataset), dataset_at, at, metric == PEERS_PRO)
+            });
+            let first = methods.clone();
+            methods.sort_by_key(|method: &&str| {
+                let base = method.split(" (").next().unwrap_or_default();
+                let of_base =
+                    |m: &&str| *m == base || (m.starts_with("FE-CLIP (") && method.starts_with(*m));
+                first.iter().position(of_base).or(first.iter().position(|m| m == method))
             });
             let row = |method| {
                 let find = |column: &(&str, &str, &str)| {
@@ -57,19 +74,20 @@ pub(super) fn group(all: &[Compared]) -> Vec<Table<'_>> {
         .collect()
 }
 
-/// "91.9 | 91.2 ± 0.3 (-0.7)": the paper's value, ours, the difference.
+/// A cell in pieces: the paper's value, ours, the difference.
 fn text(compared: &Compared) -> (String, String, String) {
     let flag = if compared.cell.flag.is_empty() { "" } else { "*" };
-    let paper = compared.cell.value.map_or("-".into(), |v| format!("{v:.1}{flag}"));
+    let paper = match (compared.cell.value, compared.ours.is_empty()) {
+        (Some(value), _) => format!("{value:.1}{flag} quoted"),
+        (None, true) => "-".into(),
+        (None, false) => String::new(),
+    };
     let ours = match (compared.mean(), compared.deviation()) {
         (Some(mean), Some(deviation)) => format!("{mean:.1} ± {deviation:.1}"),
         (Some(mean), None) => format!("{mean:.1}"),
         _ => String::new(),
     };
-    let difference = match (compared.mean(), compared.cell.value) {
-        (Some(mean), Some(value)) => format!("{:+.1}", mean - value),
-        _ => String::new(),
-    };
+    let difference = compared.difference().map_or(String::new(), |d| format!("{d:+.1}"));
     (paper, ours, difference)
 }
 
@@ -84,16 +102,14 @@ pub(super) fn markdown(tables: &[Table<'_>], introduction: &str) -> String {
         for (method, cells) in &table.rows {
             let _ = write!(out, "| {method} |");
             for cell in cells {
-                let _ = match cell.map(text) {
-                    None => write!(out, " |"),
-                    Some((paper, ours, _)) if ours.is_empty() => write!(out, " {paper} |"),
-                    Some((paper, ours, difference)) if difference.is_empty() => {
-                        write!(out, " {paper} / **{ours}** |")
-                    }
-                    Some((paper, ours, difference)) => {
-                        write!(out, " {paper} / **{ours}** ({difference}) |")
-                    }
-                };
+                let (paper, ours, difference) = cell.map(text).unwrap_or_default();
+                let ours = if ours.is_empty() { ours } else { format!("**{ours}**") };
+                let difference =
+                    if difference.is_empty() { difference } else { format!("({difference})") };
+                let parts = [paper, ours, difference];
+                let said: Vec<&str> =
+                    parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+                let _ = write!(out, " {} |", said.join(" "));
             }
             out.push('\n');
         }
@@ -114,7 +130,8 @@ pub(super) fn csv(all: &[Compared]) -> Result<String> {
         "dataset",
         "level",
         "metric",
-        "paper",
+        "kind",
+        "quoted",
         "flag",
         "ours_mean",
         "ours_std",
@@ -125,7 +142,6 @@ pub(super) fn csv(all: &[Compared]) -> Result<String> {
     for compared in all {
         let cell = &compared.cell;
         let number = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.4}"));
-        let difference = compared.mean().zip(cell.value).map(|(ours, paper)| ours - paper);
         writer.write_record([
             &cell.table.to_string(),
             &cell.setting,
@@ -133,16 +149,32 @@ pub(super) fn csv(all: &[Compared]) -> Result<String> {
             &cell.dataset,
             &cell.level,
             &cell.metric,
+            compared.kind(),
             &cell.value.map_or(String::new(), |v| v.to_string()),
             &cell.flag,
             &number(compared.mean()),
             &number(compared.deviation()),
             &compared.ours.len().to_string(),
-            &number(difference),
-            &cell.note,
+            &number(compared.difference()),
+            compared.differs.as_deref().unwrap_or(&cell.note),
         ])?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+/// The same as JSON.
+pub(super) fn json(all: &[Compared]) -> Vec<Value> {
+    let cell = |compared: &Compared| {
+        let cell = &compared.cell;
+        json!({
+            "table": cell.table, "setting": cell.setting, "method": cell.method,
+            "dataset": cell.dataset, "level": cell.level, "metric": cell.metric,
+            "kind": compared.kind(), "quoted": cell.value, "flag": cell.flag, "note": cell.note,
+            "ours": compared.ours, "runs": compared.runs, "differs": compared.differs,
+            "difference": compared.difference(),
+        })
+    };
+    all.iter().map(cell).collect()
 }
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:100rem;padding:0 1rem;color:#1b1f24;background:#fff}\
@@ -197,9 +229,10 @@ fn html_cell(compared: &Compared) -> String {
     if ours.is_empty() {
         return paper;
     }
+    let paper = if paper.is_empty() { paper } else { paper + "<br>" };
     let runs = escape(&compared.runs.join("\n"));
     format!(
-        "{paper}<br><span class=ours-value title=\"{runs}\">{ours}</span> <span class=diff>{difference}</span>"
+        "{paper}<span class=ours-value title=\"{runs}\">{ours}</span> <span class=diff>{difference}</span>"
     )
 }
 
@@ -216,7 +249,7 @@ mod tests {
         let mut all: Vec<Compared> = paper::cells()
             .expect("built in")
             .into_iter()
-            .map(|cell| Compared { cell, ours: vec![], runs: vec![] })
+            .map(|cell| Compared { cell, ours: vec![], runs: vec![], differs: None })
             .collect();
         let ours = all
             .iter_mut()
@@ -238,17 +271,53 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_differs_follows_the_papers_and_a_peers_pro_the_exact_one() {
+        let mut all = compared();
+        let like = |method: &str, metric: &str| {
+            let cell = all.iter().find(|c| {
+                c.cell.table == 2 && c.cell.method == "WinCLIP" && c.cell.metric == "PRO"
+            });
+            let mut own = cell.expect("is in the paper").clone();
+            (own.cell.method, own.cell.metric) = (method.into(), metric.into());
+            (own.cell.value, own.ours) = (None, vec![50.0]);
+            own
+        };
+        let own = ["PRO", PEERS_PRO].map(|metric| like("WinCLIP (on tokens)", metric));
+        all.extend(own);
+        let tables = group(&all);
+        let table = tables.iter().find(|t| t.title.starts_with("Table 2")).expect("is there");
+        let at = table.rows.iter().position(|row| row.0 == "WinCLIP").expect("is there");
+        assert_eq!(table.rows[at + 1].0, "WinCLIP (on tokens)");
+        let pro = table.columns.iter().position(|c| c.2 == PEERS_PRO).expect("is there");
+        assert_eq!(
+            (table.columns[pro - 1].0, table.columns[pro - 1].2),
+            (table.columns[pro].0, "PRO")
+        );
+        assert_eq!(table.columns[0].2, "AUROC");
+        let text = markdown(&tables, "x");
+        assert!(text.contains("| **50.0** | **50.0** |"), "{text}");
+    }
+
+    #[test]
     fn ours_stands_beside_the_papers_value() {
         let all = compared();
         let tables = group(&all);
         let text = markdown(&tables, "x");
-        assert!(text.contains("84.6 / **81.0 ± 1.4** (-3.6)"), "{text}");
+        assert!(text.contains("84.6 quoted **81.0 ± 1.4** (-3.6)"), "{text}");
         let page = html(&tables, "a < b");
         assert!(page.contains("title=\"a\nb\">81.0 ± 1.4</span>"));
         assert!(page.contains("a &lt; b"));
         assert!(page.contains("class=flag title=\"error-likely:"));
         let csv = csv(&all).expect("numbers");
         assert_eq!(csv.lines().count(), 425);
-        assert!(csv.contains("84.6,,81.0000,1.4142,2,-3.6000,"));
+        for all_quoted in [text.as_str(), page.as_str(), csv.as_str()] {
+            assert!(all_quoted.contains("quoted"));
+        }
+        let cells = json(&all);
+        assert_eq!(cells.len(), 424);
+        let quoted = cells.iter().filter(|cell| cell["kind"] == "quoted").count();
+        let valued = all.iter().filter(|c| c.cell.value.is_some() && c.ours.is_empty()).count();
+        assert_eq!((quoted, text.matches(" quoted").count()), (valued, valued + 1));
+        assert!(csv.contains("quoted and measured,84.6,,81.0000,1.4142,2,-3.6000,"));
     }
 }

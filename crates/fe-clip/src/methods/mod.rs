@@ -2,7 +2,7 @@
 
 mod april_gan;
 mod fe_clip;
-mod patchcore;
+mod memory_bank;
 mod spectral_residual;
 mod winclip;
 
@@ -12,7 +12,7 @@ use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 pub(crate) use april_gan::AprilGan;
 pub(crate) use fe_clip::FeClipScorer;
-pub(crate) use patchcore::Patchcore;
+pub(crate) use memory_bank::BankScorer;
 pub(crate) use spectral_residual::SpectralResidual;
 pub(crate) use winclip::Winclip;
 
@@ -144,7 +144,7 @@ pub(crate) fn core(config: &ModelConfig, clip: &Clip) -> ModelConfig {
             temperature: Temperature::Value(APRIL_GAN_TEMPERATURE),
             ..plain
         },
-        Method::Winclip | Method::Patchcore | Method::SpectralResidual => plain,
+        Method::Winclip | Method::MemoryBank | Method::SpectralResidual => plain,
     }
 }
 

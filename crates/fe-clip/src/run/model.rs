@@ -212,8 +212,10 @@ pub enum Method {
     Winclip,
     /// A trained linear layer a stage and a prompt ensemble.
     AprilGan,
-    /// A memory bank of normal tokens alone, on CLIP's features.
-    Patchcore,
+    /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
+    /// published method of that name, on a WideResNet, is not.
+    #[serde(alias = "patchcore")]
+    MemoryBank,
     /// Spectral residual saliency: no network at all.
     SpectralResidual,
 }
@@ -226,7 +228,7 @@ impl Method {
             Self::Clip => "clip",
             Self::Winclip => "winclip",
             Self::AprilGan => "april-gan",
-            Self::Patchcore => "patchcore",
+            Self::MemoryBank => "memory-bank",
             Self::SpectralResidual => "spectral-residual",
         }
     }
@@ -254,6 +256,7 @@ impl Method {
                 "temperature",
                 "smoothing_sigma",
                 "align_corners",
+                "image_score",
             ][..],
             Self::Winclip => &[
                 "backbone",
@@ -275,7 +278,7 @@ impl Method {
                 "few_rotate",
                 "few_stages",
             ],
-            Self::Patchcore => &[
+            Self::MemoryBank => &[
                 "backbone",
                 "activation",
                 "image_size",

@@ -1,4 +1,4 @@
-//! A memory bank of normal tokens alone: PatchCore on CLIP's features.
+//! A memory bank of normal tokens alone, after PatchCore, on CLIP's features.
 //!
 //! Source: Roth et al., Towards total recall in industrial anomaly detection, CVPR 2022. The
 //! original stands on the second and third stage of a WideResNet-50; this is its variant for a
@@ -17,7 +17,7 @@ use crate::tensors::normalize;
 /// Every token is the mean of its 3x3 neighbourhood, of unit length in each stage, stages after
 /// one another. The anomaly of a token is half the Euclidean distance to the nearest remembered
 /// one, in [0, 1]; the score is the map's maximum before smoothing.
-pub(crate) struct Patchcore {
+pub(crate) struct BankScorer {
     staged: Staged,
     /// `[tokens, stages * channels]`, of unit length.
     bank: Option<Tensor<2>>,
@@ -25,7 +25,7 @@ pub(crate) struct Patchcore {
     to_pixels: Array2<f32>,
 }
 
-impl Patchcore {
+impl BankScorer {
     pub(crate) fn new(model: FeClip, grid: usize, size: usize, device: &Device) -> Self {
         let to_pixels = to_pixels(model.config(), grid, size);
         Self { staged: Staged::new(model, device), bank: None, to_pixels }
@@ -40,7 +40,7 @@ impl Patchcore {
     }
 }
 
-impl Scorer for Patchcore {
+impl Scorer for BankScorer {
     fn normals(&self) -> Normals {
         Normals::Needed
     }
@@ -55,7 +55,7 @@ impl Scorer for Patchcore {
     }
 
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        let bank = self.bank.clone().expect("patchcore: expected normal images first");
+        let bank = self.bank.clone().expect("memory-bank: expected normal images first");
         let features = self.features(images);
         let [b, h, w, _] = features.dims();
         let cosines = highest_similarity(rows(features), bank); // [b * h * w, 1]

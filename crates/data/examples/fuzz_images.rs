@@ -46,7 +46,13 @@ fn main() {
                 Ok(Err(data::Error::Broken { .. })) => "broken",
                 Ok(Err(data::Error::TooLarge { .. })) => "too large",
                 Ok(Err(data::Error::FloatRange { .. })) => "float range",
-                Ok(Err(_)) => "other error",
+                Ok(Err(data::Error::Io { .. })) => "other error",
+                // A panic inside a decoder is an error of its own; elsewhere it is one all the same.
+                Ok(Err(error)) => {
+                    panics += 1;
+                    println!("{error}: {}", keep(&bytes).display());
+                    "panic"
+                }
                 Err(_) => {
                     panics += 1;
                     println!("panic: {}", keep(&bytes).display());

@@ -6,8 +6,13 @@ pub(crate) fn cmyk_to_rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     [cyan, magenta, yellow].map(|ink| (white - (u32::from(ink) * white + 127) / 255) as u8)
 }
 
-/// ITU-R BT.601, full range.
-pub(crate) fn ycbcr_to_rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
-    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|v| v.round() as u8)
+/// Pixels less their last sample, alpha, by which the others are stored multiplied; as Pillow divides.
+pub(crate) fn divide_by_alpha(samples: &[u8], channels: usize) -> Vec<u8> {
+    let mut divided = Vec::with_capacity(samples.len() / channels * (channels - 1));
+    for pixel in samples.chunks_exact(channels) {
+        let alpha = u32::from(pixel[channels - 1]);
+        let whole = |colour: u32| (colour * 255).checked_div(alpha).unwrap_or(0).min(255) as u8;
+        divided.extend(pixel[..channels - 1].iter().map(|&colour| whole(colour.into())));
+    }
+    divided
 }

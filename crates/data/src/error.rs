@@ -1,7 +1,7 @@
 //! What can be wrong with files on disk.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Problem;
 
@@ -43,6 +43,18 @@ pub enum Error {
         /// The format.
         format: &'static str,
         /// What the decoder says.
+        reason: String,
+    },
+    /// A decoder stopped by a fault of its own; the file may be sound.
+    #[error("{}: the {format} decoder failed in {place}: {reason}", path.display())]
+    Decoder {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+        /// The crate with its version and the line.
+        place: String,
+        /// What it says.
         reason: String,
     },
     /// Decoding would exceed [`Limits`](crate::Limits).
@@ -116,12 +128,13 @@ pub enum Error {
 
 impl Error {
     /// The path that the error is about.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         match self {
             Self::Io { path, .. }
             | Self::NotAnImage { path, .. }
             | Self::Unsupported { path, .. }
             | Self::Broken { path, .. }
+            | Self::Decoder { path, .. }
             | Self::TooLarge { path, .. }
             | Self::FloatRange { path, .. }
             | Self::MaskSize { path, .. }
@@ -138,5 +151,54 @@ impl Error {
             .and_then(|rest| rest.strip_prefix(": "))
             .unwrap_or(&text)
             .to_owned()
+    }
+}
+
+/// What is wrong inside a file, before its path and format are known.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Io(io::Error),
+    Unsupported(String),
+    Broken(String),
+    TooLarge { what: String, limit: u64 },
+    FloatRange { low: f64, high: f64 },
+}
+
+impl Fault {
+    pub(crate) fn broken(reason: impl Into<String>) -> Self {
+        Self::Broken(reason.into())
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported(what.into())
+    }
+
+    pub(crate) fn cut_short() -> Self {
+        Self::broken("the file is cut short")
+    }
+
+    /// The error about this file.
+    pub(crate) fn of(self, path: &Path, format: &'static str) -> Error {
+        let path = path.to_path_buf();
+        match self {
+            Self::Io(source) => Error::Io { path, source },
+            Self::Unsupported(what) => Error::Unsupported { path, format, what },
+            Self::Broken(reason) => Error::Broken { path, format, reason },
+            Self::TooLarge { what, limit } => Error::TooLarge { path, what, limit },
+            Self::FloatRange { low, high } => Error::FloatRange { path, low, high },
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    /// An IO error inside a decoder: the system's, or the decoder's own way to say that the data make no sense.
+    fn from(error: io::Error) -> Self {
+        if error.raw_os_error().is_some() {
+            Self::Io(error)
+        } else if error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::cut_short()
+        } else {
+            Self::Broken(error.to_string())
+        }
     }
 }

@@ -23,7 +23,7 @@ pub fn find_images(path: &Path) -> Result<Vec<Result<PathBuf, Error>>, Error> {
     let mut found = Vec::new();
     walk(path, &mut HashSet::new(), &mut found);
     if found.is_empty() {
-        let expected = "files ending in png, jpg, jpeg, bmp, tif, tiff or webp";
+        let expected = "files ending in png, jpg, jpeg, jpe, jfif, bmp, dib, tif, tiff or webp";
         return Err(Error::NoImages { path: path.to_path_buf(), expected, first: None });
     }
     found.sort_by(|a, b| key(a).cmp(key(b)));

@@ -24,16 +24,20 @@
 //! # Leaves out
 //! Colour profiles (as Pillow and the reference implementations do), GIF, HEIC, raw camera formats, volumes.
 
+mod bmp;
 mod catalogue;
 mod colour;
 mod crops;
 mod cutout;
 mod error;
 mod find;
+mod guard;
 mod inspect;
 mod jpeg;
 mod layouts;
 mod mask;
+mod metadata;
+mod png;
 mod prefetch;
 mod preprocess;
 mod read;

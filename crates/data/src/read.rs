@@ -1,14 +1,18 @@
 //! Image files to RGB: every format by its content, limits before allocation.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
+use std::path::Path;
 
+use image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, RgbImage};
 
 use crate::Error;
-use crate::{jpeg, tiff};
+use crate::error::Fault;
+use crate::guard::guarded;
+use crate::metadata::Metadata;
+use crate::{bmp, jpeg, png, tiff};
 
 /// Bounds on what one image may take; checked against the header before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +32,16 @@ impl Default for Limits {
 
 impl Limits {
     /// Checks an image of which the decoder holds `decoded` bytes besides the RGB image.
-    pub(crate) fn check(
-        &self,
-        path: &Path,
-        width: u32,
-        height: u32,
-        decoded: u64,
-    ) -> Result<(), Error> {
+    pub(crate) fn check(&self, width: u32, height: u32, decoded: u64) -> Result<(), Fault> {
         let pixels = u64::from(width) * u64::from(height);
-        let too_large =
-            |what, limit| Err(Error::TooLarge { path: path.to_path_buf(), what, limit });
         if pixels > self.max_pixels {
-            return too_large(format!("{width} x {height} = {pixels} pixels"), self.max_pixels);
+            let what = format!("{width} x {height} = {pixels} pixels");
+            return Err(Fault::TooLarge { what, limit: self.max_pixels });
         }
         let bytes = decoded.saturating_add(pixels.saturating_mul(3));
         if bytes > self.max_bytes {
-            return too_large(
-                format!("{width} x {height} pixels, {bytes} bytes decoded"),
-                self.max_bytes,
-            );
+            let what = format!("{width} x {height} pixels, {bytes} bytes decoded");
+            return Err(Fault::TooLarge { what, limit: self.max_bytes });
         }
         Ok(())
     }
@@ -86,15 +81,9 @@ pub fn image_size(path: &Path, limits: &Limits) -> Result<(u32, u32), Error> {
     let mut head = Vec::with_capacity(16);
     file.by_ref().take(16).read_to_end(&mut head).map_err(io)?;
     file.seek_relative(-(head.len() as i64)).map_err(io)?;
-    let (size, orientation) = match format(&head, path)? {
-        ImageFormat::Jpeg => jpeg::header(file, path, limits)?,
-        ImageFormat::Tiff => tiff::header(file, path, limits)?,
-        format => {
-            let mut decoder = decoder(file, format, path, limits)?;
-            let orientation = decoder.orientation().map_err(|e| image_error(e, format, path))?;
-            (decoder.dimensions(), orientation)
-        }
-    };
+    let format = format(&head, path)?;
+    let (size, orientation) =
+        guarded(path, format_name(format), || header(file, &head, format, limits))?;
     Ok(match orientation {
         Orientation::Rotate90
         | Orientation::Rotate270
@@ -111,19 +100,96 @@ pub(crate) fn decode(
     limits: &Limits,
 ) -> Result<(DynamicImage, ImageFormat), Error> {
     let format = format(bytes, path)?;
-    let (mut image, orientation) = match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, path, limits)?,
-        ImageFormat::Tiff => tiff::decode(bytes, path, limits)?,
-        _ => {
-            let mut decoder = decoder(Cursor::new(bytes), format, path, limits)?;
-            let orientation = decoder.orientation().map_err(|e| image_error(e, format, path))?;
-            let image =
-                DynamicImage::from_decoder(decoder).map_err(|e| image_error(e, format, path))?;
-            (image, orientation)
-        }
-    };
-    image.apply_orientation(orientation);
+    let image = guarded(path, format_name(format), || {
+        let (mut image, orientation) = pixels(bytes, format, limits)?;
+        image.apply_orientation(orientation);
+        Ok(image)
+    })?;
     Ok((image, format))
+}
+
+/// Size as stored and orientation.
+fn header(
+    mut file: impl BufRead + Seek,
+    head: &[u8],
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<((u32, u32), Orientation), Fault> {
+    match format {
+        ImageFormat::Jpeg => {
+            let header = jpeg::Header::read(file)?;
+            Ok((header.size(limits)?, header.orientation()))
+        }
+        ImageFormat::Tiff => tiff::header(&mut file, limits),
+        ImageFormat::Png => {
+            let chunks = png::chunks(file, false)?;
+            let decoder = PngDecoder::with_limits(Cursor::new(chunks.critical), bounds(limits));
+            Ok((size(&decoder.map_err(fault)?, limits)?, chunks.metadata.orientation()))
+        }
+        ImageFormat::WebP => {
+            let mut decoder = WebPDecoder::new(file).map_err(fault)?;
+            let metadata = metadata(&mut decoder);
+            Ok((size(&decoder, limits)?, metadata.orientation()))
+        }
+        _ => {
+            let decoder = bmp::decoder(file, bmp::is_bare(head)).map_err(fault)?;
+            Ok((size(&decoder, limits)?, Orientation::NoTransforms))
+        }
+    }
+}
+
+/// The samples as stored and the orientation still to be applied.
+fn pixels(
+    bytes: &[u8],
+    format: ImageFormat,
+    limits: &Limits,
+) -> Result<(DynamicImage, Orientation), Fault> {
+    match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, limits),
+        ImageFormat::Tiff => tiff::decode(bytes, limits),
+        ImageFormat::Png => {
+            let chunks = png::chunks(Cursor::new(bytes), true)?;
+            let decoder = PngDecoder::with_limits(Cursor::new(chunks.critical), bounds(limits));
+            Ok((image(decoder.map_err(fault)?, limits)?, chunks.metadata.orientation()))
+        }
+        ImageFormat::WebP => {
+            let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(fault)?;
+            decoder.set_limits(bounds(limits)).map_err(fault)?;
+            let metadata = metadata(&mut decoder);
+            Ok((image(decoder, limits)?, metadata.orientation()))
+        }
+        _ => {
+            let decoder = bmp::decoder(Cursor::new(bytes), bmp::is_bare(bytes)).map_err(fault)?;
+            let mut image = image(decoder, limits)?;
+            bmp::round_down(&mut image, bytes);
+            Ok((image, Orientation::NoTransforms))
+        }
+    }
+}
+
+fn size(decoder: &impl ImageDecoder, limits: &Limits) -> Result<(u32, u32), Fault> {
+    let (width, height) = decoder.dimensions();
+    limits.check(width, height, decoder.total_bytes())?;
+    Ok((width, height))
+}
+
+fn image(decoder: impl ImageDecoder, limits: &Limits) -> Result<DynamicImage, Fault> {
+    size(&decoder, limits)?;
+    DynamicImage::from_decoder(decoder).map_err(fault)
+}
+
+/// What a decoder knows beside the pixels; what makes no sense counts as missing.
+fn metadata(decoder: &mut impl ImageDecoder) -> Metadata {
+    Metadata {
+        exif: decoder.exif_metadata().ok().flatten(),
+        xmp: decoder.xmp_metadata().ok().flatten(),
+    }
+}
+
+fn bounds(limits: &Limits) -> image::Limits {
+    let mut bounds = image::Limits::default();
+    bounds.max_alloc = Some(limits.max_bytes);
+    bounds
 }
 
 /// Reads a whole file, unless it is larger than the limit.
@@ -165,6 +231,9 @@ pub(crate) fn image_format(head: &[u8]) -> Option<ImageFormat> {
     if head.starts_with(b"II+\0") || head.starts_with(b"MM\0+") {
         return Some(Tiff); // BigTIFF
     }
+    if bmp::is_bare(head) {
+        return Some(Bmp);
+    }
     image::guess_format(head).ok().filter(|f| matches!(f, Jpeg | Png | Tiff | Bmp | WebP))
 }
 
@@ -179,38 +248,10 @@ fn format(bytes: &[u8], path: &Path) -> Result<ImageFormat, Error> {
     })
 }
 
-fn decoder<'a, R: std::io::BufRead + std::io::Seek + 'a>(
-    reader: R,
-    format: ImageFormat,
-    path: &Path,
-    limits: &Limits,
-) -> Result<impl ImageDecoder + use<'a, R>, Error> {
-    let mut reader = ImageReader::with_format(reader, format);
-    let mut decoder_limits = image::Limits::default();
-    decoder_limits.max_alloc = Some(limits.max_bytes);
-    reader.limits(decoder_limits);
-    let decoder = reader.into_decoder().map_err(|e| image_error(e, format, path))?;
-    let (width, height) = decoder.dimensions();
-    limits.check(path, width, height, decoder.total_bytes())?;
-    Ok(decoder)
-}
-
-fn image_error(error: ImageError, format: ImageFormat, path: &Path) -> Error {
-    let (path, format) = (path.to_path_buf(), format_name(format));
+fn fault(error: ImageError) -> Fault {
     match error {
-        ImageError::Unsupported(e) => Error::Unsupported { path, format, what: e.to_string() },
-        ImageError::IoError(e) => io_error(e, path, format),
-        other => Error::Broken { path, format, reason: other.to_string() },
-    }
-}
-
-/// An IO error inside a decoder: the system's, or the decoder's own way to say that the data make no sense.
-pub(crate) fn io_error(error: std::io::Error, path: PathBuf, format: &'static str) -> Error {
-    if error.raw_os_error().is_some() {
-        Error::Io { path, source: error }
-    } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
-        Error::Broken { path, format, reason: "the file is cut short".to_owned() }
-    } else {
-        Error::Broken { path, format, reason: error.to_string() }
+        ImageError::Unsupported(e) => Fault::Unsupported(e.to_string()),
+        ImageError::IoError(e) => e.into(),
+        other => Fault::Broken(other.to_string()),
     }
 }

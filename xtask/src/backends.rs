@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::{built, cargo, execute};
+use crate::results::{self, Source};
 
 /// Run the same images on every backend: differences from `flex` and times (docs/backends.md).
 #[derive(clap::Args)]
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Images of a pass for --model.
     #[arg(long, default_value_t = 1)]
     batch: u32,
+    /// Where backends.md and backends.json go.
+    #[arg(long, default_value = "docs/results")]
+    out: PathBuf,
 }
 
 const DEVICES: [&str; 5] = ["flex", "tch", "tch-cuda", "wgpu", "cuda"];
@@ -46,12 +50,14 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let source = Source::here();
     let features: Vec<String> = args.features.iter().map(|f| format!("fe-clip-cli/{f}")).collect();
-    execute(
-        cargo()
-            .args(["build", "--release", "--bin", "fe-clip", "--example", "forward", "--features"])
-            .arg(features.join(",")),
-    )?;
+    let mut build = cargo();
+    build.args(["build", "--release", "--workspace", "--bin", "fe-clip", "--example", "forward"]);
+    if !features.is_empty() {
+        build.arg("--features").arg(features.join(","));
+    }
+    execute(&mut build)?;
     let folder = tempfile::tempdir()?;
     let images = folder.path().join("images");
     let size =
@@ -60,12 +66,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     execute(synth.args(["synth", "--categories", "gear"]).args(size).arg("--out").arg(&images))?;
 
     let reference = outcome(args, "flex", folder.path(), &images)?;
-    println!(
-        "| device | embeddings | scores | maps | losses | s an image | s a training step | s a pass of --model |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    let mut wrong = Vec::new();
-    for device in DEVICES {
+    let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+    // A device whose backend is not in the program is left out rather than shown to fail.
+    let asked = |device: &&str| {
+        let feature = device.split('-').next().unwrap_or_default();
+        *device == "flex" || args.features.iter().any(|f| f == feature)
+    };
+    for device in DEVICES.into_iter().filter(asked) {
         let found = if device == "flex" {
             None
         } else {
@@ -75,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             None => &reference,
             Some(Ok(found)) => found,
             Some(Err(reason)) => {
-                println!("| {device} | {reason:#} | | | | | | |");
+                rows.push(json!({ "device": device, "failed": format!("{reason:#}") }));
                 continue;
             }
         };
@@ -88,13 +95,45 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if !differences.iter().all(|d| *d <= TOLERANCE) {
             wrong.push(device);
         }
-        let differences = differences.map(|d| format!("{d:.1e}")).join(" | ");
-        let pass = found.seconds_a_pass.map_or(String::new(), |s| format!("{s:.3}"));
-        let (image, step) = (found.seconds_an_image, found.seconds_a_step);
-        println!("| {device} | {differences} | {image:.3} | {step:.3} | {pass} |");
+        let [embeddings, scores, maps, losses] = differences;
+        rows.push(json!({
+            "device": device, "embeddings": embeddings, "scores": scores, "maps": maps,
+            "losses": losses, "seconds_an_image": found.seconds_an_image,
+            "seconds_a_step": found.seconds_a_step, "seconds_a_pass": found.seconds_a_pass,
+        }));
     }
+    let page = page(&source, args, &rows);
+    results::write(&args.out, "backends", &page, &json!({ "source": source, "rows": rows }))?;
     ensure!(wrong.is_empty(), "more than {TOLERANCE} away from flex: {}", wrong.join(", "));
     Ok(())
+}
+
+fn page(source: &Source, args: &Args, rows: &[Value]) -> String {
+    let mut page = format!(
+        "# Backends, measured\n\n{source}\n`backends.json` beside this page has the figures.\n\n\
+         Largest differences from `flex` of `embed`, `detect` and the losses of training steps with \
+         `tiny`; median seconds. The machine was shared: read the differences, and of the times \
+         their order.\n"
+    );
+    if let Some(model) = &args.model {
+        let (model, side, batch) = (model.display(), args.side, args.batch);
+        page += &format!("A pass is one of {batch} images of {side} pixels through {model}.\n");
+    }
+    page += "\n| device | embeddings | scores | maps | losses | s an image | s a training step | s a pass |\n";
+    page += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    for row in rows {
+        let device = row["device"].as_str().unwrap_or_default();
+        if let Some(reason) = row["failed"].as_str() {
+            page += &format!("| {device} | {reason} | | | | | | |\n");
+            continue;
+        }
+        let small = ["embeddings", "scores", "maps", "losses"]
+            .map(|key| row[key].as_f64().map_or("-".into(), |d| format!("{d:.1e}")));
+        let seconds = ["seconds_an_image", "seconds_a_step", "seconds_a_pass"]
+            .map(|key| row[key].as_f64().map_or(String::new(), |s| format!("{s:.3}")));
+        page += &format!("| {device} | {} | {} |\n", small.join(" | "), seconds.join(" | "));
+    }
+    page
 }
 
 fn outcome(args: &Args, device: &str, folder: &Path, images: &Path) -> Result<Outcome> {

@@ -209,6 +209,8 @@ pub(crate) fn percent(value: Option<f64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -228,5 +230,63 @@ mod tests {
     fn arguments_are_quoted_where_a_shell_would_split_them() {
         let shown = ["--seeds=1", "a b", "", "it's"].map(|a| quoted(a.into()));
         assert_eq!(shown, ["--seeds=1", "'a b'", "''", r"'it'\''s'"]);
+    }
+
+    /// Rows of the tables of a page, cells trimmed, without heads and rules.
+    fn rows(page: &str) -> Vec<Vec<String>> {
+        let cells = |line: &str| -> Vec<String> {
+            let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
+            inner.split('|').map(|cell| cell.trim().to_string()).collect()
+        };
+        let lines: Vec<&str> = page.lines().collect();
+        let rule = |line: &str| line.starts_with('|') && line.chars().all(|c| "|-: ".contains(c));
+        let head = |i: usize| lines.get(i + 1).is_some_and(|next| rule(next));
+        (0..lines.len())
+            .filter(|&i| lines[i].starts_with('|') && !rule(lines[i]) && !head(i))
+            .map(|i| cells(lines[i]))
+            .collect()
+    }
+
+    /// Every object with a revision, a command and a date.
+    fn sources(json: &Value, found: &mut usize) {
+        let said = |key: &str| json[key].as_str().is_some_and(|text| !text.is_empty());
+        *found += usize::from(["revision", "command", "date"].into_iter().all(said));
+        match json {
+            Value::Object(map) => map.values().for_each(|value| sources(value, found)),
+            Value::Array(values) => values.iter().for_each(|value| sources(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_table_of_the_results_has_its_json_beside_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/results");
+        let mut pages = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let shown = rows(&std::fs::read_to_string(&path).unwrap());
+            if shown.is_empty() {
+                continue;
+            }
+            pages += 1;
+            let path = path.with_extension("json");
+            let json = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let json: Value = serde_json::from_slice(&json).unwrap();
+            let mut found = 0;
+            sources(&json, &mut found);
+            assert!(found > 0, "{}: no source", path.display());
+            // Pages that no task writes keep their tables as they are shown.
+            if let Some(tables) = json["tables"].as_array() {
+                assert_eq!(found, tables.len(), "{}: a table without source", path.display());
+                let kept = tables.iter().flat_map(|t| t["rows"].as_array().unwrap());
+                let kept: Vec<Vec<String>> =
+                    kept.map(|row| serde_json::from_value(row.clone()).unwrap()).collect();
+                assert_eq!(kept, shown, "{}", path.display());
+            }
+        }
+        assert!(pages >= 7, "{pages} pages with tables");
     }
 }

@@ -56,7 +56,26 @@ fn shards_merge_into_complete_tables() {
         assert!(!measured.is_empty(), "table {number} has no row of ours");
         assert!(measured.iter().all(|value| (0.0..=100.0).contains(value)), "{measured:?}");
     }
+    // What is the paper's says so everywhere; what is ours is compared with nothing in a trial.
+    let [kind, quoted, difference, method] = ["kind", "quoted", "difference", "method"].map(column);
+    for row in &rows {
+        assert_eq!(row[kind].contains("quoted"), !row[quoted].is_empty(), "{row:?}");
+        assert!(row[difference].is_empty(), "{row:?}");
+    }
+    let own = rows.iter().find(|row| row[method].contains("memory-bank")).unwrap();
+    assert_eq!(&own[kind], "measured");
+    let json = std::fs::read(all.join("tables.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert!(json["source"]["command"].as_str().unwrap().starts_with("cargo xtask reproduce"));
+    assert!(json["code"].as_str().is_some_and(|code| code.len() > 40), "{}", json["code"]);
+    let cells = json["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), rows.len());
+    let peers = cells.iter().filter(|cell| cell["metric"] == "PRO, peers' routine");
+    assert!(peers.clone().count() > 0);
+    assert!(peers.flat_map(|cell| cell["ours"].as_array().unwrap()).all(|v| v.is_f64()));
+    let markdown = std::fs::read_to_string(all.join("tables.md")).unwrap();
     let page = std::fs::read_to_string(all.join("tables.html")).unwrap();
+    assert!(markdown.contains(" quoted |") && page.contains(" quoted"), "{markdown}");
     assert!(page.contains("they show that everything runs, and are not the paper's"));
-    assert!(page.contains("Time of an image"), "{page}");
+    assert!(page.contains("Time of an image, one at a time, without decoding"), "{page}");
 }

@@ -1,13 +1,13 @@
 //! What the adapters cost, what the kept prefix saves, and what a training step holds in memory,
-//! as ratios; `docs/results/training.md` keeps them.
+//! beside what they are compared with; `cargo xtask bench` keeps the figures.
 //!
-//! `cargo bench --workspace --bench training -- adapters`, `epoch`, `memory-tiny` or
+//! `cargo bench --workspace --bench training -- adapters [FILE.json]`, `epoch`, `memory-tiny` or
 //! `memory-large`; one a process, because the system tells a process's peak alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use burn::tensor::{Device, Distribution, Tensor};
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
@@ -17,17 +17,27 @@ use fe_clip::{
     TrainConfig, TrainingRun,
 };
 use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
 use synthetic::{DefectKind, WriteOptions, write_dataset};
 
 fn main() {
-    let what = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    match what.as_deref() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let rows = match arguments.next().as_deref() {
         Some("adapters") => adapters(),
         Some("epoch") => epoch(),
         Some("memory-tiny") => memory_tiny(),
         Some("memory-large") => memory_large(),
-        _ => println!("name one of adapters, epoch, memory-tiny, memory-large"),
+        _ => return println!("name one of adapters, epoch, memory-tiny, memory-large"),
+    };
+    rows.iter().for_each(|row| println!("{row}"));
+    if let Some(file) = arguments.next() {
+        std::fs::write(file, Value::from(rows).to_string()).unwrap();
     }
+}
+
+/// A row of `cargo xtask bench`.
+fn row(case: &str, ours: f64, peer: &str, theirs: f64, unit: &str) -> Value {
+    json!({ "case": case, "ours": ours, "peer": peer, "theirs": theirs, "unit": unit })
 }
 
 /// Processor time of this process.
@@ -36,15 +46,14 @@ fn processor() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Smallest processor and wall time of several things done in turn.
-fn interleaved<const N: usize>(rounds: usize, things: [&dyn Fn(); N]) -> [(f64, f64); N] {
-    let mut best = [(f64::INFINITY, f64::INFINITY); N];
+/// Smallest processor time of several things done in turn, in seconds.
+fn interleaved<const N: usize>(rounds: usize, things: [&dyn Fn(); N]) -> [f64; N] {
+    let mut best = [f64::INFINITY; N];
     for _ in 0..rounds {
         for (best, thing) in best.iter_mut().zip(things) {
-            let (cpu, wall) = (processor(), Instant::now());
+            let start = processor();
             thing();
-            let (cpu, wall) = (processor() - cpu, wall.elapsed());
-            *best = (best.0.min(cpu.as_secs_f64()), best.1.min(wall.as_secs_f64()));
+            *best = best.min((processor() - start).as_secs_f64());
         }
     }
     best
@@ -66,7 +75,7 @@ fn random_clip(vision: VisionConfig, embed_dim: usize, device: &Device) -> Clip 
 }
 
 /// FFE, LFS and projection of all stages against the forward pass of ViT-L/14 at 336.
-fn adapters() {
+fn adapters() -> Vec<Value> {
     let device = Device::flex();
     let clip = random_clip(ClipConfig::vit_l_14_336().vision, 768, &device);
     let head = FeClip::new_head(&clip, &ModelConfig::default(), &device).unwrap();
@@ -79,13 +88,6 @@ fn adapters() {
             head.project(n, adapted).into_data();
         }
     };
-    let part = |name: &str, [cpu, wall]: [f64; 2], of: (f64, f64)| {
-        println!(
-            "{name}: {:.1} % of processor time, {:.1} % of wall time",
-            cpu / of.0 * 100.0,
-            wall / of.1 * 100.0
-        );
-    };
     let ffe = || {
         head.stages
             .iter()
@@ -97,10 +99,10 @@ fn adapters() {
             .for_each(|s| drop(s.lfs.as_ref().unwrap().forward(tokens.clone()).into_data()))
     };
     let [vit, all, ffe, lfs] = interleaved(4, [&vision, &all, &ffe, &lfs]);
-    println!("ViT-L/14 at 336, one image: {:.2} s of processor time, {:.2} s", vit.0, vit.1);
-    for (name, time) in [("adapters and projection", all), ("FFE alone", ffe), ("LFS alone", lfs)] {
-        part(name, [time.0, time.1], vit);
-    }
+    let pass = "the forward pass of ViT-L/14 at 336";
+    let parts =
+        [("FFE, LFS and projection of four stages", all), ("FFE alone", ffe), ("LFS alone", lfs)];
+    parts.map(|(case, seconds)| row(case, seconds, pass, vit, "CPU s an image")).to_vec()
 }
 
 /// A training set of `n` procedural images.
@@ -144,8 +146,8 @@ impl Setup {
         Self { folder, samples, preprocessing, model: detector.into_model(), config, device }
     }
 
-    /// Seconds of preparing the images and of an epoch over what was kept.
-    fn epoch(&mut self) -> [(f64, f64); 2] {
+    /// Processor seconds of preparing the images and of an epoch over what was kept.
+    fn epoch(&mut self) -> [f64; 2] {
         let preparation = Preparation {
             model: &self.model,
             preprocessing: &self.preprocessing,
@@ -153,21 +155,22 @@ impl Setup {
             storage: Storage::Memory,
             device: &self.device,
         };
-        let (cpu, wall) = (processor(), Instant::now());
+        let start = processor();
         let prefixes = preparation.run(&self.samples, |_| {}).unwrap();
-        let prepared = ((processor() - cpu).as_secs_f64(), wall.elapsed().as_secs_f64());
+        let prepared = (processor() - start).as_secs_f64();
         let (out, stop) = (self.folder.path(), AtomicBool::new(false));
         let run = TrainingRun { config: &self.config, out, resume: false, stop: &stop };
-        let (cpu, wall) = (processor(), Instant::now());
+        let start = processor();
         run.train(&mut self.model, &prefixes, &self.device, |_| {}).unwrap();
-        [prepared, ((processor() - cpu).as_secs_f64(), wall.elapsed().as_secs_f64())]
+        [prepared, (processor() - start).as_secs_f64()]
     }
 }
 
 /// An epoch over kept activations against one that computes them, `last4` stages of a tower as
 /// deep as ViT-L but 384 wide, at 224 pixels.
-fn epoch() {
+fn epoch() -> Vec<Value> {
     let device = Device::flex();
+    let mut rows = Vec::new();
     for (name, kernel) in [("LFS 3x3", 3), ("LFS 1x1", 1)] {
         let vision = VisionConfig {
             width: 384,
@@ -185,23 +188,21 @@ fn epoch() {
         };
         model.lfs = fe_clip::Switch::On(adapters::LfsConfig { kernel, ..Default::default() });
         let mut setup = Setup::new(clip, model, 16, 32);
-        let mut best = [(f64::INFINITY, f64::INFINITY); 2];
+        let mut best = [f64::INFINITY; 2];
         for _ in 0..3 {
             for (best, time) in best.iter_mut().zip(setup.epoch()) {
-                *best = (best.0.min(time.0), best.1.min(time.1));
+                *best = best.min(time);
             }
         }
         let [prefix, steps] = best;
-        println!(
-            "{name}: an epoch of 32 images {:.1} s with the prefix kept, {:.1} s more without: \
-             {:.2} times as fast in wall time, {:.2} in processor time",
-            steps.1,
-            prefix.1,
-            (prefix.1 + steps.1) / steps.1,
-            (prefix.0 + steps.0) / steps.0,
-        );
+        let case = format!("an epoch of 32 images, last4 of 24 layers, {name}, the prefix kept");
+        rows.push(row(&case, steps, "the same, computing it again", prefix + steps, "CPU s"));
     }
+    rows
 }
+
+/// In the place of a peer.
+const GOAL: &str = "at most, by our goals";
 
 /// The most memory that this process ever held.
 fn peak() -> f64 {
@@ -211,18 +212,23 @@ fn peak() -> f64 {
     kib / (1 << 20) as f64
 }
 
-fn memory_tiny() {
+fn memory_tiny() -> Vec<Value> {
     let clip = Backbone::load("tiny", None, &Device::flex()).unwrap().clip;
     Setup::new(clip, ModelConfig::default(), 16, 32).epoch();
-    println!("tiny, batch 16, two steps: peak {:.2} GiB", peak());
+    vec![row("training tiny, batch 16, two steps: peak memory", peak(), GOAL, 2.0, "GiB")]
 }
 
-fn memory_large() {
+fn memory_large() -> Vec<Value> {
     let device = Device::flex();
     let clip = random_clip(ClipConfig::vit_l_14_336().vision, 768, &device);
     let model = ModelConfig { image_size: Some(336), ..ModelConfig::default() };
     let mut setup = Setup::new(clip, model, 2, 2);
-    println!("ViT-L/14 at 336: {:.2} GiB before the first step", peak());
-    let [prepared, step] = setup.epoch();
-    println!("batch 2: peak {:.2} GiB; prefix {:.0} s, step {:.0} s", peak(), prepared.1, step.1);
+    setup.epoch();
+    vec![row(
+        "training on ViT-L/14 at 336, batch 2, a step: peak memory",
+        peak(),
+        GOAL,
+        12.0,
+        "GiB",
+    )]
 }

@@ -40,8 +40,14 @@ enum Section {
     Dct,
     /// Decoding and resizing beside Pillow.
     Images,
-    /// A training epoch with and without the cached prefix.
+    /// A training epoch of tiny with and without the cached prefix.
     Training,
+    /// The adapters beside the forward pass of ViT-L/14@336.
+    Adapters,
+    /// A training epoch of a deep tower with and without the cached prefix.
+    Epoch,
+    /// Peak memory of training tiny and on ViT-L/14@336.
+    Memory,
     /// Start-up beside importing the Python packages.
     Startup,
 }
@@ -91,6 +97,9 @@ impl Section {
             Self::Dct => "Cosine transforms",
             Self::Images => "Reading images",
             Self::Training => "Training",
+            Self::Adapters => "Adapters beside the forward pass",
+            Self::Epoch => "Training with the prefix kept",
+            Self::Memory => "Memory of training",
             Self::Startup => "Start-up",
         }
     }
@@ -141,6 +150,10 @@ impl Bench {
                     &json,
                 )
             }
+            Section::Adapters => self.training(&["adapters"], &json),
+            Section::Epoch => self.training(&["epoch"], &json),
+            Section::Memory if self.quick => self.training(&["memory-tiny"], &json),
+            Section::Memory => self.training(&["memory-tiny", "memory-large"], &json),
             Section::Startup => {
                 let images = self.procedural("images", "1024", &["--train-normal", "4"])?;
                 let mut script = self.script(PROGRAM);
@@ -150,6 +163,18 @@ impl Bench {
                 )
             }
         }
+    }
+
+    /// Measurements of crates/fe-clip/benches/training.rs, each in a process of its own.
+    fn training(&self, measurements: &[&str], json: &Path) -> Result<Vec<Row>> {
+        let file = std::path::absolute(json)?; // benches run in their package's folder
+        let mut rows = Vec::new();
+        for measurement in measurements {
+            let mut bench = cargo();
+            bench.args(["bench", "--workspace", "--bench", "training", "--", measurement]);
+            rows.extend(self.rows(bench.arg(&file), &file)?);
+        }
+        Ok(rows)
     }
 
     /// Longer passes are steadier and get fewer rounds.

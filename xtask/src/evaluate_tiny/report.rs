@@ -277,11 +277,11 @@ mod tests {
         assert!(page.contains("| FE-CLIP, 4 normals | 100.0 |"), "{page}");
         assert!(page.contains("in points: image AUROC +0.0,"), "{page}");
 
-        let before = "# tiny\n\n## Measured\n\nold\n\n## After\n\ntext\n";
+        let before = "# tiny\n\n## Measured\n\nearlier text\n\n## After\n\ntext\n";
         let card = card(before, &Source::here(), &measured).unwrap();
         assert!(card.starts_with("# tiny\n\n## Measured\n\nThis section"), "{card}");
         assert!(card.ends_with("(12.5 %).\n\n## After\n\ntext\n"), "{card}");
-        assert!(!card.contains("old"), "{card}");
+        assert!(!card.contains("earlier text"), "{card}");
         assert!(super::card("no section", &Source::here(), &measured).is_err());
     }
 }

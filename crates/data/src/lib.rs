@@ -34,6 +34,7 @@ mod inspect;
 mod jpeg;
 mod layouts;
 mod mask;
+pub mod path_text;
 mod prefetch;
 mod preprocess;
 mod read;

@@ -37,6 +37,7 @@ mod jpeg;
 mod layouts;
 mod mask;
 mod metadata;
+pub mod path_text;
 mod png;
 mod prefetch;
 mod preprocess;

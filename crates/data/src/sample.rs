@@ -50,6 +50,7 @@ impl fmt::Display for Split {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
     /// The file or folder it is about; one that is missing, too.
+    #[serde(with = "crate::path_text")]
     pub path: PathBuf,
     /// What is wrong and what was expected.
     pub problem: String,

@@ -10,8 +10,9 @@ use fe_clip::{Calibration, DataIdentity, Error, Scores, images_needed};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
+use crate::protect::Protected;
 use crate::talk::{self, Progress};
-use crate::threads;
+use crate::{stdout, threads};
 
 /// Set thresholds at a wanted false-alarm rate from normal images alone.
 #[derive(clap::Args)]
@@ -86,6 +87,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         model.references.sort();
     }
     let progress = Progress::new(normals.len(), "normal images");
+    let all = normals.iter().chain(&references);
+    let files: Vec<PathBuf> = all.map(|file| file.path.clone()).collect();
     let preprocessing = detector.preprocess().clone();
     let mut read = prefetch(normals, threads::count(), AHEAD, move |file: &ImageFile| {
         let image = read_image(&file.path, &Limits::default())?;
@@ -117,12 +120,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     hashes.sort();
     let data = DataIdentity { images: scores.len(), sha256: sha256_of_lines(&hashes) };
     let calibration = Calibration::new(&scores, rate, model, data).with_context(named)?;
+    let inputs = files.iter().map(PathBuf::as_path).chain(args.model.files());
+    Protected::new(inputs).check(&args.out).context("--out")?;
     calibration.write(&args.out)?;
+    let scale = detector.score_scale(!references.is_empty());
     talk::note(format_args!(
         "from {} normal images: anomalous is a score above {:.4}, a pixel above {:.4}; each \
          gives a false alarm on at most {:.3} of normal images",
-        calibration.data.images, calibration.image.threshold, calibration.pixel.threshold, rate
+        calibration.data.images,
+        scale.score(calibration.image.threshold),
+        calibration.pixel.threshold,
+        rate
     ));
-    println!("{}", args.out.display());
+    stdout::print_path(&args.out)?;
     Ok(failed == 0)
 }

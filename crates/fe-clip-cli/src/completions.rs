@@ -1,9 +1,8 @@
 //! `fe-clip completions`: scripts that let a shell complete commands and flags.
 
-use std::io::Write;
-
-use anyhow::Context;
 use clap_complete::Shell;
+
+use crate::stdout;
 
 /// Print a script that completes the program's commands and flags in a shell.
 #[derive(clap::Args)]
@@ -18,9 +17,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, mut command: clap::Command) -> anyhow::Result<bool> {
-    // Written in one piece: a reader that closes early is an error, not a panic.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "fe-clip", &mut script);
-    std::io::stdout().write_all(&script).context("writing the script")?;
+    stdout::print(script)?;
     Ok(true)
 }

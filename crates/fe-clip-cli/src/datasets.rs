@@ -7,6 +7,8 @@ use anyhow::Result;
 use data::{Dataset, Split};
 use serde_json::json;
 
+use crate::{stdout, talk};
+
 /// List the published data sets, their licences and which of them are present.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -31,8 +33,8 @@ enum Format {
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let terminal = std::io::stdout().is_terminal();
     match args.format.unwrap_or(if terminal { Format::Table } else { Format::Jsonl }) {
-        Format::Table => table(&args.root),
-        Format::Jsonl => jsonl(&args.root),
+        Format::Table => data::datasets().iter().try_for_each(|set| table(set, &args.root))?,
+        Format::Jsonl => data::datasets().iter().try_for_each(|set| jsonl(set, &args.root))?,
     }
     Ok(true)
 }
@@ -59,45 +61,42 @@ fn presence(dataset: &Dataset, root: &Path) -> Presence {
     }
 }
 
-fn table(root: &Path) {
-    for dataset in data::datasets() {
-        let (name, test) = (dataset.layout.name(), dataset.test);
-        let state = match presence(&dataset, root) {
-            Presence::Absent => "absent".to_owned(),
-            Presence::Unusable(reason) => format!("unusable: {reason}"),
-            Presence::Present { normal, anomalous } => {
-                format!(
-                    "present, {normal} of {} normal and {anomalous} of {} anomalous test images",
-                    test.normal, test.anomalous
-                )
-            }
-        };
-        println!("{name:14} {} ({})", dataset.title, dataset.licence);
-        println!("{:14} {state}", "");
-        println!("{:14} {}", "", dataset.home);
-    }
+fn table(dataset: &Dataset, root: &Path) -> Result<()> {
+    let (name, test) = (dataset.layout.name(), dataset.test);
+    let state = match presence(dataset, root) {
+        Presence::Absent => "absent".to_owned(),
+        Presence::Unusable(reason) => format!("unusable: {reason}"),
+        Presence::Present { normal, anomalous } => format!(
+            "present, {normal} of {} normal and {anomalous} of {} anomalous test images",
+            test.normal, test.anomalous
+        ),
+    };
+    let Dataset { title, licence, home, .. } = dataset;
+    let state = talk::visible(&state, &[]);
+    stdout::print(format!(
+        "{name:14} {title} ({licence})\n{:14} {state}\n{:14} {home}\n",
+        "", ""
+    ))
 }
 
-fn jsonl(root: &Path) {
-    for dataset in data::datasets() {
-        let mut line = json!({
-            "name": dataset.layout.name(),
-            "title": dataset.title,
-            "authors": dataset.authors,
-            "citation": dataset.citation,
-            "licence": dataset.licence,
-            "allows": dataset.allows,
-            "home": dataset.home,
-            "test": { "normal": dataset.test.normal, "anomalous": dataset.test.anomalous },
-            "present": null,
-        });
-        match presence(&dataset, root) {
-            Presence::Absent => {}
-            Presence::Unusable(reason) => line["error"] = json!(reason),
-            Presence::Present { normal, anomalous } => {
-                line["present"] = json!({ "normal": normal, "anomalous": anomalous });
-            }
+fn jsonl(dataset: &Dataset, root: &Path) -> Result<()> {
+    let mut line = json!({
+        "name": dataset.layout.name(),
+        "title": dataset.title,
+        "authors": dataset.authors,
+        "citation": dataset.citation,
+        "licence": dataset.licence,
+        "allows": dataset.allows,
+        "home": dataset.home,
+        "test": { "normal": dataset.test.normal, "anomalous": dataset.test.anomalous },
+        "present": null,
+    });
+    match presence(dataset, root) {
+        Presence::Absent => {}
+        Presence::Unusable(reason) => line["error"] = json!(reason),
+        Presence::Present { normal, anomalous } => {
+            line["present"] = json!({ "normal": normal, "anomalous": anomalous });
         }
-        println!("{line}");
     }
+    stdout::print(format!("{line}\n"))
 }

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use data::{Limits, Preprocess, prefetch, preprocess, read_image};
 use fe_clip::{Detector, RunConfig};
 use ndarray::Array3;
 
-use crate::inputs::expand;
+use crate::inputs::{expand, images};
 use crate::job::{Job, Read};
 use crate::lines::Format;
 use crate::model::ModelArgs;
+use crate::names::Names;
 use crate::output::Save;
+use crate::protect::Protected;
 use crate::report::Report;
 use crate::talk::Progress;
 use crate::thresholds::{Thresholds, calibrated_detector};
@@ -36,10 +38,11 @@ pub(crate) struct Args {
     /// Folder of a few normal images of the same kind: their distance is added.
     #[arg(long, value_name = "DIR")]
     normals: Option<PathBuf>,
-    /// Images with at least this score are labelled anomalous, in [0, 1]. Default: for `tiny`
+    /// Images with at least this score, in [0, 1], are labelled anomalous, and pixels with this
+    /// value. Default: for `tiny`
     /// without --normals the one that it was shipped with, else none.
     #[arg(long, value_name = "X")]
-    threshold: Option<f32>,
+    threshold: Option<f64>,
     /// Thresholds from `fe-clip calibrate`: one labels images, one makes the masks.
     #[arg(long, value_name = "FILE", conflicts_with = "threshold")]
     calibration: Option<PathBuf>,
@@ -79,12 +82,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if args.save.contains(&Save::Mask) && thresholds.is_none() && args.calibration.is_none() {
         bail!("--save mask needs --threshold or --calibration");
     }
-    let inputs = expand(&args.paths)?;
-    if let Some(out) = &args.out {
-        check_writable(out)?;
+    let mut inputs = expand(&args.paths, args.out.as_deref())?;
+    let mut names = args.out.as_deref().map(Names::open).transpose()?;
+    if let Some(names) = &mut names {
+        let files: Vec<_> = inputs.iter().map(|i| (i.given.as_path(), i.path.as_path())).collect();
+        let stems = names.assign(&files);
+        inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
+    }
+    if let (Some(out), true) = (&args.out, args.report) {
+        let read = args.model.files().chain(args.calibration.as_deref());
+        Report::check(out, &Protected::new(read))?;
     }
     let watch = match &args.watch {
-        Some(folder) => Some(Watch::new(folder, args.out.as_deref(), args.watch_state.as_deref())?),
+        Some(folder) => {
+            let state_file = args.watch_state.as_deref();
+            Some(Watch::new(folder, args.out.as_deref(), state_file, names)?)
+        }
         None => None,
     };
     let (detector, run, thresholds) = load(&args, thresholds)?;
@@ -184,7 +197,20 @@ fn new_job(
         }
     });
     let out = args.out.clone();
-    Job { detector, thresholds, format, out, save, report, progress, failed: 0, done: 0 }
+    let scale = detector.score_scale(args.normals.is_some());
+    Job {
+        detector,
+        scale,
+        thresholds,
+        format,
+        out,
+        save,
+        report,
+        progress,
+        done: 0,
+        scored: 0,
+        failed: 0,
+    }
 }
 
 /// Writes the report and says how it went.
@@ -200,20 +226,14 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
         report.write(out)?;
         talk::note(format_args!("report: {}", out.join("report.html").display()));
     }
-    if job.failed == job.done {
+    if job.scored == 0 {
         bail!("no image was scored");
     }
     Ok(job.failed == 0 && job.done == images)
 }
 
-fn check_writable(out: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("--out {}", out.display()))?;
-    tempfile::tempfile_in(out).with_context(|| format!("--out {}", out.display()))?;
-    Ok(())
-}
-
 fn read_normals(folder: &Path, preprocessing: &Preprocess) -> anyhow::Result<Vec<Array3<f32>>> {
-    let found = data::find_images(folder)?;
+    let found = images(folder)?;
     if found.is_empty() {
         bail!("--normals {}: no image in this folder", folder.display());
     }

@@ -1,6 +1,6 @@
 //! `fe-clip embed`: CLIP embeddings of texts and images.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use burn::tensor::{Tensor, TensorData};
@@ -12,6 +12,8 @@ use fe_clip::files::write_atomic;
 use crate::device::DeviceArgs;
 use crate::model::Activation;
 use crate::npy;
+use crate::protect::Protected;
+use crate::talk;
 
 /// Write the L2-normalised CLIP embeddings of texts and images to a .npy file, one row an input,
 /// texts first.
@@ -68,6 +70,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         Backbone::load(&args.model, args.activation.map(fe_clip::Activation::from), &device)?;
     let clip = &backbone.clip;
     let mut rows = Vec::new();
+    backbone.cut_texts(&args.texts).iter().for_each(talk::warning);
     if !args.texts.is_empty() {
         rows.push(clip.text.forward(&backbone.tokenize(&args.texts)?, &device));
     }
@@ -95,6 +98,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
             );
         }
     }
+    let inputs = args.images.iter().map(PathBuf::as_path).chain([Path::new(&args.model)]);
+    Protected::new(inputs).check(&args.out).context("--out")?;
     write_atomic(&args.out, &npy::encode(shape, values.into_iter()))?;
     Ok(true)
 }

@@ -5,15 +5,21 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use data::path_text::to_text;
 use data::{Layout, Limits, Preprocess, Sample, preprocess, read_image};
-use fe_clip::evaluate::{DatasetReport, Evaluated, Notes, evaluate_category, mean, references};
+use fe_clip::evaluate::{
+    DatasetReport, Evaluated, ImageMetrics, Notes, PixelMetricsReport, evaluate_category, mean,
+    references,
+};
 use fe_clip::files::write_atomic;
 use fe_clip::{Detector, RunConfig, Source};
 use serde_json::json;
 
 use crate::interrupt;
 use crate::model::ModelArgs;
+use crate::protect::Protected;
 use crate::report::{Category, Picture, Report, Row};
+use crate::stdout;
 use crate::talk::{self, Progress};
 
 /// Measure image and pixel metrics on data sets, category by category.
@@ -39,6 +45,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         bail!("{}: eval.datasets names no data set", path.display());
     }
     std::fs::create_dir_all(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
+    let metrics = args.out.join("metrics.json");
+    let protected = Protected::new(args.model.files());
+    protected.check(&metrics)?;
+    if args.report {
+        Report::check(&args.out, &protected)?;
+    }
     let (mut detector, run) = args.model.detector()?;
     let mut datasets = BTreeMap::new();
     let (mut undefined, mut chosen) = (BTreeMap::new(), BTreeMap::new());
@@ -49,13 +61,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         let mut notes = Notes::default();
         let name = &key(source, &run.eval.datasets);
         let report = evaluate(&mut detector, &run, (source, name), &mut notes, pages.as_mut())?;
-        print_table(name, &report);
+        stdout::print(table(name, &report))?;
         for (path, reason) in &notes.failed {
             talk::error(format_args!("{}: {reason}", path.display()));
         }
         failures += notes.failed.len();
         undefined.extend(notes.undefined.into_iter().map(|(k, v)| (format!("{name}.{k}"), v)));
-        chosen.insert(name.clone(), notes.references);
+        let texts = |paths: Vec<PathBuf>| -> Vec<String> {
+            paths.iter().map(|path| to_text(path).into_owned()).collect()
+        };
+        let references = notes.references.into_iter().map(|(name, paths)| (name, texts(paths)));
+        chosen.insert(name.clone(), references.collect::<BTreeMap<_, _>>());
         datasets.insert(name.clone(), report);
     }
     let result = json!({
@@ -67,7 +83,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         "undefined": undefined,
     });
     let text = serde_json::to_string_pretty(&result).context("encoding the metrics")?;
-    write_atomic(&args.out.join("metrics.json"), text.as_bytes())?;
+    write_atomic(&metrics, text.as_bytes())?;
     if let Some(report) = pages {
         report.write(&args.out)?;
         talk::note(format_args!("report: {}", args.out.join("report.html").display()));
@@ -130,6 +146,8 @@ fn evaluate(
     for (category, samples) in by_category {
         progress.message(category.to_string());
         detector.describe(category);
+        let cut = detector.cut_texts(Some(category));
+        cut.iter().for_each(|text| progress.suspend(|| talk::warning(text)));
         if run.eval.shots > 0 {
             let (shots, seed) = (run.eval.shots, run.eval.shot_seed);
             let paths = references(&scan.samples, &source.name, category, shots, seed)?;
@@ -141,12 +159,15 @@ fn evaluate(
             detector.remember(&normals);
             notes.references.insert(category.to_string(), paths);
         }
+        let scale = detector.score_scale(run.eval.shots > 0);
         let finished_rows = pages.as_ref().map_or(0, |pages| pages.rows.len());
         let found = evaluate_category(detector, category, &samples, notes, |sample, seen| {
             progress.advance();
             if let (Some(pages), Some(seen)) = (pages.as_deref_mut(), &seen) {
                 let picture = pages.has_room();
-                pages.rows.push(row(name, sample, seen, detector.preprocess(), picture));
+                let mut row = row(name, sample, seen, detector.preprocess(), picture);
+                row.score = row.raw_score.map(|raw| scale.score(raw));
+                pages.rows.push(row);
             }
             if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -189,7 +210,7 @@ fn row(
         category: Some(sample.category.clone()),
         truth: Some(sample.defect.is_some()),
         defect: sample.defect.as_ref().map(|defect| defect.kind.clone()),
-        score: Some(prediction.score.clamp(0.0, 1.0)),
+        raw_score: Some(prediction.score),
         map_max: Some(prediction.map.iter().copied().fold(f32::MIN, f32::max)),
         size: Some(image.dimensions()),
         picture,
@@ -197,13 +218,12 @@ fn row(
     }
 }
 
-fn print_table(name: &str, report: &DatasetReport) {
+fn table(name: &str, report: &DatasetReport) -> String {
     let cell = |value: Option<f64>| value.map_or("    -".into(), |v| format!("{:5.1}", 100.0 * v));
-    println!("{name:<20} image: AUROC     AP  F1max  pixel: AUROC     AP  F1max  AUPRO");
-    let rows = report.categories.iter().map(|(name, c)| (name.as_str(), &c.image, &c.pixel));
-    for (name, image, pixel) in rows.chain([("mean", &report.mean.image, &report.mean.pixel)]) {
-        println!(
-            "{name:<20}        {}  {}  {}         {}  {}  {}  {}",
+    let row = |name: &str, image: &ImageMetrics, pixel: &PixelMetricsReport| {
+        let name = talk::visible(name, &[]);
+        format!(
+            "{name:<20}        {}  {}  {}         {}  {}  {}  {}\n",
             cell(image.auroc),
             cell(image.ap),
             cell(image.f1_max),
@@ -211,6 +231,13 @@ fn print_table(name: &str, report: &DatasetReport) {
             cell(pixel.ap),
             cell(pixel.f1_max),
             cell(pixel.aupro)
-        );
-    }
+        )
+    };
+    let head = format!(
+        "{:<20} image: AUROC     AP  F1max  pixel: AUROC     AP  F1max  AUPRO\n",
+        talk::visible(name, &[])
+    );
+    let rows = report.categories.iter().map(|(name, c)| row(name, &c.image, &c.pixel));
+    let mean = row("mean", &report.mean.image, &report.mean.pixel);
+    head + &rows.collect::<String>() + &mean
 }

@@ -1,15 +1,16 @@
 //! `fe-clip info`: what a model or a checkpoint is made of.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::module::Module;
 use clap::ValueEnum;
+use data::path_text::to_text;
 use fe_clip::{Backbone, Checkpoint, Detector, Origin};
 use serde_json::{Value, json};
 
 use crate::model::{ModelArgs, Parts};
+use crate::stdout;
 
 /// Say what a model is made of: architecture, sizes, hashes, stage ends, prompts and how its
 /// adapters were trained. With FILE, what an adapter checkpoint says about itself.
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         Format::Json => serde_json::to_string_pretty(&found).context("encoding the answer")?,
         Format::Text => lines(&found, ""),
     };
-    writeln!(std::io::stdout(), "{}", text.trim_end()).context("writing the answer")?;
+    stdout::print(format!("{}\n", text.trim_end()))?;
     Ok(true)
 }
 
@@ -79,7 +80,7 @@ fn backbone(name: &str, backbone: &Backbone) -> anyhow::Result<Value> {
     let (vision, text) = (&backbone.config.vision, &backbone.config.text);
     Ok(json!({
         "name": name,
-        "files": backbone.weights.files(),
+        "files": backbone.weights.files().iter().map(|f| to_text(f)).collect::<Vec<_>>(),
         "sha256": backbone.sha256()?,
         "parameters": backbone.clip.num_params(),
         "embedding": backbone.config.embed_dim,
@@ -112,7 +113,7 @@ fn adapters(checkpoint: &Checkpoint, path: Option<&Path>) -> Value {
     let parameters: usize = shapes.values().map(|shape| shape.iter().product::<usize>()).sum();
     let Origin { config, backbone, prompts, training } = &checkpoint.origin;
     json!({
-        "file": path,
+        "file": path.map(to_text),
         "sha256": checkpoint.sha256(),
         "parameters": parameters,
         "trained_on_backbone": backbone,

@@ -1,174 +1,176 @@
-//! From the paths on the command line to a list of images with names for their outputs.
+//! From the paths on the command line to a list of images.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
-use std::io::BufRead;
-use std::path::{Component, Path, PathBuf};
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+
+use crate::{own, talk};
 
 /// An image to work on, or why a path is none.
 pub(crate) struct Input {
     /// The path as it is reported.
     pub(crate) path: PathBuf,
+    /// The path that it was found by: its own, or that of a folder.
+    pub(crate) given: PathBuf,
     /// Where its outputs go below the output folder, without extension; of this file alone.
     pub(crate) stem: PathBuf,
     /// The reason why it cannot be read, if that is known already.
     pub(crate) error: Option<String>,
 }
 
-/// Expands files, folders (recursively) and `-`, a list of paths on standard input.
+impl Input {
+    pub(crate) fn new(given: &Path, path: PathBuf, error: Option<String>) -> Self {
+        Self { path, given: given.to_owned(), stem: PathBuf::new(), error }
+    }
+}
+
+/// Expands files, folders (recursively) and `-`, a list of paths on standard input. What lies in
+/// the folder of outputs, and pictures of this program wherever they are, are no inputs.
 ///
 /// # Errors
-/// If standard input cannot be read.
-pub(crate) fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
-    let mut found = Vec::new();
+/// If standard input cannot be read, or outputs would go right among the inputs.
+pub(crate) fn expand(paths: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Vec<Input>> {
+    let mut given = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            for line in std::io::stdin().lock().lines() {
-                let line = line.context("reading the list of paths on standard input")?;
-                let line = line.trim_end_matches('\r');
-                if !line.is_empty() {
-                    find(Path::new(line), &mut found);
-                }
-            }
+            let mut list = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut list);
+            read.context("reading the list of paths on standard input")?;
+            given.extend(paths_of(list));
         } else {
-            find(path, &mut found);
+            given.push(path.clone());
         }
     }
-    let stems = stems(found.iter().map(|(given, path, _)| (given.as_path(), path.as_path())));
-    let each = found.into_iter().zip(stems);
-    Ok(each.map(|((_, path, error), stem)| Input { path, stem, error }).collect())
+    let out = out.and_then(|out| out.canonicalize().ok());
+    let mut passed = Passed::default();
+    let mut found = Vec::new();
+    for path in given {
+        if out.is_some() && path.is_dir() && path.canonicalize().ok() == out {
+            bail!(
+                "--out and {} are one folder: the pictures would be taken for inputs",
+                path.display()
+            );
+        }
+        find(&path, out.as_deref(), &mut passed, &mut found);
+    }
+    passed.tell();
+    Ok(found)
 }
 
-/// Lists what a given path stands for: the given path, the image, and why it is none.
-fn find(given: &Path, list: &mut Vec<(PathBuf, PathBuf, Option<String>)>) {
-    let mut push =
-        |path: PathBuf, error: Option<String>| list.push((given.to_owned(), path, error));
-    match data::find_images(given) {
-        Err(error) => push(given.to_owned(), Some(error.to_string())),
-        Ok(images) => {
-            for image in images {
-                match image {
-                    Ok(path) => push(path, None),
-                    Err(error) => push(given.to_owned(), Some(error.to_string())),
-                }
+/// Pictures of this program that are no inputs.
+#[derive(Default)]
+struct Passed {
+    count: usize,
+    first: Option<PathBuf>,
+}
+
+impl Passed {
+    fn add(&mut self, path: &Path) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| path.to_owned());
+    }
+
+    fn tell(&self) {
+        if let Some(first) = &self.first {
+            let (count, first) = (self.count, first.display());
+            talk::warning(format_args!(
+                "{first}: made by fe-clip, passed over ({count} such files in all)"
+            ));
+        }
+    }
+}
+
+/// Lists what a given path stands for.
+fn find(given: &Path, out: Option<&Path>, passed: &mut Passed, list: &mut Vec<Input>) {
+    let mut push = |path, error| list.push(Input::new(given, path, error));
+    let images = match data::find_images(given) {
+        Err(error) => return push(given.to_owned(), Some(error.to_string())),
+        Ok(images) => images,
+    };
+    let is_folder = given.is_dir();
+    let mut inputs = 0;
+    for image in images {
+        match image {
+            Err(error) => push(given.to_owned(), Some(error.to_string())),
+            Ok(path) if is_folder && out.is_some_and(|out| is_below(&path, out)) => continue,
+            Ok(path) if own::is_own(&path) => {
+                passed.add(&path);
+                continue;
             }
+            Ok(path) => push(path, None),
         }
+        inputs += 1;
+    }
+    if is_folder && inputs == 0 {
+        let reason = format!("{}: no image but pictures of fe-clip's own", given.display());
+        push(given.to_owned(), Some(reason));
     }
 }
 
-/// A name for the outputs of each of `(given, path)`: the path below the given folder, or the
-/// file's own name, without extension. Where several files would share a name, the folders above
-/// come before it, as many as tell them apart; files that differ in nothing but the extension
-/// keep it. One file given twice has one name.
-pub(crate) fn stems<'a>(files: impl Iterator<Item = (&'a Path, &'a Path)>) -> Vec<PathBuf> {
-    let files: Vec<File> = files.map(|(given, path)| File::new(given, path)).collect();
-    // Of each file: the number of components that its name shows, and whether the extension.
-    let mut shown: Vec<(usize, bool)> = files.iter().map(|file| (file.below, false)).collect();
-    loop {
-        let names: Vec<PathBuf> = files.iter().zip(&shown).map(|(f, s)| f.name(*s)).collect();
-        let mut same: HashMap<&Path, Vec<usize>> = HashMap::new();
-        for (i, name) in names.iter().enumerate() {
-            same.entry(name).or_default().push(i);
-        }
-        let mut changed = false;
-        for group in same.into_values() {
-            let places: HashSet<PathBuf> = group.iter().map(|&i| files[i].place()).collect();
-            let whole: HashSet<&[OsString]> = group.iter().map(|&i| &*files[i].parts).collect();
-            for i in group {
-                let (count, extension) = &mut shown[i];
-                if places.len() > 1 && *count < files[i].parts.len() {
-                    (*count, changed) = (*count + 1, true);
-                } else if places.len() == 1 && whole.len() > 1 && !*extension {
-                    (*extension, changed) = (true, true);
-                }
-            }
-        }
-        if !changed {
-            return names;
-        }
-    }
+/// Whether a file lies in a folder or below, which is given without links.
+pub(crate) fn is_below(path: &Path, folder: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| path.starts_with(folder))
 }
 
-/// A file by the components of its absolute path, the first of which are folders.
-struct File {
-    parts: Vec<OsString>,
-    /// Components below the given folder.
-    below: usize,
+/// The images below a folder, but for pictures of this program.
+///
+/// # Errors
+/// If the folder cannot be read or holds no image.
+pub(crate) fn images(folder: &Path) -> Result<Vec<Result<PathBuf, data::Error>>, data::Error> {
+    let own = |image: &Result<PathBuf, _>| image.as_ref().is_ok_and(|path| own::is_own(path));
+    Ok(data::find_images(folder)?.into_iter().filter(|image| !own(image)).collect())
 }
 
-impl File {
-    fn new(given: &Path, path: &Path) -> Self {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let mut parts: Vec<OsString> = Vec::new();
-        for component in absolute.components() {
-            match component {
-                Component::Normal(name) => parts.push(name.to_owned()),
-                Component::ParentDir => drop(parts.pop()),
-                _ => {}
-            }
-        }
-        let below = path.strip_prefix(given).map_or(0, |inner| inner.components().count());
-        let below = below.clamp(1, parts.len().max(1));
-        Self { parts, below }
-    }
+/// The paths of a list: a line each, or with a NUL behind each, as `find -print0` writes it. A
+/// path is bytes, whatever they mean; only UTF-16, known by its mark, is taken for text.
+fn paths_of(list: Vec<u8>) -> Vec<PathBuf> {
+    let list = match &list[..] {
+        [0xff, 0xfe, text @ ..] => utf16(text, u16::from_le_bytes),
+        [0xfe, 0xff, text @ ..] => utf16(text, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, text @ ..] => text.to_vec(),
+        _ => list,
+    };
+    let separator = if list.contains(&0) { 0 } else { b'\n' };
+    let paths = list.split(|byte| *byte == separator).map(|path| match separator {
+        0 => path,
+        _ => path.strip_suffix(b"\r").unwrap_or(path),
+    });
+    let paths = paths.filter(|path| !path.is_empty());
+    paths.map(|path| std::ffi::OsString::from_vec(path.to_vec()).into()).collect()
+}
 
-    /// The last `count` components; the extension of the last one as wanted.
-    fn name(&self, (count, extension): (usize, bool)) -> PathBuf {
-        let path: PathBuf = self.parts[self.parts.len().saturating_sub(count)..].iter().collect();
-        if extension { path } else { path.with_extension("") }
-    }
-
-    /// The whole path without extension.
-    fn place(&self) -> PathBuf {
-        self.name((self.parts.len(), false))
-    }
+fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
+    let units: Vec<u16> = text.as_chunks().0.iter().map(|bytes| unit(*bytes)).collect();
+    String::from_utf16_lossy(&units).into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
-    fn names(files: &[(&str, &str)]) -> Vec<String> {
-        let files = files.iter().map(|(given, path)| (Path::new(given), Path::new(path)));
-        stems(files).iter().map(|p| p.display().to_string()).collect()
-    }
-
     #[test]
-    fn a_name_is_the_path_below_the_given_folder() {
-        assert_eq!(
-            names(&[("in", "in/left/a.png"), ("in", "in/b.jpg"), ("c.png", "c.png")]),
-            ["left/a", "b", "c"]
-        );
-    }
-
-    #[test]
-    fn folders_tell_equal_names_apart() {
-        let files = [
-            ("x/good", "x/good/000.png"),
-            ("x/bad", "x/bad/000.png"),
-            ("y/bad", "y/bad/000.png"),
-            ("y/bad", "y/bad/001.png"),
-        ];
-        assert_eq!(names(&files), ["good/000", "x/bad/000", "y/bad/000", "001"]);
-    }
-
-    #[test]
-    fn extensions_tell_neighbours_apart() {
-        let files = [("in", "in/a.png"), ("in", "in/a.jpg"), ("in", "in/b.jpg")];
-        assert_eq!(names(&files), ["a.png", "a.jpg", "b"]);
-    }
-
-    #[test]
-    fn both_may_be_needed() {
-        let files = [("p", "p/a.png"), ("p", "p/a.jpg"), ("q", "q/a.png")];
-        assert_eq!(names(&files), ["p/a.png", "p/a.jpg", "q/a"]);
-    }
-
-    #[test]
-    fn one_file_given_twice_has_one_name() {
-        assert_eq!(names(&[("a.png", "a.png"), ("./a.png", "./a.png")]), ["a", "a"]);
-        assert_eq!(names(&[("z/../a.png", "z/../a.png"), ("a.png", "a.png")]), ["a", "a"]);
+    fn lists_of_every_kind_are_read() {
+        let expected = ["a b.png", "ü/c.png"].map(PathBuf::from);
+        let lines = "a b.png\r\nü/c.png\n\n";
+        let units = |bytes: fn(u16) -> [u8; 2]| {
+            "\u{feff}a b.png\r\nü/c.png".encode_utf16().flat_map(bytes).collect::<Vec<u8>>()
+        };
+        for list in [
+            lines.as_bytes().to_vec(),
+            format!("\u{feff}{lines}").into_bytes(),
+            units(u16::to_le_bytes),
+            units(u16::to_be_bytes),
+            "a b.png\0ü/c.png\0".as_bytes().to_vec(),
+        ] {
+            assert_eq!(paths_of(list), expected);
+        }
+        let latin1 = paths_of(b"caf\xe9.png\nnew\n".to_vec());
+        assert_eq!(latin1[0].as_os_str().as_bytes(), b"caf\xe9.png");
+        assert_eq!(paths_of(b"new\nline.png\0".to_vec()), [PathBuf::from("new\nline.png")]);
+        assert!(paths_of(Vec::new()).is_empty());
     }
 }

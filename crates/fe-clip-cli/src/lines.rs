@@ -1,12 +1,13 @@
 //! Results of `detect` as lines on standard output: JSON, CSV or a table.
 
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use clap::ValueEnum;
 use serde::Serialize;
+
+use crate::{stdout, talk};
 
 /// The form of the results.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,97 +25,106 @@ impl Format {
     }
 }
 
+/// What is told of an input. Paths are text as [`data::path_text`] writes it.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Line<'a> {
+    /// It was scored.
+    Found(Found<'a>),
+    /// It could not be.
+    Failed { path: &'a str, error: &'a str },
+}
+
 /// An image that was scored.
 #[derive(Serialize)]
 pub(crate) struct Found<'a> {
-    pub(crate) path: &'a Path,
-    pub(crate) score: f32,
+    pub(crate) path: &'a str,
+    /// In [0, 1].
+    pub(crate) score: f64,
     pub(crate) label: Option<&'static str>,
     pub(crate) map_max: f32,
     pub(crate) width: u32,
     pub(crate) height: u32,
-    pub(crate) map: Option<PathBuf>,
-    pub(crate) overlay: Option<PathBuf>,
+    pub(crate) map: Option<&'a str>,
+    pub(crate) overlay: Option<&'a str>,
+    /// What ranks.
+    pub(crate) raw_score: f32,
+    /// Which pictures could not be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<&'a str>,
 }
 
-/// An input that could not be scored.
-#[derive(Serialize)]
-pub(crate) struct Failed<'a> {
-    pub(crate) path: &'a Path,
-    pub(crate) error: &'a str,
-}
-
-const CSV_HEAD: [&str; 9] =
-    ["path", "score", "label", "map_max", "width", "height", "map", "overlay", "error"];
+const CSV_HEAD: [&str; 10] =
+    ["path", "score", "label", "map_max", "width", "height", "map", "overlay", "error", "raw_score"];
 const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
 
 /// Prints one result; `first` also prints what stands above the first.
 ///
 /// # Errors
-/// If standard output is closed.
-pub(crate) fn print(line: &impl Line, format: Format, first: bool) -> anyhow::Result<()> {
-    let mut text = match format {
-        Format::Csv if first => format!("{}\n", CSV_HEAD.join(",")),
+/// If standard output is closed or full.
+pub(crate) fn print(line: &Line<'_>, format: Format, first: bool) -> anyhow::Result<()> {
+    let head = match format {
+        Format::Csv if first => CSV_HEAD.join(",") + "\n",
         Format::Table if first => " score  map max  label      path\n".to_string(),
         _ => String::new(),
     };
-    text += &match format {
-        Format::Jsonl => serde_json::to_string(line).context("encoding a result")?,
-        Format::Csv => line.cells().map(|cell| csv_cell(&cell)).join(","),
-        Format::Table => {
-            let [path, score, label, map_max, ..] = line.cells();
-            let error = line.error().map_or(String::new(), |e| format!("  ({e})"));
-            let style = match label.as_str() {
-                "anomalous" => RED,
-                "normal" => GREEN,
-                _ => Style::new(),
-            };
-            format!("{score:>6}  {map_max:>7}  {style}{label:<9}{style:#}  {path}{error}")
+    match format {
+        Format::Jsonl => {
+            let text = serde_json::to_string(line).context("encoding a result")?;
+            stdout::print(text + "\n")
         }
-    };
-    writeln!(anstream::stdout(), "{text}").context("writing results")
-}
-
-/// A result in the three forms.
-pub(crate) trait Line: Serialize {
-    /// Cells in the order of `CSV_HEAD`, scores with four decimals.
-    fn cells(&self) -> [String; 9];
-    fn error(&self) -> Option<&str>;
-}
-
-impl Line for Found<'_> {
-    fn cells(&self) -> [String; 9] {
-        let path =
-            |p: &Option<PathBuf>| p.as_ref().map_or(String::new(), |p| p.display().to_string());
-        [
-            self.path.display().to_string(),
-            format!("{:.4}", self.score),
-            self.label.unwrap_or_default().to_string(),
-            format!("{:.4}", self.map_max),
-            self.width.to_string(),
-            self.height.to_string(),
-            path(&self.map),
-            path(&self.overlay),
-            String::new(),
-        ]
-    }
-
-    fn error(&self) -> Option<&str> {
-        None
+        Format::Csv => {
+            let cells = line.cells().map(|cell| csv_cell(&cell));
+            stdout::print(format!("{head}{}\n", cells.join(",")))
+        }
+        Format::Table => stdout::print_styled(&format!("{head}{}\n", line.row())),
     }
 }
 
-impl Line for Failed<'_> {
-    fn cells(&self) -> [String; 9] {
-        let mut cells = [const { String::new() }; 9];
-        cells[0] = self.path.display().to_string();
-        cells[8] = self.error.to_string();
-        cells
+impl Line<'_> {
+    /// Cells in the order of `CSV_HEAD`; numbers as short as they read back exactly.
+    fn cells(&self) -> [String; 10] {
+        match self {
+            Self::Found(found) => [
+                found.path.to_string(),
+                found.score.to_string(),
+                found.label.unwrap_or_default().to_string(),
+                found.map_max.to_string(),
+                found.width.to_string(),
+                found.height.to_string(),
+                found.map.unwrap_or_default().to_string(),
+                found.overlay.unwrap_or_default().to_string(),
+                found.error.unwrap_or_default().to_string(),
+                found.raw_score.to_string(),
+            ],
+            Self::Failed { path, error } => {
+                let mut cells = [const { String::new() }; 10];
+                cells[0] = (*path).to_string();
+                cells[8] = (*error).to_string();
+                cells
+            }
+        }
     }
 
-    fn error(&self) -> Option<&str> {
-        Some(self.error)
+    /// A row of the table.
+    fn row(&self) -> String {
+        let (path, error, numbers) = match self {
+            Self::Found(found) => {
+                let label = found.label.unwrap_or_default();
+                let style = match label {
+                    "anomalous" => RED,
+                    "normal" => GREEN,
+                    _ => Style::new(),
+                };
+                let Found { score, map_max, .. } = found;
+                let numbers = format!("{score:.4}  {map_max:>7.4}  {style}{label:<9}{style:#}");
+                (found.path, found.error, numbers)
+            }
+            Self::Failed { path, error } => (*path, Some(*error), " ".repeat(26)),
+        };
+        let error = error.map_or(String::new(), |error| format!("  ({})", talk::visible(error, &[])));
+        format!("{numbers}  {}{error}", talk::visible(path, &[]))
     }
 }
 

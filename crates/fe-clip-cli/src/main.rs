@@ -1,5 +1,4 @@
 //! The `fe-clip` program: flags and glue around the crates; one file a command.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod calibrate;
 mod completions;
@@ -17,15 +16,19 @@ mod job;
 mod lines;
 mod metrics;
 mod model;
+mod names;
 mod normals;
 mod npy;
 mod output;
 mod overlay;
+mod own;
 mod panels;
+mod protect;
 mod report;
 mod scan;
 mod serve;
 mod spectrum;
+mod stdout;
 mod synth;
 mod talk;
 mod threads;
@@ -46,7 +49,8 @@ use clap::{CommandFactory, Parser, Subcommand};
     fe-clip detect parts/ --out results --threshold 0.5\n  \
     fe-clip info\n\n\
     Results go to standard output, talk to standard error. Exit code 0: all done; 1: some inputs\n\
-    failed, each one named; 2: wrong usage, or nothing could be done.\n\
+    failed, each one named; 2: wrong usage, or nothing could be done; 141: the reader of standard\n\
+    output went away.\n\
     NO_COLOR=1 turns colour off. `fe-clip COMMAND --help` shows examples of each command."
 )]
 struct Cli {
@@ -80,11 +84,24 @@ enum Command {
     Serve(serve::Args),
 }
 
-/// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done.
+/// Exit codes: 0 all done, 1 some inputs failed (each one named), 2 nothing could be done, 141
+/// standard output was closed.
 fn main() -> std::process::ExitCode {
     fe_clip::keep_freed_memory();
-    let cli = Cli::parse();
-    fault::guard(|| run(cli))
+    match Cli::try_parse() {
+        Ok(cli) => fault::guard(|| run(cli)),
+        Err(answer) => tell(&answer),
+    }
+}
+
+/// Prints help, the version, or what is wrong with the flags.
+fn tell(answer: &clap::Error) -> std::process::ExitCode {
+    let code = u8::try_from(answer.exit_code()).unwrap_or(2);
+    match answer.print() {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => stdout::CLOSED.into(),
+        Err(_) => 2.into(),
+        Ok(()) => code.into(),
+    }
 }
 
 fn run(cli: Cli) -> std::process::ExitCode {
@@ -111,8 +128,9 @@ fn run(cli: Cli) -> std::process::ExitCode {
     match done {
         Ok(true) => std::process::ExitCode::SUCCESS,
         Ok(false) => std::process::ExitCode::from(1),
+        Err(error) if error.is::<stdout::Closed>() => stdout::CLOSED.into(),
         Err(error) => {
-            talk::error(format_args!("{error:#}"));
+            talk::error(talk::reason(&error));
             std::process::ExitCode::from(2)
         }
     }

@@ -5,11 +5,12 @@ mod npy;
 mod output;
 mod shard;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::protect::Protected;
+use crate::stdout;
 use measure::measure;
 use output::Output;
 use shard::Shard;
@@ -94,6 +95,10 @@ fn bins(text: &str) -> Result<Bins, String> {
 
 /// Runs the command; false if a NaN left metrics undefined.
 pub(crate) fn run(args: &Args) -> Result<bool> {
+    if let Some(path) = &args.partial {
+        let arrays = [&args.maps, &args.masks, &args.scores, &args.labels].into_iter().flatten();
+        Protected::new(arrays.chain(&args.merge).map(PathBuf::as_path)).check(path)?;
+    }
     let shard = match (&args.maps, &args.masks) {
         (Some(maps), Some(masks)) => measure(args, maps, masks)?,
         _ => Shard::merge(&args.merge)?,
@@ -104,8 +109,6 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     };
     let complete = !shard.has_nan();
     let output = Output::new(shard, args)?;
-    let mut stdout = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut stdout, &output)?;
-    writeln!(stdout)?;
+    stdout::print(serde_json::to_string_pretty(&output)? + "\n")?;
     Ok(complete)
 }

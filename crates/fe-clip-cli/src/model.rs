@@ -51,6 +51,12 @@ impl ModelArgs {
         self.config.as_deref()
     }
 
+    /// The files and folders that the flags name.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let model = self.model.as_deref().map(Path::new);
+        [model, self.adapters.as_deref(), self.config.as_deref()].into_iter().flatten()
+    }
+
     /// Whether this is the embedded default as it was shipped.
     pub(crate) fn is_tiny(&self) -> bool {
         let own = self.model.as_deref().is_none_or(|name| name == "tiny");
@@ -80,6 +86,7 @@ impl ModelArgs {
         let started = Instant::now();
         let device = self.device()?;
         let loaded = self.assemble(self.parts(&device)?, &device)?;
+        loaded.detector.cut_texts(None).iter().for_each(talk::warning);
         talk::detail(format_args!(
             "{} at {} pixels, loaded in {:.2} s, {} threads",
             loaded.run.model.backbone,

@@ -7,7 +7,7 @@ use data::{Limits, Preprocess, preprocess, read_image};
 use fe_clip::files::sha256;
 use ndarray::Array3;
 
-use crate::talk;
+use crate::{inputs, talk};
 
 /// An image file and its content's hash.
 #[derive(Clone)]
@@ -23,7 +23,7 @@ impl ImageFile {
     /// # Errors
     /// If the folder cannot be read or holds no image.
     pub(crate) fn list(folder: &Path, flag: &str, failed: &mut usize) -> anyhow::Result<Vec<Self>> {
-        let found = data::find_images(folder).with_context(|| flag.to_string())?;
+        let found = inputs::images(folder).with_context(|| flag.to_string())?;
         let mut files = Vec::new();
         for path in found {
             let hashed = path.map_err(fe_clip::Error::from).and_then(|path| {

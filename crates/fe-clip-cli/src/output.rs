@@ -10,10 +10,13 @@ use fe_clip::{LastStage, Prediction};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
+use tiff::encoder::TiffEncoder;
+use tiff::encoder::colortype::Gray32Float;
+use tiff::tags::Tag;
 
 use crate::features::features;
-use crate::npy;
 use crate::overlay::{overlay, to_image};
+use crate::{npy, own, talk};
 
 /// Files that can be written for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -36,6 +39,8 @@ pub(crate) enum Save {
 pub(crate) struct Saved {
     pub(crate) map: Option<PathBuf>,
     pub(crate) overlay: Option<PathBuf>,
+    /// Why others were not, each named.
+    pub(crate) problems: Vec<String>,
 }
 
 /// An image and what the model said about it.
@@ -52,64 +57,75 @@ pub(crate) struct Scored<'a> {
     pub(crate) last_stage: Option<LastStage>,
 }
 
-/// Writes what was asked for under `out`/`stem`.
-///
-/// # Errors
-/// If a file cannot be written; the message names it.
-pub(crate) fn save(
-    what: &[Save],
-    out: &Path,
-    stem: &Path,
-    scored: &Scored<'_>,
-) -> anyhow::Result<Saved> {
-    let Scored { image, prediction, preprocessing, caption, pixel_threshold, .. } = *scored;
-    let target = |suffix: &str| {
-        let mut name = out.join(stem).into_os_string();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let folder = target("");
-    let folder = folder.parent().unwrap_or(out);
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    let (w, h) = image.dimensions();
+/// Writes what was asked for under `out`/`stem`; one that cannot be written stops no other.
+pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) -> Saved {
+    let Scored { image, prediction, preprocessing, .. } = *scored;
+    let size = image.dimensions();
     let needs_full = what.iter().any(|w| !matches!(w, Save::Map | Save::Features));
     let full = if needs_full {
-        to_image(prediction.map.view(), preprocessing, (w, h), (w, h))
+        to_image(prediction.map.view(), preprocessing, size, size)
     } else {
         Array2::default((0, 0))
     };
     let mut saved = Saved::default();
     for kind in what {
-        match kind {
-            Save::Overlay => {
-                let picture = overlay(image, full.view(), caption, pixel_threshold);
-                let path = target("_overlay.png");
-                write_atomic(&path, &rgb_png(&picture)?)?;
-                saved.overlay = Some(path);
-            }
-            Save::Features => {
+        let mut name = out.join(stem).into_os_string();
+        name.push(kind.ending());
+        let path = PathBuf::from(name);
+        let written = kind.bytes(scored, full.view()).and_then(|bytes| write(&path, &bytes));
+        match (written, kind) {
+            (Err(error), _) => saved.problems.push(talk::reason(&error)),
+            (Ok(()), Save::Map) => saved.map = Some(path),
+            (Ok(()), Save::Overlay) => saved.overlay = Some(path),
+            (Ok(()), _) => {}
+        }
+    }
+    saved
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    own::check(path)?;
+    Ok(write_atomic(path, bytes)?)
+}
+
+impl Save {
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Overlay => "_overlay.png",
+            Self::Map => "_map.npy",
+            Self::Tiff => ".tiff",
+            Self::Mask => "_mask.png",
+            Self::Features => "_features.png",
+        }
+    }
+
+    /// The file's content; `full` is the map at the image's size.
+    fn bytes(self, scored: &Scored<'_>, full: ArrayView2<'_, f32>) -> anyhow::Result<Vec<u8>> {
+        let Scored { image, prediction, preprocessing, caption, pixel_threshold, .. } = *scored;
+        match self {
+            Self::Overlay => rgb_png(&overlay(image, full, caption, pixel_threshold)),
+            Self::Features => {
                 let last = scored.last_stage.as_ref();
                 let last = last.context("--save features: the method has no FFE or LFS")?;
-                let picture = features(image, last, preprocessing);
-                write_atomic(&target("_features.png"), &rgb_png(&picture)?)?;
+                rgb_png(&features(image, last, preprocessing))
             }
-            Save::Map => {
-                let path = target("_map.npy");
+            Self::Map => {
                 let (rows, columns) = prediction.map.dim();
-                let values = prediction.map.iter().copied();
-                write_atomic(&path, &npy::encode([rows, columns], values))?;
-                saved.map = Some(path);
+                Ok(npy::encode([rows, columns], prediction.map.iter().copied()))
             }
-            Save::Tiff => write_atomic(&target(".tiff"), &tiff_bytes(full.view())?)?,
-            Save::Mask => {
+            Self::Tiff => tiff_bytes(full),
+            Self::Mask => {
                 let threshold = pixel_threshold.context("a mask needs a threshold")?;
                 let mask: Vec<u8> =
                     full.iter().map(|v| if *v >= threshold { 255 } else { 0 }).collect();
-                write_atomic(&target("_mask.png"), &png(&mask, w, h, ExtendedColorType::L8)?)?;
+                let (w, h) = image.dimensions();
+                png(&mask, w, h, ExtendedColorType::L8)
             }
         }
     }
-    Ok(saved)
 }
 
 /// A picture as a PNG file's bytes.
@@ -122,18 +138,49 @@ fn png(pixels: &[u8], w: u32, h: u32, colour: ExtendedColorType) -> anyhow::Resu
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Sub)
         .write_image(pixels, w, h, colour)
         .context("encoding a picture")?;
-    Ok(bytes)
+    Ok(own::mark_png(bytes))
 }
 
 fn tiff_bytes(map: ArrayView2<'_, f32>) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     let (h, w) = map.dim();
     let values: Vec<f32> = map.iter().copied().collect();
-    tiff::encoder::TiffEncoder::new(&mut bytes)
-        .and_then(|mut encoder| {
-            encoder
-                .write_image::<tiff::encoder::colortype::Gray32Float>(w as u32, h as u32, &values)
-        })
-        .context("encoding a TIFF")?;
+    let mut write = || {
+        let mut encoder = TiffEncoder::new(&mut bytes)?;
+        let mut image = encoder.new_image::<Gray32Float>(w as u32, h as u32)?;
+        image.encoder().write_tag(Tag::Software, own::SOFTWARE)?;
+        image.write_data(&values)
+    };
+    write().context("encoding a TIFF")?;
     Ok(bytes.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_known_again_and_others_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let picture = RgbImage::from_pixel(3, 2, image::Rgb([1, 2, 3]));
+        let png = rgb_png(&picture).unwrap();
+        assert_eq!(image::load_from_memory(&png).unwrap().to_rgb8(), picture);
+        assert!(own::is_own(&write("a.png", &png)));
+        let map = tiff_bytes(ndarray::array![[0.5, 0.25]].view()).unwrap();
+        assert!(own::is_own(&write("a.tiff", &map)));
+        for (name, bytes) in [("cut.png", &png[..50]), ("cut.tiff", &map[..20]), ("none.png", b"")] {
+            assert!(!own::is_own(&write(name, bytes)), "{name}");
+        }
+        for name in ["b.png", "b.tiff"] {
+            let path = folder.path().join(name);
+            picture.save(&path).unwrap();
+            assert!(!own::is_own(&path) && own::check(&path).is_err(), "{name}");
+        }
+        assert!(own::check(&folder.path().join("new.png")).is_ok());
+    }
 }

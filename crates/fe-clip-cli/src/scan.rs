@@ -7,6 +7,7 @@ use anyhow::Result;
 use data::{Counts, Layout, Limits, Problem, Split};
 use serde::Serialize;
 
+use crate::stdout;
 use crate::talk::{self, Progress};
 
 /// Count a data set's images and masks and find what is wrong with them.
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     problems.sort();
     let report =
         Report { dataset: args.dataset.name(), categories: scan.counts(), problems: &problems };
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    stdout::print(serde_json::to_string_pretty(&report)? + "\n")?;
     if !problems.is_empty() {
         talk::note(format_args!("{} problems in {} images", problems.len(), scan.samples.len()));
     }

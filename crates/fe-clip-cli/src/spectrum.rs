@@ -12,6 +12,8 @@ use ndarray::{Array2, s};
 use crate::output::rgb_png;
 use crate::overlay::colour;
 use crate::panels::side_by_side;
+use crate::protect::Protected;
+use crate::stdout;
 
 /// Draw the local frequency statistics of an image: the image, the spectrum of each of its
 /// regions in its place, and the strength of all but the mean in one number a region.
@@ -48,8 +50,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     }
     let found = Spectra::new(&image, region);
     let picture = draw(&image, &found);
+    Protected::new([args.image.as_path()]).check(&args.out).context("--out")?;
     write_atomic(&args.out, &rgb_png(&picture)?).context("--out")?;
-    println!("{}", args.out.display());
+    stdout::print_path(&args.out)?;
     Ok(true)
 }
 

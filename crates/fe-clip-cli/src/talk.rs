@@ -1,8 +1,9 @@
 //! What the program says on standard error: warnings, errors, progress. Results go to standard
 //! output and never pass through here.
 
+use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,28 +41,72 @@ fn level() -> Level {
 
 /// Says why something failed; never silenced.
 pub(crate) fn error(text: impl Display) {
-    anstream::eprintln!("{RED}error:{RED:#} {text}");
+    say(Some((RED, "error:")), text);
 }
 
 /// Says what is odd but did not stop anything.
 pub(crate) fn warning(text: impl Display) {
     if level() >= Level::Usual {
-        anstream::eprintln!("{YELLOW}warning:{YELLOW:#} {text}");
+        say(Some((YELLOW, "warning:")), text);
     }
 }
 
 /// Says what happens, as a person at the terminal wants to know.
 pub(crate) fn note(text: impl Display) {
     if level() >= Level::Usual {
-        anstream::eprintln!("{text}");
+        say(None, text);
     }
 }
 
 /// Says what only `--verbose` asks for.
 pub(crate) fn detail(text: impl Display) {
     if level() >= Level::Verbose {
-        anstream::eprintln!("{text}");
+        say(None, text);
     }
+}
+
+/// Nobody need be told that nobody listens: a closed standard error ends nothing.
+fn say(head: Option<(Style, &str)>, text: impl Display) {
+    let text = text.to_string();
+    let text = visible(&text, &['\n', '\t']);
+    let mut stderr = anstream::stderr().lock();
+    let _ = match head {
+        Some((style, head)) => writeln!(stderr, "{style}{head}{style:#} {text}"),
+        None => writeln!(stderr, "{text}"),
+    };
+}
+
+/// Text for a terminal: control characters, which names of files may hold, are written `\xhh`,
+/// but for those to keep.
+pub(crate) fn visible<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
+    let hidden = |c: char| c.is_control() && !keep.contains(&c);
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| match hidden(c) {
+        true => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+        false => c.to_string(),
+    };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Why something failed: the causes, the outermost first, what was said once not said again.
+pub(crate) fn reason(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            // A cause often begins with the file that was named before.
+            let new = match cause.split_once(": ") {
+                Some((named, rest)) if text.ends_with(named) => rest,
+                _ => &cause,
+            };
+            text += ": ";
+            text += new;
+        }
+    }
+    text
 }
 
 /// Progress of a job: a bar with rate and remaining time on a terminal, now and then a line where
@@ -169,5 +214,21 @@ mod tests {
     fn a_line_has_rate_and_remaining_time() {
         let text = line(30, 120, "images", Duration::from_secs(10));
         assert_eq!(text, "30/120 images, 3.0/s, 00:00:30 left");
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let refused = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let file = fe_clip::Error::Io { path: "a/b".into(), source: refused() };
+        let said = anyhow::Error::new(file).context("--out a/b");
+        assert_eq!(reason(&said), "--out a/b: permission denied");
+        let said = anyhow::Error::new(refused()).context("making a/b").context("--out");
+        assert_eq!(reason(&said), "--out: making a/b: permission denied");
+    }
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(visible("a\u{1b}[31m\n\u{9b}", &['\n']), "a\\x1b[31m\n\\xc2\\x9b");
+        assert_eq!(visible("plain ü", &[]), "plain ü");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
-use fe_clip::{Calibration, Detector, RunConfig};
+use fe_clip::{Calibration, Detector, RunConfig, ScoreScale};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
@@ -12,26 +12,34 @@ use crate::normals::ImageFile;
 /// What reaches these is anomalous.
 #[derive(Clone, Copy)]
 pub(crate) struct Thresholds {
-    pub(crate) image: f32,
+    /// Of image scores in [0, 1].
+    pub(crate) image: f64,
+    /// Of values of the map.
     pub(crate) pixel: f32,
 }
 
 impl Thresholds {
     /// One level for images and pixels.
-    pub(crate) fn both(level: f32) -> Self {
-        Self { image: level, pixel: level }
+    pub(crate) fn both(level: f64) -> Self {
+        Self { image: level, pixel: level as f32 }
     }
 
-    /// Those of a calibration: above the calibrated score, not at it, so that the guarantee
-    /// holds for ties, too.
-    fn of(calibration: &Calibration) -> Self {
+    /// What an image with a score in [0, 1] is called.
+    pub(crate) fn label(&self, score: f64) -> &'static str {
+        if score >= self.image { "anomalous" } else { "normal" }
+    }
+
+    /// Those of a calibration, which has raw scores: above the calibrated one, not at it, so that
+    /// the guarantee holds for ties, too.
+    fn of(calibration: &Calibration, scale: ScoreScale) -> Self {
         let above = |t: fe_clip::Threshold| t.threshold.next_up();
-        Self { image: above(calibration.image), pixel: above(calibration.pixel) }
+        Self { image: scale.score(above(calibration.image)), pixel: above(calibration.pixel) }
     }
 
     /// Those that the embedded default was shipped with; none for any other model.
     pub(crate) fn shipped(model: &ModelArgs) -> anyhow::Result<Option<Self>> {
-        Ok(if model.is_tiny() { Some(Self::of(&Calibration::of_tiny()?)) } else { None })
+        let of_tiny = || Ok(Self::of(&Calibration::of_tiny()?, ScoreScale::Unit));
+        model.is_tiny().then(of_tiny).transpose()
     }
 }
 
@@ -80,5 +88,6 @@ pub(crate) fn calibrated_detector(
         None => {}
     }
     calibration.check(&identity, file)?;
-    Ok((detector, run, Thresholds::of(&calibration)))
+    let scale = detector.score_scale(!wanted.is_empty());
+    Ok((detector, run, Thresholds::of(&calibration, scale)))
 }

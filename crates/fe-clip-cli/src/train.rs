@@ -1,5 +1,6 @@
 //! `fe-clip train`: adapters from auxiliary data sets with masks.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -13,8 +14,9 @@ use indicatif::BinaryBytes;
 use serde_json::json;
 
 use crate::device::DeviceArgs;
+use crate::protect::Protected;
 use crate::talk::Progress;
-use crate::{interrupt, talk};
+use crate::{interrupt, stdout, talk};
 
 /// Train adapters on data sets with masks.
 #[derive(clap::Args)]
@@ -75,6 +77,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let head = FeClip::new_head(&backbone.clip, &run.model, &device)?;
     let detector = Detector::new(backbone.clip, &run, head, &device)?;
     let preprocessing = detector.preprocess().clone();
+    let categories: BTreeSet<&str> = samples.iter().map(|s| s.category.as_str()).collect();
+    let cut = categories.iter().flat_map(|category| detector.cut_texts(Some(category)));
+    cut.for_each(talk::warning);
     let mut model = detector.into_model();
 
     let preparation = Preparation {
@@ -112,12 +117,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let precision = if args.half { Precision::Half } else { Precision::Full };
     let path = args.out.join("adapters.safetensors");
     save(&path, &head, &origin, precision)?;
-    write_atomic(&args.out.join("run.toml"), run.to_toml().as_bytes())?;
+    let settings = args.out.join("run.toml");
+    // Where these are the settings given, they stand there already, with their comments.
+    if Protected::new([args.config.as_path()]).check(&settings).is_ok() {
+        write_atomic(&settings, run.to_toml().as_bytes())?;
+    }
     let own = own_cache(&args);
     if args.cache.is_none() && own.exists() {
         std::fs::remove_dir_all(&own).with_context(|| format!("removing {}", own.display()))?;
     }
-    println!("{}", path.display());
+    stdout::print_path(&path)?;
     Ok(true)
 }
 

@@ -2,24 +2,27 @@
 //!
 //! The folder is listed twice a second. Notifications of the system would be quicker, but the
 //! network shares that cameras write to do not send them, and whether a file is complete shows
-//! only in its size standing still.
+//! only in its standing still.
+
+mod state;
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use fe_clip::files::write_atomic;
-use serde::{Deserialize, Serialize};
+use data::find_images;
 
-use crate::inputs::Input;
-use crate::job::{Job, Read};
-use crate::{interrupt, talk};
+use self::state::{Stamp, State};
+use crate::inputs::{Input, is_below};
+use crate::job::{Job, Outcome, Read};
+use crate::names::Names;
+use crate::{interrupt, own, talk};
 
 /// Between two looks at the folder; a file that did not change from one to the next is complete.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A file that cannot be read is still being written if it changed less than this ago.
+/// A file that cannot be read is still being written if it was first seen as it is less than this
+/// ago. Its own times are another clock's, and copies keep those of the original.
 const SETTLED: Duration = Duration::from_secs(5);
 const STATE: &str = ".fe-clip-watch.json";
 
@@ -28,28 +31,15 @@ pub(crate) struct Watch {
     folder: PathBuf,
     /// Nothing below is an input.
     out: Option<PathBuf>,
+    names: Option<Names>,
     state_file: PathBuf,
     state: State,
-    /// Files at the last look that are not done yet.
-    waiting: BTreeMap<PathBuf, Stamp>,
-}
-
-/// Which files were handled, by their path below the folder.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct State {
-    format: String,
-    done: BTreeMap<String, Stamp>,
-}
-
-const FORMAT: &str = "fe-clip-watch 1";
-
-/// What tells a file from another of the same name.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    bytes: u64,
-    /// Nanoseconds since 1970.
-    modified: u64,
+    /// Whether the last change of the state was not written.
+    unsaved: bool,
+    /// Files at the last look that are not dealt with yet, and since when they are as they are.
+    waiting: BTreeMap<PathBuf, (Stamp, Instant)>,
+    /// Files that this run has dealt with and that are not done: a later run tries them again.
+    put_off: BTreeMap<PathBuf, Stamp>,
 }
 
 impl Watch {
@@ -62,6 +52,7 @@ impl Watch {
         folder: &Path,
         out: Option<&Path>,
         state_file: Option<&Path>,
+        names: Option<Names>,
     ) -> anyhow::Result<Self> {
         std::fs::read_dir(folder).with_context(|| format!("--watch {}", folder.display()))?;
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -73,47 +64,45 @@ impl Watch {
             None => out.unwrap_or(folder).join(STATE),
         };
         let mut state = State::read(&state_file)?;
-        // Of files that are gone nothing need be known.
-        state.done.retain(|path, _| folder.join(path).exists());
-        let watch = Self {
+        state.forget_missing(folder);
+        state.write(&state_file)?;
+        Ok(Self {
             folder: folder.to_owned(),
             out: out.map(real),
+            names,
             state_file,
             state,
+            unsaved: false,
             waiting: BTreeMap::new(),
-        };
-        watch.save()?;
-        Ok(watch)
+            put_off: BTreeMap::new(),
+        })
     }
 
     /// Handles images until Ctrl-C.
     ///
     /// # Errors
-    /// If standard output is closed or the state cannot be written.
+    /// If standard output is closed or full.
     pub(crate) fn run(&mut self, job: &mut Job) -> anyhow::Result<()> {
         talk::note(format_args!(
             "watching {}; {} images were scored before; Ctrl-C ends",
             self.folder.display(),
-            self.state.done.len()
+            self.state.len()
         ));
-        let mut lost = false;
+        let mut lost = Vec::new();
         while !interrupt::asked() {
-            match self.ready() {
-                Ok(ready) => {
-                    lost = false;
-                    for (path, stamp) in ready {
-                        if interrupt::asked() {
-                            break;
-                        }
-                        self.handle(job, path, stamp)?;
-                    }
+            let before = std::mem::take(&mut lost);
+            for (path, stamp, since) in self.look(&mut lost) {
+                if interrupt::asked() {
+                    break;
                 }
-                // A share may come back.
-                Err(error) if !lost => {
-                    lost = true;
-                    talk::warning(format_args!("{error:#}"));
-                }
-                Err(_) => {}
+                self.handle(job, path, stamp, since)?;
+            }
+            // What was told at the last look is not told again; a share may come back.
+            for reason in lost.iter().filter(|reason| !before.contains(reason)) {
+                talk::warning(reason);
+            }
+            if self.unsaved {
+                self.save();
             }
             for _ in 0..5 {
                 if !interrupt::asked() {
@@ -121,103 +110,109 @@ impl Watch {
                 }
             }
         }
-        talk::note(format_args!("stopped; {} images scored, {} failed", job.done, job.failed));
+        for path in self.waiting.keys() {
+            let path = self.folder.join(path);
+            talk::warning(format_args!("{}: not complete yet, not scored", path.display()));
+        }
+        talk::note(format_args!("stopped; {} images scored, {} failed", job.scored, job.failed));
         Ok(())
     }
 
     /// Scores one file, unless it turns out to be incomplete.
-    fn handle(&mut self, job: &mut Job, path: PathBuf, stamp: Stamp) -> anyhow::Result<()> {
+    fn handle(
+        &mut self,
+        job: &mut Job,
+        path: PathBuf,
+        stamp: Stamp,
+        since: Instant,
+    ) -> anyhow::Result<()> {
         let full = self.folder.join(&path);
-        let input = Input { path: full, stem: self.stem(&path), error: None };
-        let read = Read::new(&input, job.detector.preprocess());
-        if read.image.is_err() && stamp.age() < SETTLED {
-            self.waiting.insert(path, stamp);
+        if own::is_own(&full) {
+            self.put_off.insert(path, stamp);
             return Ok(());
         }
-        job.handle(&mut vec![read])?;
-        self.state.done.insert(key(&path), stamp);
-        self.save()
+        let hash = fe_clip::files::sha256(&full).ok();
+        if self.state.is_done_by_content(&path, stamp, hash.as_deref()) {
+            self.save();
+            return Ok(());
+        }
+        let input = Input::new(&self.folder, full, None);
+        let mut read = Read::new(&input, job.detector.preprocess());
+        if read.image.is_err() && since.elapsed() < SETTLED {
+            self.waiting.insert(path, (stamp, since));
+            return Ok(());
+        }
+        if let (Some(names), Ok(_)) = (&mut self.names, &read.image) {
+            read.stem = names.assign(&[(&self.folder, &input.path)]).swap_remove(0);
+        }
+        match job.handle(&mut vec![read])?[..] {
+            [Outcome::Complete] => {
+                self.state.add(&path, stamp, hash);
+                self.save();
+            }
+            _ => {
+                self.put_off.insert(path, stamp);
+            }
+        }
+        Ok(())
     }
 
-    /// Files that are complete and not done, in order; the others are waited for.
-    fn ready(&mut self) -> anyhow::Result<Vec<(PathBuf, Stamp)>> {
-        std::fs::read_dir(&self.folder)
-            .with_context(|| format!("--watch {}", self.folder.display()))?;
+    /// Files that are complete and not dealt with, in order; the others are waited for. `lost`
+    /// takes why some cannot be seen.
+    fn look(&mut self, lost: &mut Vec<String>) -> Vec<(PathBuf, Stamp, Instant)> {
+        if let Err(error) = std::fs::read_dir(&self.folder) {
+            lost.push(format!("--watch {}: {error}", self.folder.display()));
+            return Vec::new();
+        }
         // An empty folder is no error here.
-        let found = data::find_images(&self.folder).unwrap_or_default();
-        let mut waiting = BTreeMap::new();
-        let mut ready = Vec::new();
-        for full in found.into_iter().flatten().filter(|path| !self.is_output(path)) {
+        let found = find_images(&self.folder).unwrap_or_default();
+        let (mut waiting, mut ready) = (BTreeMap::new(), Vec::new());
+        for full in found {
+            let full = match full {
+                Ok(full) => full,
+                Err(error) => {
+                    lost.push(error.to_string());
+                    continue;
+                }
+            };
             let Ok(path) = full.strip_prefix(&self.folder) else { continue };
             // It may be gone by now.
-            let Ok(metadata) = full.metadata() else { continue };
+            let Ok(metadata) = full.metadata().or_else(|_| full.symlink_metadata()) else {
+                continue;
+            };
             let stamp = Stamp::new(&metadata);
-            if self.state.done.get(&key(path)) == Some(&stamp) {
+            let known = self.state.is_done(path, stamp) || self.put_off.get(path) == Some(&stamp);
+            if known || self.out.as_ref().is_some_and(|out| is_below(&full, out)) {
                 continue;
             }
-            let started = stamp.bytes > 0 || stamp.age() >= SETTLED;
-            if started && self.waiting.get(path) == Some(&stamp) {
-                ready.push((path.to_owned(), stamp));
-            } else {
-                waiting.insert(path.to_owned(), stamp);
+            match self.waiting.get(path) {
+                Some(&(seen, since)) if seen == stamp => {
+                    // A file without content is about to get some.
+                    let started = stamp.bytes > 0 || since.elapsed() >= SETTLED;
+                    if started {
+                        ready.push((path.to_owned(), stamp, since));
+                    } else {
+                        waiting.insert(path.to_owned(), (stamp, since));
+                    }
+                }
+                _ => {
+                    waiting.insert(path.to_owned(), (stamp, Instant::now()));
+                }
             }
         }
         self.waiting = waiting;
-        Ok(ready)
+        ready
     }
 
-    fn is_output(&self, path: &Path) -> bool {
-        let Some(out) = &self.out else { return false };
-        path.canonicalize().is_ok_and(|path| path.starts_with(out))
-    }
-
-    /// The name of a file's outputs: its own without extension, unless another file that was
-    /// scored has that one.
-    fn stem(&self, path: &Path) -> PathBuf {
-        let (own, plain) = (key(path), path.with_extension(""));
-        let mut others = self.state.done.keys().filter(|other| **other != own);
-        let taken = others.any(|other| Path::new(other).with_extension("") == plain);
-        if taken { path.to_owned() } else { plain }
-    }
-
-    fn save(&self) -> anyhow::Result<()> {
-        let text = serde_json::to_vec(&self.state).context("encoding the state")?;
-        Ok(write_atomic(&self.state_file, &text)?)
-    }
-}
-
-/// A path in the state.
-fn key(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-impl State {
-    fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { format: FORMAT.into(), done: BTreeMap::new() });
+    /// Writes the state; a full disk may have room again later.
+    fn save(&mut self) {
+        let before = std::mem::replace(&mut self.unsaved, false);
+        if let Err(error) = self.state.write(&self.state_file) {
+            self.unsaved = true;
+            if !before {
+                let reason = talk::reason(&error);
+                talk::warning(format_args!("{reason}; images since then may be scored again"));
             }
-            Err(error) => return Err(error).with_context(|| path.display().to_string()),
-        };
-        let state: Self =
-            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        if state.format != FORMAT {
-            bail!("{}: expected format {FORMAT:?}, got {:?}", path.display(), state.format);
         }
-        Ok(state)
-    }
-}
-
-impl Stamp {
-    fn new(metadata: &Metadata) -> Self {
-        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let modified = metadata.modified().map(since).unwrap_or_default();
-        Self { bytes: metadata.len(), modified: modified.as_nanos() as u64 }
-    }
-
-    fn age(&self) -> Duration {
-        let modified = UNIX_EPOCH + Duration::from_nanos(self.modified);
-        SystemTime::now().duration_since(modified).unwrap_or_default()
     }
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::files::hex;
+use crate::wording::{CutText, cut_texts};
 
 const TINY_CONFIG: &[u8] = include_bytes!("../assets/tiny/config.json");
 const TINY_WEIGHTS: &[u8] = include_bytes!("../assets/tiny/model.safetensors");
@@ -94,7 +95,7 @@ impl Backbone {
         (positions - 1).isqrt() * self.clip.vision.patch_size()
     }
 
-    /// Texts as framed and padded token ids.
+    /// Texts as framed and padded token ids, cut where they have more than the tower takes.
     ///
     /// # Errors
     /// If the backbone's vocabulary is not CLIP's.
@@ -107,6 +108,12 @@ impl Backbone {
         }
         let [context, _] = self.clip.text.positional_embedding.dims();
         Ok(Tokenizer::new().tokenize(texts, context))
+    }
+
+    /// Those of some texts that [`tokenize`](Self::tokenize) cuts.
+    pub fn cut_texts(&self, texts: &[String]) -> Vec<CutText> {
+        let [context, _] = self.clip.text.positional_embedding.dims();
+        cut_texts(texts.iter().cloned(), context)
     }
 
     /// The adapters that belong to the embedded default; none for any other backbone.

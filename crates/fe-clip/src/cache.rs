@@ -13,7 +13,7 @@ use safetensors::tensor::{SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::files::{hex, read_limited, write_atomic_shared};
+use crate::files::{hex, read_limited, write_atomic};
 use crate::precision::Precision;
 
 const FORMAT: &str = "fe-clip-prefix-1";
@@ -115,7 +115,7 @@ impl Cache {
             metadata.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
         let bytes = safetensors::serialize([(TENSOR, view)], Some(metadata))
             .map_err(|e| Error::invalid(&path, e))?;
-        write_atomic_shared(&path, &bytes)
+        write_atomic(&path, &bytes)
     }
 
     fn numbers(&self) -> usize {

@@ -13,12 +13,14 @@ use crate::methods::{
 };
 use crate::model::{FeClip, LastStage};
 use crate::run::{Interpolation, Method, RunConfig};
-use crate::wording::Wording;
+use crate::score::ScoreScale;
+use crate::wording::{CutText, Texts, UNNAMED, Wording};
 
 /// What the model says about one image.
 #[derive(Debug, Clone)]
 pub struct Prediction {
-    /// Anomaly score: in [0, 1] without a memory bank; the bank adds up to 2.
+    /// Raw anomaly score, which ranks images: in [0, 1] without a memory bank; the bank adds up to 2.
+    /// [`Detector::score_scale`] takes it to [0, 1].
     pub score: f32,
     /// Anomaly of every pixel of the model's input, `[image_size, image_size]`; range as `score`.
     pub map: Array2<f32>,
@@ -44,6 +46,8 @@ pub struct Detector {
     scorer: Box<dyn Scorer>,
     method: Method,
     preprocess: Preprocess,
+    /// None where the method says nothing in words.
+    texts: Option<Texts>,
 }
 
 impl Detector {
@@ -57,7 +61,7 @@ impl Detector {
         head: Head,
         device: &Device,
     ) -> Result<Self, Error> {
-        let size = image_size(&clip, run)?;
+        let (size, texts) = (image_size(&clip, run)?, texts(&clip, run));
         let grid = regrid(&mut clip, size, run.model.positional_interpolation);
         let scorer: Box<dyn Scorer> = match run.model.method {
             Method::FeClip => {
@@ -73,7 +77,7 @@ impl Detector {
                 return Err(Error::Settings(format!("model.method: {name} has no trained part")));
             }
         };
-        Ok(Self::of(scorer, run, size))
+        Ok(Self::of(scorer, run, size, texts))
     }
 
     /// Assembles a detector of a method that trains nothing.
@@ -81,7 +85,7 @@ impl Detector {
     /// # Errors
     /// If the settings do not fit the backbone, or the method has a trained part or no backbone.
     pub fn untrained(mut clip: Clip, run: &RunConfig, device: &Device) -> Result<Self, Error> {
-        let size = image_size(&clip, run)?;
+        let (size, texts) = (image_size(&clip, run)?, texts(&clip, run));
         let grid = regrid(&mut clip, size, run.model.positional_interpolation);
         let model = || {
             let head = FeClip::new_head(&clip, &run.model, device)?;
@@ -97,7 +101,7 @@ impl Detector {
                 return Err(Error::Settings(reason));
             }
         };
-        Ok(Self::of(scorer, run, size))
+        Ok(Self::of(scorer, run, size, texts))
     }
 
     /// Assembles the detector that looks through no network; 256 pixels where `image_size` is
@@ -112,12 +116,12 @@ impl Detector {
             return Err(Error::Settings(reason));
         }
         let preprocess = Preprocess::clip(size, run.model.resize);
-        Ok(Self::of(Box::new(SpectralResidual::new(preprocess)), run, size))
+        Ok(Self::of(Box::new(SpectralResidual::new(preprocess)), run, size, None))
     }
 
-    fn of(scorer: Box<dyn Scorer>, run: &RunConfig, size: usize) -> Self {
+    fn of(scorer: Box<dyn Scorer>, run: &RunConfig, size: usize, texts: Option<Texts>) -> Self {
         let preprocess = Preprocess::clip(size, run.model.resize);
-        Self { scorer, method: run.model.method, preprocess }
+        Self { scorer, method: run.model.method, preprocess, texts }
     }
 
     /// The preprocessing that images need before [`detect`](Self::detect).
@@ -160,6 +164,17 @@ impl Detector {
         self.scorer.describe(category);
     }
 
+    /// How raw scores become scores in [0, 1], for images that are compared with normal ones or not.
+    pub fn score_scale(&self, compared: bool) -> ScoreScale {
+        self.scorer.score_scale(compared)
+    }
+
+    /// What the method says of a category, or of none, in more tokens than the text tower takes.
+    pub fn cut_texts(&self, category: Option<&str>) -> Vec<CutText> {
+        let texts = self.texts.as_ref();
+        texts.map_or(Vec::new(), |texts| texts.cut(category.unwrap_or(UNNAMED)))
+    }
+
     /// Remembers normal images instead of those before: from now on the distance from them
     /// counts, if the method has a use for it.
     ///
@@ -186,6 +201,12 @@ impl Detector {
     pub fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
         if images.is_empty() { Vec::new() } else { self.scorer.detect(images) }
     }
+}
+
+fn texts(clip: &Clip, run: &RunConfig) -> Option<Texts> {
+    let [context, _] = clip.text.positional_embedding.dims();
+    let wording = Wording::of_method(run.model.method, &run.prompts)?;
+    Some(Texts { wording, context })
 }
 
 /// The image tower for square images of `size` pixels; returns the side of its grid.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use data::{Limits, Sample, Split, preprocess, read_image, read_mask_of, resize_mask};
 use image::RgbImage;
@@ -156,7 +156,7 @@ pub fn evaluate_category(
             match read_sample(sample, detector) {
                 Ok(found) => read.push((*sample, found)),
                 Err(error) => {
-                    notes.failed.push((sample.image.clone(), error.to_string()));
+                    notes.failed.push((sample.image.clone(), cause(error, &sample.image)));
                     if visit(sample, None).is_break() {
                         return None;
                     }
@@ -254,6 +254,14 @@ fn both_classes(labels: &Array1<bool>) -> Result<(), Undefined> {
         (false, true) => Err(Undefined::OnlyNormal),
         (false, false) => Err(Undefined::Empty),
         (true, true) => Ok(()),
+    }
+}
+
+/// Why a sample cannot be used, which is named beside it; its mask is named here.
+fn cause(error: Error, image: &Path) -> String {
+    match error {
+        Error::Data(error) if error.path() == image => error.cause(),
+        error => error.to_string(),
     }
 }
 

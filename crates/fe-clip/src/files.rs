@@ -1,40 +1,43 @@
 //! Atomic writes: a reader sees the old file or the new one, never half of one.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::Error;
 
-/// Writes a file by way of a temporary one beside it.
+/// Writes a file by way of a temporary one beside it, whose name is short and its own: several
+/// threads, processes and machines may write one file at once. What is there and is no regular
+/// file, a device or a pipe, is written to instead.
 ///
 /// # Errors
 /// If the folder is missing or not writable.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_through(&beside(path, "tmp"), path, bytes)
-}
-
-/// The same for a file that several threads or processes may write at once.
-pub(crate) fn write_atomic_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let (process, write) = (std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
-    write_through(&beside(path, &format!("{process}.{write}.tmp")), path, bytes)
-}
-
-fn write_through(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let write = || {
-        let mut file = fs::File::create(temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(temporary, path)
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+        }
+        let mut file = temporary(path)?;
+        file.as_file_mut().write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|e| e.error)
     };
-    write().map_err(|e| {
-        let _ = fs::remove_file(temporary);
-        Error::io(path, e)
-    })
+    write().map_err(|e| Error::io(path, e))
+}
+
+/// A new file in the folder of a path, removed when dropped.
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".fe-clip-").suffix(".tmp");
+    // As any other new file: what the user's mask allows.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // The library's message names the temporary file.
+    builder.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(|e| e.kind().into())
 }
 
 /// Replaces a folder by one that `fill` writes. Should the process die on the way, either the
@@ -108,8 +111,22 @@ pub(crate) fn hex(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(crate) fn read_to_string(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|e| Error::io(path, e))
+/// A text file in UTF-8, without the mark that some editors put before it.
+///
+/// # Errors
+/// If it cannot be read or is no such text.
+pub fn read_to_string(path: &Path) -> Result<String, Error> {
+    let bytes = fs::read(path).map_err(|e| Error::io(path, e))?;
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes[..] {
+        let reason = "UTF-16 text, expected UTF-8; PowerShell's > writes such files, \
+                      Set-Content -Encoding utf8 does not";
+        return Err(Error::invalid(path, reason));
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to() + 1;
+        Error::invalid(path, format!("not UTF-8 text, from byte {at} on"))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// A whole file, or an error where it is longer than so many bytes, of which no more are read.

@@ -175,6 +175,7 @@ pub struct Source {
     /// Its layout, by the name that `fe-clip scan --dataset` takes.
     pub name: String,
     /// Its root folder.
+    #[serde(with = "data::path_text")]
     pub root: PathBuf,
     /// The part that is used.
     #[serde(default = "test_split")]

@@ -1,11 +1,12 @@
 //! Normal and anomalous in words, and the direction between them in the embedding.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use burn::tensor::{Device, Tensor};
 use clip_vit::{Clip, TextTower, Tokenizer};
 
-use crate::run::Prompts;
+use crate::run::{Method, Prompts};
 use crate::tensors::normalize;
 
 /// Stands for the category in a prompt.
@@ -69,8 +70,76 @@ impl Wording {
         }
     }
 
+    /// The words of a method; none where it looks at images alone.
+    pub(crate) fn of_method(method: Method, prompts: &Prompts) -> Option<Self> {
+        match method {
+            Method::FeClip | Method::Clip => Some(Self::of(prompts)),
+            Method::Winclip => Some(Self::winclip()),
+            Method::AprilGan => Some(Self::april_gan()),
+            Method::Patchcore | Method::SpectralResidual => None,
+        }
+    }
+
     fn names_category(&self) -> bool {
         self.normal.iter().chain(&self.anomalous).any(|prompt| prompt.contains(CATEGORY))
+    }
+}
+
+/// A text with more tokens than a text tower takes: what comes after is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutText {
+    /// The text.
+    pub text: String,
+    /// Its tokens, start and end among them.
+    pub tokens: usize,
+    /// How many the tower takes.
+    pub taken: usize,
+}
+
+impl fmt::Display for CutText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, tokens, taken } = self;
+        let start: String = text.chars().take(60).collect();
+        let dots = if start.len() < text.len() { "…" } else { "" };
+        write!(
+            f,
+            "the text \"{start}{dots}\" has {tokens} tokens, the model takes {taken}: the rest is \
+             left out"
+        )
+    }
+}
+
+/// The texts that a tower of so many positions cuts.
+pub(crate) fn cut_texts(texts: impl IntoIterator<Item = String>, taken: usize) -> Vec<CutText> {
+    let mut tokenizer = None;
+    let mut cut = Vec::new();
+    for text in texts {
+        // A token is one byte at least, and cleaning lengthens no plain ASCII.
+        if text.is_ascii() && !text.contains('&') && text.len() + 2 <= taken {
+            continue;
+        }
+        let tokenizer = tokenizer.get_or_insert_with(Tokenizer::new);
+        let tokens = tokenizer.encode(&text).len() + 2;
+        if tokens > taken {
+            cut.push(CutText { text, tokens, taken });
+        }
+    }
+    cut
+}
+
+/// What a detector says in words, and how many tokens its tower takes.
+pub(crate) struct Texts {
+    pub(crate) wording: Wording,
+    pub(crate) context: usize,
+}
+
+impl Texts {
+    /// The texts about a category that are cut.
+    pub(crate) fn cut(&self, category: &str) -> Vec<CutText> {
+        let Wording { normal, anomalous, .. } = &self.wording;
+        let category = category.replace('_', " ");
+        let said = normal.iter().chain(anomalous).map(|t| t.replace(CATEGORY, &category));
+        cut_texts(said, self.context)
     }
 }
 
@@ -209,5 +278,20 @@ mod tests {
         let normal = Wording::winclip().normal;
         assert!(normal.contains(&"a photo of a {} without flaw for visual inspection.".into()));
         assert!(!Wording::of(&Prompts::default()).names_category());
+    }
+
+    #[test]
+    fn a_text_that_is_cut_is_told_with_its_tokens() {
+        let wording = Wording::of(&Prompts {
+            normal: vec!["a photo of a {}".into()],
+            anomalous: vec!["broken ".repeat(76), "a ".repeat(75)],
+        });
+        let texts = Texts { wording, context: 77 };
+        let cut = texts.cut("part");
+        assert_eq!(cut.len(), 1);
+        assert_eq!((cut[0].tokens, cut[0].taken), (78, 77));
+        assert!(cut[0].to_string().contains("has 78 tokens, the model takes 77"), "{}", cut[0]);
+        // The category counts.
+        assert_eq!(texts.cut(&"metal_".repeat(80))[0].tokens, 2 + 4 + 80);
     }
 }

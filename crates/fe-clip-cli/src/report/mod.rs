@@ -9,6 +9,7 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use data::path_text::to_text;
 use fe_clip::files::write_atomic;
 use metrics::Curve;
 use ndarray::Array1;
@@ -16,8 +17,13 @@ use serde_json::{Value, json};
 
 pub(crate) use picture::Picture;
 
+use crate::protect::Protected;
+
 /// Images that the page shows; of more it has rows alone, so that it stays a file that opens.
 pub(crate) const MOST_PICTURES: usize = 5000;
+
+/// The files of a report.
+const FILES: [&str; 3] = ["results.csv", "results.parquet", "report.html"];
 
 /// One image of the run.
 #[derive(Default)]
@@ -30,7 +36,9 @@ pub(crate) struct Row {
     pub(crate) truth: Option<bool>,
     pub(crate) defect: Option<String>,
     /// What the model says; absent for an image that could not be read.
-    pub(crate) score: Option<f32>,
+    pub(crate) score: Option<f64>,
+    /// What ranks.
+    pub(crate) raw_score: Option<f32>,
     pub(crate) map_max: Option<f32>,
     pub(crate) label: Option<&'static str>,
     pub(crate) size: Option<(u32, u32)>,
@@ -57,7 +65,7 @@ pub(crate) struct Report {
     /// Names and values of what the run was made with.
     pub(crate) facts: Vec<(&'static str, String)>,
     /// Where the slider stands first; else where F1 is largest, else at 0.5.
-    pub(crate) threshold: Option<f32>,
+    pub(crate) threshold: Option<f64>,
     pub(crate) rows: Vec<Row>,
     pub(crate) categories: Vec<Category>,
 }
@@ -68,15 +76,26 @@ impl Report {
         self.rows.len() < MOST_PICTURES
     }
 
+    /// Refuses a folder where one of the files would replace one that the run reads or writes.
+    ///
+    /// # Errors
+    /// If there is one; the message names it.
+    pub(crate) fn check(out: &Path, protected: &Protected) -> anyhow::Result<()> {
+        FILES.iter().try_for_each(|name| protected.check(&out.join(name)))
+    }
+
     /// Writes the three files to a folder that is there.
     ///
     /// # Errors
     /// If a file cannot be written; the message names it.
     pub(crate) fn write(&self, out: &Path) -> anyhow::Result<()> {
-        write_atomic(&out.join("results.csv"), table::csv(&self.rows).as_bytes())?;
-        write_atomic(&out.join("results.parquet"), &table::parquet(&self.rows))?;
         let page = page::html(&self.data(out)).context("encoding the report")?;
-        Ok(write_atomic(&out.join("report.html"), page.as_bytes())?)
+        let contents =
+            [table::csv(&self.rows).into_bytes(), table::parquet(&self.rows), page.into_bytes()];
+        for (name, content) in FILES.iter().zip(contents) {
+            write_atomic(&out.join(name), &content)?;
+        }
+        Ok(())
     }
 
     /// Everything that the page shows, for its script.
@@ -108,7 +127,7 @@ impl Report {
         json!({
             "title": self.title,
             "facts": self.facts,
-            "threshold": short(threshold.clamp(0.0, 1.0)),
+            "threshold": threshold,
             "scale": picture::scale(),
             "rows": rows,
             "categories": categories,
@@ -124,15 +143,16 @@ impl Row {
         let overlay = self.overlay.as_ref().map(|path| path.strip_prefix(out).unwrap_or(path));
         let picture = self.picture.as_ref();
         json!({
-            "path": self.path.to_string_lossy(),
+            "path": to_text(&self.path),
             "dataset": self.dataset,
             "category": self.category,
             "truth": self.truth,
             "defect": self.defect,
-            "score": self.score.map(short),
+            "score": self.score,
+            "raw_score": self.raw_score.map(short),
             "max": self.map_max.map(short),
             "size": self.size,
-            "overlay": overlay.map(|path| path.to_string_lossy()),
+            "overlay": overlay.map(link),
             "error": self.error,
             "image": picture.map(|p| &p.image),
             "map": picture.map(|p| &p.map),
@@ -146,21 +166,36 @@ fn short(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// Scores and labels of the images whose truth is known.
+/// A relative address of a file: its bytes, those that have no place in an address as `%hh`.
+fn link(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    bytes
+        .map(|&byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// Raw scores and labels of the images whose truth is known.
 struct Ranking {
     scores: Array1<f32>,
     labels: Array1<bool>,
+    /// Scores in [0, 1] of the same images.
+    shown: Vec<f64>,
 }
 
 impl Ranking {
     fn new<'a>(rows: impl Iterator<Item = &'a Row>) -> Self {
-        let known = rows.filter_map(|row| Some((row.score?, row.truth?)));
-        let (scores, labels): (Vec<f32>, Vec<bool>) = known.unzip();
-        Self { scores: scores.into(), labels: labels.into() }
+        let known: Vec<(f32, bool, f64)> =
+            rows.filter_map(|row| Some((row.raw_score?, row.truth?, row.score?))).collect();
+        Self {
+            scores: known.iter().map(|(raw, ..)| *raw).collect(),
+            labels: known.iter().map(|(_, truth, _)| *truth).collect(),
+            shown: known.iter().map(|(.., score)| *score).collect(),
+        }
     }
 
     fn roc(&self) -> Option<Value> {
-        metrics::roc_curve(self.scores.view(), self.labels.view()).ok().map(|c| points(&c))
+        metrics::roc_curve(self.scores.view(), self.labels.view()).ok().map(|c| exact(&c))
     }
 
     fn pr(&self) -> Option<Value> {
@@ -168,19 +203,26 @@ impl Ranking {
             return None;
         }
         let curve = metrics::precision_recall_curve(self.scores.view(), self.labels.view());
-        curve.ok().map(|c| points(&c))
+        curve.ok().map(|c| exact(&c))
     }
 
-    fn best_threshold(&self) -> Option<f32> {
+    /// The score in [0, 1] from which on F1 is largest.
+    fn best_threshold(&self) -> Option<f64> {
         if self.labels.iter().all(|l| *l) {
             return None;
         }
         let best = metrics::f1_max(self.scores.view(), self.labels.view()).ok()?;
-        Some(best.threshold as f32)
+        let at = self.scores.iter().position(|raw| *raw == best.threshold as f32)?;
+        self.shown.get(at).copied()
     }
 }
 
-/// `[x, y, threshold]` of every point; infinite thresholds are null.
+/// `[x, y]` of every point.
+fn exact(curve: &Curve) -> Value {
+    curve.x.iter().zip(&curve.y).map(|(x, y)| json!([x, y])).collect()
+}
+
+/// `[x, y, threshold]` of every point of a long curve; infinite thresholds are null.
 fn points(curve: &Curve) -> Value {
     let round = |v: f64| (v * 1e5).round() / 1e5;
     let point = |((x, y), t): ((&f64, &f64), &f64)| json!([round(*x), round(*y), *t]);

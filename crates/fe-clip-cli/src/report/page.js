@@ -35,6 +35,15 @@ function drawn(name, attributes, ...children) {
   return element;
 }
 
+/** A link as one reads it; one that is not UTF-8 stays as it is. */
+function decodeLink(link) {
+  try {
+    return decodeURI(link);
+  } catch {
+    return link;
+  }
+}
+
 const percent = (value) => (value === null || value === undefined ? "–" : (100 * value).toFixed(1));
 const three = (value) => (value === null ? "–" : value.toFixed(3));
 
@@ -277,10 +286,10 @@ function enlarge(row) {
   $("large-body").replaceChildren(
     make("h2", {}, row.path), tiles(row),
     make("dl", {},
-      fact("score", three(row.score)), fact("verdict", make("span", { class: label }, VERDICTS[label])),
+      fact("score", three(row.score)), fact("raw score", row.raw_score === row.score ? null : three(row.raw_score)), fact("verdict", make("span", { class: label }, VERDICTS[label])),
       fact("map maximum", row.max === null ? null : three(row.max)), fact("category", row.category), fact("defect", row.defect),
       fact("size", row.size && row.size.join(" x ")), fact("error", row.error),
-      fact("overlay", row.overlay && make("a", { href: encodeURI(row.overlay) }, row.overlay))));
+      fact("overlay", row.overlay && make("a", { href: row.overlay }, decodeLink(row.overlay)))));
   $("large").showModal();
 }
 

@@ -11,6 +11,7 @@
 pub(crate) enum Values<'a> {
     Text(Vec<Option<&'a str>>),
     Float(Vec<Option<f32>>),
+    Double(Vec<Option<f64>>),
     Integer(Vec<Option<i32>>),
 }
 
@@ -24,6 +25,7 @@ const MAGIC: &[u8] = b"PAR1";
 /// Numbers of parquet.thrift.
 const INT32: i64 = 1;
 const FLOAT: i64 = 4;
+const DOUBLE: i64 = 5;
 const BYTE_ARRAY: i64 = 6;
 const OPTIONAL: i64 = 1;
 const UTF8: i64 = 0;
@@ -116,6 +118,7 @@ impl Values<'_> {
         match self {
             Self::Text(values) => values.len(),
             Self::Float(values) => values.len(),
+            Self::Double(values) => values.len(),
             Self::Integer(values) => values.len(),
         }
     }
@@ -124,6 +127,7 @@ impl Values<'_> {
         match self {
             Self::Text(_) => BYTE_ARRAY,
             Self::Float(_) => FLOAT,
+            Self::Double(_) => DOUBLE,
             Self::Integer(_) => INT32,
         }
     }
@@ -141,6 +145,10 @@ fn page(values: &Values<'_>) -> Vec<u8> {
             values.iter().map(Option::is_some).collect()
         }
         Values::Float(values) => {
+            plain.extend(values.iter().flatten().flat_map(|v| v.to_le_bytes()));
+            values.iter().map(Option::is_some).collect()
+        }
+        Values::Double(values) => {
             plain.extend(values.iter().flatten().flat_map(|v| v.to_le_bytes()));
             values.iter().map(Option::is_some).collect()
         }
@@ -285,6 +293,12 @@ mod tests {
                 ),
             },
             Column { name: "error", values: Values::Text(vec![None; 20]) },
+            Column {
+                name: "exact",
+                values: Values::Double(
+                    (0..20).map(|i| (i % 4 > 0).then(|| 1.0 - 0.25 / f64::from(i))).collect(),
+                ),
+            },
         ];
         let bytes = encode(&columns, "fe-clip");
         let golden: &[u8] = include_bytes!("../../tests/golden/table.parquet");

@@ -1,5 +1,9 @@
 //! `results.csv` and `results.parquet`: one row an image, the same columns.
 
+use std::path::Path;
+
+use data::path_text::to_text;
+
 use super::Row;
 use super::parquet::{Column, Values, encode};
 use crate::lines::csv_cell;
@@ -8,27 +12,30 @@ use crate::lines::csv_cell;
 enum Cell {
     Text(fn(&Row) -> Option<String>),
     Float(fn(&Row) -> Option<f32>),
+    Double(fn(&Row) -> Option<f64>),
     Integer(fn(&Row) -> Option<i32>),
 }
 
-const COLUMNS: [(&str, Cell); 13] = [
-    ("path", Cell::Text(|row| Some(row.path.to_string_lossy().into_owned()))),
+const COLUMNS: [(&str, Cell); 14] = [
+    ("path", Cell::Text(|row| Some(text(&row.path)))),
     ("dataset", Cell::Text(|row| row.dataset.clone())),
     ("category", Cell::Text(|row| row.category.clone())),
     ("truth", Cell::Text(|row| row.truth.map(|truth| class(truth).to_string()))),
     ("defect", Cell::Text(|row| row.defect.clone())),
-    ("score", Cell::Float(|row| row.score)),
+    ("score", Cell::Double(|row| row.score)),
     ("label", Cell::Text(|row| row.label.map(str::to_string))),
     ("map_max", Cell::Float(|row| row.map_max)),
     ("width", Cell::Integer(|row| row.size.map(|(width, _)| width as i32))),
     ("height", Cell::Integer(|row| row.size.map(|(_, height)| height as i32))),
-    ("map", Cell::Text(|row| row.map.as_ref().map(|path| path.to_string_lossy().into_owned()))),
-    (
-        "overlay",
-        Cell::Text(|row| row.overlay.as_ref().map(|path| path.to_string_lossy().into_owned())),
-    ),
+    ("map", Cell::Text(|row| row.map.as_deref().map(text))),
+    ("overlay", Cell::Text(|row| row.overlay.as_deref().map(text))),
     ("error", Cell::Text(|row| row.error.clone())),
+    ("raw_score", Cell::Float(|row| row.raw_score)),
 ];
+
+fn text(path: &Path) -> String {
+    to_text(path).into_owned()
+}
 
 fn class(anomalous: bool) -> &'static str {
     if anomalous { "anomalous" } else { "normal" }
@@ -41,6 +48,7 @@ pub(crate) fn csv(rows: &[Row]) -> String {
         let cells = COLUMNS.map(|(_, cell)| match cell {
             Cell::Text(of) => csv_cell(&of(row).unwrap_or_default()),
             Cell::Float(of) => of(row).map_or(String::new(), |v| v.to_string()),
+            Cell::Double(of) => of(row).map_or(String::new(), |v| v.to_string()),
             Cell::Integer(of) => of(row).map_or(String::new(), |v| v.to_string()),
         });
         text += &(cells.join(",") + "\n");
@@ -64,6 +72,7 @@ pub(crate) fn parquet(rows: &[Row]) -> Vec<u8> {
             let values = match cell {
                 Cell::Text(_) => Values::Text(texts.iter().map(Option::as_deref).collect()),
                 Cell::Float(of) => Values::Float(rows.iter().map(of).collect()),
+                Cell::Double(of) => Values::Double(rows.iter().map(of).collect()),
                 Cell::Integer(of) => Values::Integer(rows.iter().map(of).collect()),
             };
             Column { name, values }

@@ -27,17 +27,19 @@ use crate::thresholds::Thresholds;
 #[derive(Serialize)]
 struct Found<'a> {
     path: &'a str,
-    score: f32,
+    score: f64,
     label: Option<&'static str>,
     map_max: f32,
     width: u32,
     height: u32,
     model: &'a str,
-    threshold: Option<f32>,
+    threshold: Option<f64>,
     /// Where the map reaches the threshold, the highest peak first; none without a threshold.
     regions: Option<Vec<Region>>,
     normals: Option<Remembered>,
     map: Option<Map>,
+    /// What ranks.
+    raw_score: f32,
 }
 
 /// The normal images that the image was compared with.
@@ -85,7 +87,9 @@ pub(super) async fn answer(
         .require_finite()
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let thresholds = server.levels.of(options.threshold, remembered.is_some());
-    let judged = Judged { image, size, prediction, thresholds, remembered, map: options.map };
+    let score = loaded.scales[usize::from(remembered.is_some())].score(prediction.score);
+    let judged =
+        Judged { image, size, prediction, score, thresholds, remembered, map: options.map };
     server
         .compute(move |server| match form {
             Form::Json => judged.json(&loaded),
@@ -145,6 +149,8 @@ struct Judged {
     image: Arc<File>,
     size: (u32, u32),
     prediction: Prediction,
+    /// In [0, 1].
+    score: f64,
     thresholds: Option<Thresholds>,
     remembered: Option<(BankId, usize)>,
     map: bool,
@@ -158,7 +164,7 @@ impl Judged {
         let (width, height) = self.size;
         let found = Found {
             path: &self.image.name,
-            score: self.score(),
+            score: self.score,
             label: self.label(),
             map_max: map.iter().copied().fold(f32::MIN, f32::max),
             width,
@@ -171,6 +177,7 @@ impl Judged {
                 let bytes: Vec<u8> = map.iter().flat_map(|v| v.to_le_bytes()).collect();
                 Map { rows, columns, data: BASE64_STANDARD.encode(bytes), extent }
             }),
+            raw_score: self.prediction.score,
         };
         Ok(Json(found).into_response())
     }
@@ -180,7 +187,7 @@ impl Judged {
         // Decoding twice costs less than keeping large pictures while they wait for the model.
         let image = decode_image(&self.image.bytes, &self.image.name, &server.limits.image)
             .map_err(|e| Problem::image(&self.image.name, &e))?;
-        let score = self.score();
+        let score = self.score;
         let caption = match self.label() {
             Some(label) => format!("{score:.3} {label}"),
             None => format!("{score:.3}"),
@@ -193,12 +200,7 @@ impl Judged {
         Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
     }
 
-    fn score(&self) -> f32 {
-        self.prediction.score.clamp(0.0, 1.0)
-    }
-
     fn label(&self) -> Option<&'static str> {
-        self.thresholds
-            .map(|t| if self.prediction.score >= t.image { "anomalous" } else { "normal" })
+        self.thresholds.map(|t| t.label(self.score))
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// in [0, 1]. Default: for `tiny`, and requests without normal images, the one that it was
     /// shipped with, else none.
     #[arg(long, value_name = "X")]
-    threshold: Option<f32>,
+    threshold: Option<f64>,
     /// Largest body of a request, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_body: u16,

@@ -23,7 +23,7 @@ const SCRIPTS: [&str; 5] = [
 
 impl Page {
     /// Puts the page together for a server's default threshold.
-    pub(super) fn new(threshold: Option<f32>) -> Self {
+    pub(super) fn new(threshold: Option<f64>) -> Self {
         let style = include_str!("page/style.css");
         let colours: Vec<[u8; 3]> = (0..=255).map(|v| colour(v as f32 / 255.0).0).collect();
         let script = format!(

@@ -19,7 +19,7 @@ use super::problem::Problem;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Options {
     /// Images with at least this score are labelled anomalous; pixels likewise make regions.
-    pub(super) threshold: Option<f32>,
+    pub(super) threshold: Option<f64>,
     /// Whether the JSON holds the map.
     pub(super) map: bool,
     /// Normal images that were sent before.

@@ -18,7 +18,7 @@ use crate::thresholds::Thresholds;
 #[derive(Clone, Copy)]
 pub(super) struct Levels {
     /// By the flag.
-    pub(super) asked: Option<f32>,
+    pub(super) asked: Option<f64>,
     /// Shipped with the model, for requests without normal images: those move all scores.
     pub(super) shipped: Option<Thresholds>,
 }
@@ -30,7 +30,7 @@ impl Levels {
     }
 
     /// For a request with the threshold that it names, compared with normal images or not.
-    pub(super) fn of(&self, named: Option<f32>, compared: bool) -> Option<Thresholds> {
+    pub(super) fn of(&self, named: Option<f64>, compared: bool) -> Option<Thresholds> {
         let shipped = self.shipped.filter(|_| !compared);
         named.or(self.asked).map(Thresholds::both).or(shipped)
     }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use data::Preprocess;
-use fe_clip::{Detector, Memory, Prediction, RunConfig};
+use fe_clip::{Detector, Memory, Prediction, RunConfig, ScoreScale};
 use ndarray::Array3;
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,6 +39,8 @@ pub(super) struct Normals {
 pub(super) struct Loaded {
     pub(super) run: RunConfig,
     pub(super) preprocess: Preprocess,
+    /// From its raw scores to those in [0, 1], without normal images and with some.
+    pub(super) scales: [ScoreScale; 2],
     /// Why it refuses an image without normal images, if it does.
     pub(super) alone: Option<String>,
     /// Why it refuses normal images, if it does.
@@ -60,7 +62,8 @@ pub(super) fn start(
                 let refusal =
                     |normals| detector.check_normals(normals).err().map(|e| e.to_string());
                 let (alone, compared) = (refusal(0), refusal(1));
-                (Some(detector), Ok(Loaded { run, preprocess, alone, compared }))
+                let scales = [false, true].map(|compared| detector.score_scale(compared));
+                (Some(detector), Ok(Loaded { run, preprocess, scales, alone, compared }))
             }
             Err(error) => (None, Err(error)),
         };

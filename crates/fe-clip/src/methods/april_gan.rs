@@ -11,6 +11,7 @@ use crate::detect::{Prediction, floats, grids};
 use crate::memory::Memory;
 use crate::model::FeClip;
 use crate::resample::{bilinear_aligned, both_axes, gaussian};
+use crate::score::ScoreScale;
 
 /// The model, which is FE-CLIP's without adapters, with what is its own after that.
 ///
@@ -49,6 +50,11 @@ impl Scorer for AprilGan {
 
     fn describe(&mut self, category: &str) {
         self.staged.model.describe(&[category]);
+    }
+
+    fn score_scale(&self, compared: bool) -> ScoreScale {
+        // The distance is added.
+        if compared { ScoreScale::Open } else { ScoreScale::Unit }
     }
 
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {

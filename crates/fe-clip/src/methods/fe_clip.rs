@@ -9,6 +9,7 @@ use crate::memory::Memory;
 use crate::model::{FeClip, LastStage};
 use crate::resample::both_axes;
 use crate::run::{ImageScore, Method};
+use crate::score::ScoreScale;
 
 /// FE-CLIP's scores and maps from its stages.
 pub(crate) struct FeClipScorer {
@@ -42,6 +43,11 @@ impl Scorer for FeClipScorer {
 
     fn describe(&mut self, category: &str) {
         self.staged.model.describe(&[category]);
+    }
+
+    fn score_scale(&self, compared: bool) -> ScoreScale {
+        // The distance is added.
+        if compared { ScoreScale::Open } else { ScoreScale::Unit }
     }
 
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {

@@ -12,6 +12,7 @@ use crate::detect::{Prediction, grids};
 use crate::memory::{Memory, highest_similarity};
 use crate::model::FeClip;
 use crate::resample::both_axes;
+use crate::score::ScoreScale;
 use crate::tensors::normalize;
 
 /// Every token is the mean of its 3x3 neighbourhood, of unit length in each stage, stages after
@@ -52,6 +53,10 @@ impl Scorer for BankScorer {
 
     fn exchange_memory(&mut self, memory: Memory) -> Memory {
         memory.exchange(&mut self.bank)
+    }
+
+    fn score_scale(&self, _compared: bool) -> ScoreScale {
+        ScoreScale::Unit
     }
 
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {

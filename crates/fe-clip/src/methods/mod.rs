@@ -21,6 +21,7 @@ use crate::memory::{Memory, MemoryBank};
 use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::{bilinear, bilinear_aligned, gaussian};
 use crate::run::{Method, ModelConfig, ProjectionInit, StageEnds, Temperature};
+use crate::score::ScoreScale;
 use crate::switch::Switch;
 
 /// What a method makes of normal images of the category.
@@ -51,6 +52,9 @@ pub(crate) trait Scorer: Send + Sync {
 
     /// Says what the next images show, for methods whose prompts name it.
     fn describe(&mut self, _category: &str) {}
+
+    /// What its raw scores are, with normal images or without.
+    fn score_scale(&self, compared: bool) -> ScoreScale;
 
     /// Scores and maps; there is at least one image.
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction>;

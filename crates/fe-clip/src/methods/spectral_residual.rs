@@ -8,6 +8,7 @@ use ndarray::{Array2, Array3, ArrayView3, Axis};
 use super::{Scorer, highest};
 use crate::detect::Prediction;
 use crate::resample::{bilinear, both_axes, gaussian};
+use crate::score::ScoreScale;
 
 /// Side of the image that is transformed, as in the paper.
 const SIDE: usize = 64;
@@ -66,6 +67,10 @@ impl SpectralResidual {
 }
 
 impl Scorer for SpectralResidual {
+    fn score_scale(&self, _compared: bool) -> ScoreScale {
+        ScoreScale::Unit
+    }
+
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
         images
             .iter()

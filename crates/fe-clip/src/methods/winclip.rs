@@ -14,6 +14,7 @@ use crate::memory::{Memory, highest_similarity};
 use crate::model::temperature;
 use crate::resample::{bilinear, both_axes};
 use crate::run::ModelConfig;
+use crate::score::ScoreScale;
 use crate::tensors::normalize;
 use crate::wording::{TextAxes, UNNAMED, Wording};
 
@@ -200,6 +201,10 @@ impl Scorer for Winclip {
 
     fn describe(&mut self, category: &str) {
         self.axis = self.texts.of(&[category]).squeeze_dim(0);
+    }
+
+    fn score_scale(&self, _compared: bool) -> ScoreScale {
+        ScoreScale::Unit
     }
 
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {

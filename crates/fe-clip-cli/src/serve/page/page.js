@@ -147,7 +147,7 @@ function update() {
   if (!view) return;
   const { result } = view;
   const level = threshold();
-  const anomalous = result.score >= Math.fround(level);
+  const anomalous = result.score >= level;
   byId("score").textContent = result.score.toFixed(3);
   byId("label").textContent = anomalous ? "anomalous" : "normal";
   byId("label").className = `label ${anomalous ? "anomalous" : "normal"}`;
@@ -257,7 +257,7 @@ COLOURS.forEach(([r, g, b], x) => {
 // Which model it is, and whether a token is asked for.
 async function greet() {
   try {
-    const [model] = (await ask("/v1/models")).models;
+    const [model] = (await ask("v1/models")).models;
     byId("model").textContent = `Model ${model.id}, ${model.image_size} × ${model.image_size} pixels`;
   } catch (error) {
     if (error.status === 401) byId("token-form").hidden = false;

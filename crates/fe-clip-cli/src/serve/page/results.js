@@ -12,12 +12,12 @@ function offer(name, blob) {
 function record(item, result, threshold) {
   if (!result) return { path: item.file.name, error: item.error ?? "not judged yet" };
   const { map, ...rest } = result;
-  const label = result.score >= Math.fround(threshold) ? "anomalous" : "normal";
+  const label = result.score >= threshold ? "anomalous" : "normal";
   const regions = findRegions(map, threshold, result.width, result.height);
   return { ...rest, label, threshold, regions };
 }
 
-const CSV_COLUMNS = ["path", "score", "label", "map_max", "width", "height", "threshold", "regions", "normals", "error"];
+const CSV_COLUMNS = ["path", "score", "label", "map_max", "width", "height", "threshold", "regions", "normals", "error", "raw_score"];
 
 function csv(records) {
   const cell = (value) => {

@@ -13,13 +13,16 @@ class Refusal extends Error {
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
+// Where the page is, whatever stands before its path: a proxy may serve it below a prefix.
+const HERE = location.pathname.replace(/\/?$/, "/");
+
 // Asks, and asks again while the server has too much to do.
 async function ask(path, options = {}) {
   for (let attempt = 0; ; attempt++) {
     let response;
     try {
       const headers = token ? { Authorization: `Bearer ${token}` } : {};
-      response = await fetch(path, { ...options, headers });
+      response = await fetch(HERE + path, { ...options, headers });
     } catch {
       throw new Refusal(0, "the server cannot be reached");
     }
@@ -40,7 +43,7 @@ async function detect(file, normals) {
     form.append("image", file, file.name);
     if (!known) for (const normal of normals) form.append("normals", normal, normal.name);
     const query = known ? `&normals=${known}` : "";
-    return ask(`/v1/detect?map=true${query}`, { method: "POST", body: form });
+    return ask(`v1/detect?map=true${query}`, { method: "POST", body: form });
   };
   const known = normals.length ? normalsId : null;
   let found;

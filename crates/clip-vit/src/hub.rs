@@ -10,7 +10,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::weights::folder::{MODELS, weight_files};
+use crate::weights::folder::{MODELS, none_of_the_models, weight_files};
 
 /// The paper's backbone, OpenAI's CLIP ViT-L/14@336px: hub id and revision.
 pub const VIT_L_14_336: (&str, &str) =
@@ -115,7 +115,8 @@ impl Hub {
     /// names them by.
     ///
     /// # Errors
-    /// [`Error::Offline`], [`Error::Refused`], [`Error::Download`], [`Error::Checksum`], and [`Error::Io`] for the cache.
+    /// [`Error::Offline`], [`Error::Refused`], [`Error::Download`], [`Error::Checksum`], [`Error::Config`] if there is
+    /// no model in it, and [`Error::Io`] for the cache.
     pub fn snapshot(&self, id: &str, revision: &str) -> Result<PathBuf, Error> {
         let repo = Repo::with_revision(id.into(), RepoType::Model, revision.into());
         if let Some(directory) = self.cached(&repo) {
@@ -138,10 +139,8 @@ impl Hub {
         let has = |name: &str| names.iter().any(|other| other == name);
         let model = MODELS.into_iter().find(|(config, weights)| has(config) && has(weights));
         let Some((config, weights)) = model else {
-            let names = MODELS.map(|(config, weights)| format!("{weights} with {config}"));
-            let advice = format!("it holds no CLIP, expected one of: {}", names.join(", "));
-            let (id, endpoint) = (id.into(), self.endpoint.clone());
-            return Err(Error::Refused { id, endpoint, status: 200, advice });
+            let path = PathBuf::from(format!("{}/{id}", self.endpoint));
+            return Err(Error::Config { path, problem: none_of_the_models() });
         };
         let config = download(config)?;
         let weights = download(weights)?;

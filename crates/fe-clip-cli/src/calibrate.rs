@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let preprocessing = detector.preprocess().clone();
     let mut read = prefetch(normals, threads::count(), AHEAD, move |file: &ImageFile| {
         let image = read_image(&file.path, &Limits::default())?;
-        Ok::<_, data::Error>((file.sha256.clone(), preprocess(&image, &preprocessing)))
+        Ok::<_, data::Error>((file.clone(), preprocess(&image, &preprocessing)))
     });
     let (mut scores, mut hashes) = (Vec::new(), Vec::new());
     loop {
@@ -101,11 +101,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
             break;
         }
         chunk.iter().for_each(|_| progress.advance());
-        let mut images = Vec::new();
+        let (mut files, mut images) = (Vec::new(), Vec::new());
         for item in chunk {
             match item {
-                Ok((sha256, image)) => {
-                    hashes.push(sha256);
+                Ok((file, image)) => {
+                    files.push(file);
                     images.push(image);
                 }
                 Err(error) => {
@@ -114,7 +114,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
                 }
             }
         }
-        scores.extend(detector.detect(&images).iter().map(Scores::from));
+        for (file, prediction) in files.into_iter().zip(detector.detect(&images)) {
+            prediction.require_finite().with_context(|| file.path.display().to_string())?;
+            hashes.push(file.sha256);
+            scores.push(Scores::from(&prediction));
+        }
     }
     progress.finish();
     hashes.sort();

@@ -10,6 +10,7 @@ use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::pickle::{self, Pickled, Value};
+use super::refuse_impostor;
 use super::tensors::{Tensors, View};
 use crate::Error;
 
@@ -26,6 +27,7 @@ pub(super) fn add<'a>(
     path: &Path,
     bytes: &'a [u8],
 ) -> Result<(), Error> {
+    refuse_impostor(bytes, path)?;
     let error = |problem: String| Error::Archive { path: path.to_path_buf(), problem };
     let archive = Archive::open(bytes).map_err(error)?;
     let data = archive.entry("data.pkl").map_err(error)?;

@@ -32,12 +32,15 @@ pub(super) fn files(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Error> {
         Some((_, weights)) => format!(
             "{weights} without a {HF_CONFIG} or {OPEN_CLIP_CONFIG} beside it: give the weight file itself"
         ),
-        None => {
-            let names = MODELS.map(|(config, weights)| format!("{weights} with {config}"));
-            format!("holds no model, expected one of: {}", names.join(", "))
-        }
+        None => none_of_the_models(),
     };
     Err(Error::Config { path: folder.to_path_buf(), problem })
+}
+
+/// That there is nothing which can be read, and what could.
+pub(crate) fn none_of_the_models() -> String {
+    let names = MODELS.map(|(config, weights)| format!("{weights} with {config}"));
+    format!("holds no model, expected one of: {}", names.join(", "))
 }
 
 /// The file itself, or the shards that it names.

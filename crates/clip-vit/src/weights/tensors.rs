@@ -8,6 +8,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
+use super::refuse_impostor;
 use crate::Error;
 
 /// The tensors of one or more files by name.
@@ -28,6 +29,7 @@ pub(super) struct View<'a> {
 impl<'a> Tensors<'a> {
     /// Adds the contents of a safetensors file. The `safetensors` crate checks sizes, offsets and overlaps.
     pub(super) fn add_safetensors(&mut self, path: &Path, bytes: &'a [u8]) -> Result<(), Error> {
+        refuse_impostor(bytes, path)?;
         let file = SafeTensors::deserialize(bytes)
             .map_err(|source| Error::Safetensors { path: path.to_path_buf(), source })?;
         for (name, tensor) in file.tensors() {

@@ -57,11 +57,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let mut failures = 0;
     let mut pages = args.report.then(|| new_report(&detector, &run));
     interrupt::catch()?;
+    // What was measured is written, whether someone reads the table or not.
+    let mut told = Ok(());
     for source in run.eval.datasets.iter().take_while(|_| !interrupt::asked()) {
         let mut notes = Notes::default();
         let name = &key(source, &run.eval.datasets);
         let report = evaluate(&mut detector, &run, (source, name), &mut notes, pages.as_mut())?;
-        stdout::print(table(name, &report))?;
+        told = told.and_then(|()| stdout::print(table(name, &report)));
         for (path, reason) in &notes.failed {
             talk::error(format_args!("{}: {reason}", path.display()));
         }
@@ -91,7 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if interrupt::asked() {
         talk::note("stopped; what stands in metrics.json are the categories that were finished");
     }
-    Ok(failures == 0 && !interrupt::asked())
+    told.map(|()| failures == 0 && !interrupt::asked())
 }
 
 /// What a data set is called in the results: its layout, and its folder where several share that.

@@ -90,11 +90,14 @@ fn find(given: &Path, out: Option<&Path>, passed: &mut Passed, list: &mut Vec<In
         Ok(images) => images,
     };
     let is_folder = given.is_dir();
+    let folder = given.canonicalize().unwrap_or_else(|_| given.to_owned());
+    // Where the folder of outputs is above this one, what lies here are inputs.
+    let out = out.filter(|out| is_folder && out.starts_with(&folder));
     let mut inputs = 0;
     for image in images {
         match image {
             Err(error) => push(given.to_owned(), Some(error.to_string())),
-            Ok(path) if is_folder && out.is_some_and(|out| is_below(&path, out)) => continue,
+            Ok(path) if out.is_some_and(|out| is_below(&path, out)) => continue,
             Ok(path) if own::is_own(&path) => {
                 passed.add(&path);
                 continue;

@@ -29,7 +29,7 @@ const STATE: &str = ".fe-clip-watch.json";
 /// A watched folder.
 pub(crate) struct Watch {
     folder: PathBuf,
-    /// Nothing below is an input.
+    /// The folder of outputs, where it is in the watched one: nothing below is an input.
     out: Option<PathBuf>,
     names: Option<Names>,
     state_file: PathBuf,
@@ -68,7 +68,7 @@ impl Watch {
         state.write(&state_file)?;
         Ok(Self {
             folder: folder.to_owned(),
-            out: out.map(real),
+            out: out.map(real).filter(|out| out.starts_with(real(folder))),
             names,
             state_file,
             state,

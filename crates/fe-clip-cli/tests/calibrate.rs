@@ -106,7 +106,7 @@ fn references_are_never_calibrated_on_and_found_again() {
     let found = lines(&succeed(&mut detect(Some(&normals))));
     let threshold = calibration["image"]["threshold"].as_f64().unwrap();
     // The threshold is one of the scores: the same two images are remembered.
-    assert!(floats(&found, "score").iter().any(|s| (s - threshold).abs() < 1e-6));
+    assert!(floats(&found, "raw_score").iter().any(|s| (s - threshold).abs() < 1e-6));
     assert!(fail(&mut detect(None), 2).contains("give their folder by --normals"));
     let other = folder.path().join("other");
     write_normals(&other, 1);

@@ -135,7 +135,10 @@ fn paths_come_from_standard_input_and_results_as_csv() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     let mut rows = text.lines();
-    assert_eq!(rows.next(), Some("path,score,label,map_max,width,height,map,overlay,error"));
+    assert_eq!(
+        rows.next(),
+        Some("path,score,label,map_max,width,height,map,overlay,error,raw_score")
+    );
     assert!(rows.next().unwrap().starts_with(&format!("\"{}\",0.", path.display())));
 }
 

@@ -61,7 +61,9 @@ fn detect_reports_every_input_even_with_a_name_that_is_markup() {
     assert_eq!(data["threshold"], 0.3);
     for (row, line) in rows.iter().zip(&lines) {
         assert_eq!(row["path"], line["path"]);
-        assert_eq!(row["score"], line.get("score").cloned().unwrap_or(Value::Null));
+        for field in ["score", "raw_score"] {
+            assert_eq!(row[field], line.get(field).cloned().unwrap_or(Value::Null));
+        }
         assert!(row["truth"].is_null() && row["mask"].is_null());
         if let Some(overlay) = row["overlay"].as_str() {
             assert!(out.join(overlay).exists(), "{overlay} is linked but not there");
@@ -138,4 +140,74 @@ fn a_report_needs_a_folder() {
     let output = fe_clip().args(["detect", "--report", "a.png"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--out"));
+}
+
+/// A number after it was written as JSON and read again, which may round its last bit.
+fn as_read(value: f64) -> Value {
+    serde_json::from_str(&serde_json::to_string(&value).unwrap()).unwrap()
+}
+
+/// With normal images scores pass 1; nothing that ranks may be cut there.
+#[test]
+fn a_few_shot_report_and_the_metrics_agree_to_the_last_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("set");
+    fe_clip()
+        .args(["synth", "--categories", "gear", "--size", "96", "--train-normal", "2"])
+        .args(["--test-normal", "8", "--test-per-defect", "2", "--out"])
+        .arg(&root)
+        .assert()
+        .success();
+    // A weight that takes many sums beyond 1, and puts the same order on them.
+    let config = folder.path().join("run.toml");
+    let text = "[model]\nbackbone = \"tiny\"\nfew_weight = 20.0\n[eval]\nshots = 1\n\
+                [[eval.datasets]]\nname = \"mvtec-ad\"\nroot = \"set\"\n";
+    fs::write(&config, text).unwrap();
+    let out = folder.path().join("out");
+    let mut eval = fe_clip();
+    eval.args(["eval", "--report", "--config"]).arg(&config).arg("--out").arg(&out);
+    let output = eval.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metrics: Value =
+        serde_json::from_slice(&fs::read(out.join("metrics.json")).unwrap()).unwrap();
+    let measured = &metrics["datasets"]["mvtec-ad"]["categories"]["gear"]["image"];
+    let table = csv(&out);
+    let column = |name: &str| {
+        let at = table[0].iter().position(|head| head == name).unwrap();
+        table[1..].iter().map(|row| row[at].clone()).collect::<Vec<_>>()
+    };
+    let numbers =
+        |name: &str| column(name).iter().map(|n| n.parse().unwrap()).collect::<Vec<f64>>();
+    let (scores, raw) = (numbers("score"), numbers("raw_score"));
+    assert!(raw.iter().filter(|raw| **raw > 1.0).count() > 3, "{raw:?}");
+    assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
+    for (i, j) in (0..raw.len()).flat_map(|i| (0..i).map(move |j| (i, j))) {
+        assert_eq!(raw[i].total_cmp(&raw[j]), scores[i].total_cmp(&scores[j]));
+    }
+    // What follows from either column of the table is what was measured.
+    let labels = ndarray::Array1::from_iter(column("truth").iter().map(|t| t == "anomalous"));
+    for values in [&scores, &raw] {
+        let values = ndarray::Array1::from(values.clone());
+        let (s, l) = (values.view(), labels.view());
+        assert_eq!(measured["auroc"], as_read(metrics::auroc(s, l).unwrap()));
+        assert_eq!(measured["ap"], as_read(metrics::average_precision(s, l).unwrap()));
+        assert_eq!(measured["f1_max"], as_read(metrics::f1_max(s, l).unwrap().value));
+    }
+    let data = page_data(&out);
+    let category = &data["categories"][0];
+    assert_eq!(category["metrics"]["image"], *measured);
+    let points: Vec<(f64, f64)> = category["roc"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (p[0].as_f64().unwrap(), p[1].as_f64().unwrap()))
+        .collect();
+    let area: f64 = points.windows(2).map(|p| (p[1].0 - p[0].0) * (p[0].1 + p[1].1) / 2.0).sum();
+    assert!((area - measured["auroc"].as_f64().unwrap()).abs() < 1e-14, "{area}, {measured}");
+    for ((row, score), raw) in data["rows"].as_array().unwrap().iter().zip(&scores).zip(&raw) {
+        assert_eq!((&row["score"], &row["raw_score"]), (&as_read(*score), &as_read(*raw)));
+    }
+    // The page starts where F1 is largest, and decides there as the raw scores do.
+    let level = &data["threshold"];
+    assert!(scores.iter().any(|score| as_read(*score) == *level), "{level}");
 }

@@ -122,3 +122,107 @@ fn pictures_below_the_watched_folder_are_no_inputs_and_a_missing_one_is_refused(
         assert!(String::from_utf8(output.stderr).unwrap().contains("--watch"));
     }
 }
+
+/// An image's bytes.
+fn png(level: u8) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    image(&folder.path().join("a.png"), level);
+    fs::read(folder.path().join("a.png")).unwrap()
+}
+
+fn set_time(path: &Path, time: std::time::SystemTime) {
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// The clock of the file's own times is another one's, and copies keep the original's times.
+#[test]
+fn broken_files_are_named_whatever_their_time_and_are_never_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (camera, out) = (folder.path().join("camera"), folder.path().join("out"));
+    fs::create_dir(&camera).unwrap();
+    let mut watch = Watch::start(&camera, &out);
+    let hour = Duration::from_secs(3600);
+    for (name, time) in [
+        ("future.png", std::time::SystemTime::now() + hour),
+        ("past.png", std::time::SystemTime::UNIX_EPOCH + hour),
+    ] {
+        fs::write(camera.join(name), &png(10)[..200]).unwrap();
+        set_time(&camera.join(name), time);
+    }
+    std::os::unix::fs::symlink("nowhere", camera.join("link.png")).unwrap();
+    let mut named: Vec<(String, Value)> = (0..3).map(|_| watch.next()).collect();
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    for ((name, line), expected) in named.iter().zip(["future.png", "link.png", "past.png"]) {
+        assert_eq!(name, expected);
+        assert!(line["error"].as_str().unwrap().contains(expected), "{line}");
+    }
+    let (code, rest, said) = watch.stop();
+    assert_eq!((code, rest), (Some(1), 0), "{said}");
+    let state = fs::read_to_string(out.join(".fe-clip-watch.json")).unwrap();
+    assert!(!state.contains(".png"), "{state}");
+    // Complete at the next start, with the very size and time, they are scored.
+    let mut watch = Watch::start(&camera, &out);
+    fs::write(camera.join("future.png"), png(10)).unwrap();
+    let (name, line) = watch.next();
+    assert!(name == "future.png" && line["score"].is_number(), "{line}");
+    watch.stop();
+}
+
+/// As a share's copy with a reserved size, or `rsync --inplace -t`.
+#[test]
+fn a_copy_of_the_same_size_and_time_is_scored_when_it_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let (camera, out) = (folder.path().join("camera"), folder.path().join("out"));
+    fs::create_dir(&camera).unwrap();
+    let mut watch = Watch::start(&camera, &out);
+    let whole = png(30);
+    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for name in ["soon.png", "late.png"] {
+        fs::write(camera.join(name), vec![0; whole.len()]).unwrap();
+        set_time(&camera.join(name), old);
+    }
+    let complete = |name: &str| {
+        fs::write(camera.join(name), &whole).unwrap();
+        set_time(&camera.join(name), old);
+    };
+    std::thread::sleep(Duration::from_millis(2500));
+    complete("soon.png");
+    let (name, line) = watch.next();
+    assert!(name == "soon.png" && line["score"].is_number(), "{line}");
+    // Named as broken after a while, and scored all the same once it is none.
+    let (name, line) = watch.next();
+    assert!(name == "late.png" && line["error"].is_string(), "{line}");
+    complete("late.png");
+    let (name, line) = watch.next();
+    assert!(name == "late.png" && line["score"].is_number(), "{line}");
+    // Another owner or link changes nothing about the content.
+    fs::hard_link(camera.join("late.png"), folder.path().join("link.png")).unwrap();
+    std::thread::sleep(Duration::from_millis(2000));
+    assert_eq!(watch.stop().1, 0);
+}
+
+/// As on a full disk: the picture's place is taken by a folder.
+#[test]
+fn an_image_without_its_picture_is_told_and_tried_again_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (camera, out) = (folder.path().join("camera"), folder.path().join("out"));
+    fs::create_dir(&camera).unwrap();
+    fs::create_dir_all(out.join("0_overlay.png")).unwrap();
+    image(&camera.join("0.png"), 10);
+    image(&camera.join("1.png"), 20);
+    let mut watch = Watch::start(&camera, &out);
+    let (name, line) = watch.next();
+    assert_eq!(name, "0.png");
+    assert!(line["score"].is_number() && line["label"].is_string(), "{line}");
+    assert!(line["error"].as_str().unwrap().contains("0_overlay.png"), "{line}");
+    assert_eq!(watch.next().0, "1.png");
+    let (code, rest, said) = watch.stop();
+    assert_eq!((code, rest), (Some(1), 0), "{said}");
+    let state = fs::read_to_string(out.join(".fe-clip-watch.json")).unwrap();
+    assert!(!state.contains("0.png") && state.contains("1.png"), "{state}");
+    fs::remove_dir(out.join("0_overlay.png")).unwrap();
+    let mut watch = Watch::start(&camera, &out);
+    let (name, line) = watch.next();
+    assert!(name == "0.png" && line["overlay"].is_string(), "{line}");
+    assert_eq!(watch.stop().1, 0);
+}

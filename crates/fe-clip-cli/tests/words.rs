@@ -72,7 +72,7 @@ fn texts_that_are_cut_are_named_wherever_they_come_from() {
     let flags = ["embed", "--out", "e.npy", "--text", "a photo", "--text"];
     let (code, words) = said(folder.path(), &[&flags[..], &[long]].concat());
     assert_eq!((code, words.matches(cut).count()), (Some(0), 1), "{words}");
-    assert!(words.contains("a photo of a scratched metal part") && words.contains("134 tokens"));
+    assert!(words.contains("a photo of a scratched metal part"), "{words}");
     let (_, words) = said(folder.path(), &flags[..5]);
     assert_eq!(words, "");
     let toml = format!(

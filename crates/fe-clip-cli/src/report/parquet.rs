@@ -302,6 +302,10 @@ mod tests {
         ];
         let bytes = encode(&columns, "fe-clip");
         let golden: &[u8] = include_bytes!("../../tests/golden/table.parquet");
-        assert!(bytes == golden, "other bytes than tests/golden/table.parquet");
+        if bytes != golden {
+            let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/table.parquet");
+            std::fs::write(place, &bytes).unwrap();
+            panic!("other bytes than tests/golden/table.parquet: see target/table.parquet");
+        }
     }
 }

@@ -20,6 +20,7 @@ expected = pa.table(
         "score": pa.array([i / 8 if i % 3 > 0 else None for i in range(20)], pa.float32()),
         "width": pa.array([i * 100_000 - 5 if i != 7 else None for i in range(20)], pa.int32()),
         "error": pa.array([None] * 20, pa.string()),
+        "exact": pa.array([1 - 0.25 / i if i % 4 > 0 else None for i in range(20)], pa.float64()),
     }
 )
 assert table.schema.equals(expected.schema), table.schema

@@ -143,3 +143,19 @@ fn while_the_model_is_loaded_requests_are_put_off() {
     assert_eq!(server.get("/readyz").status, 200);
     assert_eq!(post().status, 200);
 }
+
+/// Behind a proxy that serves it as https://host/inspect/, addresses from the root lead elsewhere.
+#[test]
+fn the_page_asks_below_its_own_address() {
+    let server = Server::start(&[]);
+    let page = server.get("/").text();
+    for root in ["/v1/", "\"/", "'/", "`/"] {
+        let found = page.match_indices(root).map(|(at, _)| &page[at..(at + 30).min(page.len())]);
+        // A pattern of a replacement and closing tags are no addresses.
+        let found: Vec<&str> = found.filter(|text| !text.starts_with("\"/\")")).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+    assert!(page.contains("fetch(HERE + path") && page.contains("ask(\"v1/models\")"));
+    let document = server.get("/openapi.json").json();
+    assert_eq!(document["servers"][0]["url"], ".");
+}

@@ -28,7 +28,7 @@ fn answers_are_the_command_lines() {
         let image = std::fs::read(folder.path(path)).unwrap();
         let url = format!("{}/v1/detect?threshold=0.4&map=true&name={path}", server.url);
         let answer = post(&url, &[("content-type", "image/png")], &image).json();
-        for field in ["path", "score", "label", "map_max", "width", "height"] {
+        for field in ["path", "score", "raw_score", "label", "map_max", "width", "height"] {
             assert_same(&answer, &line, field);
         }
         let map = BASE64_STANDARD.decode(answer["map"]["data"].as_str().unwrap()).unwrap();
@@ -67,7 +67,7 @@ fn normal_images_count_as_on_the_command_line() {
         parts.extend(normals.iter().map(|bytes| ("normals", "n.png", bytes.as_slice())));
         let (kind, body) = form(&parts);
         let answer = post(&url, &[("content-type", kind)], &body).json();
-        for field in ["score", "map_max"] {
+        for field in ["score", "raw_score", "map_max"] {
             assert_same(&answer, &line, field);
         }
         assert!(answer["label"].is_string() && answer["threshold"] == 0.5);

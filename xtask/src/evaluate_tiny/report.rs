@@ -275,7 +275,7 @@ mod tests {
         assert!(page.contains("| | image AUROC (1) |"), "{page}");
         assert!(page.contains("| FE-CLIP | 90.0 | 90.0 | 90.0 | 90.0 |"), "{page}");
         assert!(page.contains("| FE-CLIP, 4 normals | 100.0 |"), "{page}");
-        assert!(page.contains("in points: image AUROC +0.0,"), "{page}");
+        assert!(page.contains("FE-CLIP is level in image AUROC (+0.0)"), "{page}");
 
         let before = "# tiny\n\n## Measured\n\nearlier text\n\n## After\n\ntext\n";
         let card = card(before, &Source::here(), &measured).unwrap();

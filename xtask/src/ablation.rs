@@ -293,27 +293,22 @@ fn page(args: &Args, source: &Source, table: &str, rows: &[(&str, Vec<Run>)]) ->
 
 /// What the adapters add to plain CLIP with the same sentences, in words.
 fn verdict(rows: &[(&str, Vec<Run>)]) -> String {
-    let means = |title: &str| {
-        let runs = rows.iter().find(|(name, _)| *name == title).map_or(&[][..], |(_, runs)| runs);
-        let mean = |i: usize| {
+    let means = |runs: &[Run]| -> Metrics {
+        std::array::from_fn(|i| {
             let values: Vec<f64> = runs.iter().map(|run| run.last()[i]).collect();
             mean_and_deviation(&values).0
-        };
-        std::array::from_fn(mean)
-    };
-    let best: Vec<String> = METRICS
-        .iter()
-        .enumerate()
-        .map(|(i, (.., title))| {
-            let each = rows.iter().map(|(title, runs)| {
-                let values: Vec<f64> = runs.iter().map(|run| run.last()[i]).collect();
-                (*title, mean_and_deviation(&values).0)
-            });
-            let best = each.max_by(|a, b| a.1.total_cmp(&b.1));
-            format!("{title}: {}", best.map_or("-", |row| row.0))
         })
-        .collect();
-    format!("{} Best rows: {}.", results::difference(&means(WHOLE), &means(PLAIN)), best.join(", "))
+    };
+    let rows: Vec<(&str, Metrics)> =
+        rows.iter().map(|(title, runs)| (*title, means(runs))).collect();
+    let of = |wanted: &str| rows.iter().find(|(title, _)| *title == wanted).map(|(_, means)| means);
+    let difference = of(WHOLE).zip(of(PLAIN)).map(|(ours, plain)| results::difference(ours, plain));
+    let best = METRICS.iter().enumerate().map(|(i, (.., title))| {
+        let best = rows.iter().max_by(|a, b| a.1[i].total_cmp(&b.1[i]));
+        format!("{title} {}", best.map_or("-", |row| row.0))
+    });
+    let best: Vec<String> = best.collect();
+    format!("{} Best rows: {}.", difference.unwrap_or_default(), best.join(", "))
 }
 
 fn document(source: &Source, args: &Args, rows: &[(&str, Vec<Run>)]) -> Value {

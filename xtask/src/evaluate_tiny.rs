@@ -173,31 +173,36 @@ fn measure(args: &Args, fe_clip: &FeClip, work: &Path, set: &Set, row: Row) -> R
     serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
 }
 
-/// The keys of `[model]` that a method shares with FE-CLIP.
-fn shared(method: &str) -> &'static [&'static str] {
+/// Keys of `[model]` that FE-CLIP alone has.
+const ADAPTERS: [&str; 14] = [
+    "lambda",
+    "transform",
+    "patch_ln_post",
+    "shared_projection",
+    "projection_init",
+    "adapter_init",
+    "class_ln_post",
+    "aggregate",
+    "score_stages",
+    "few_feature",
+    "few_weight",
+    "ffe",
+    "lfs",
+    "conv_adapter",
+];
+/// Those that the memory bank has, too.
+const STAGES: [&str; 3] = ["stage_ends", "few_rotate", "few_stages"];
+/// Those that plain CLIP has, too.
+const SCORES: [&str; 2] = ["temperature", "image_score"];
+
+/// Whether a method has a key of FE-CLIP. A key that is not known here goes on to the program,
+/// which refuses what a method lacks: nothing that two methods share is left out in silence.
+fn has(method: &str, key: &str) -> bool {
     match method {
-        "clip" => &[
-            "backbone",
-            "image_size",
-            "resize",
-            "positional_interpolation",
-            "temperature",
-            "smoothing_sigma",
-            "align_corners",
-            "image_score",
-        ],
-        "memory-bank" => &[
-            "backbone",
-            "image_size",
-            "resize",
-            "positional_interpolation",
-            "stage_ends",
-            "smoothing_sigma",
-            "align_corners",
-            "few_rotate",
-            "few_stages",
-        ],
-        _ => &["image_size", "resize"],
+        "fe-clip" => true,
+        "clip" => !ADAPTERS.contains(&key) && !STAGES.contains(&key),
+        "memory-bank" => !ADAPTERS.contains(&key) && !SCORES.contains(&key),
+        _ => ["image_size", "resize"].contains(&key),
     }
 }
 
@@ -218,7 +223,7 @@ fn settings(own: &str, backbone: Option<&Path>, set: &Set, row: Row) -> Result<S
         model.insert("backbone".into(), path.into());
     }
     if row.method != "fe-clip" {
-        model.retain(|key, _| shared(row.method).contains(&key));
+        model.retain(|key, _| has(row.method, key));
         model.insert("method".into(), row.method.into());
     }
     let mut run = Table::new();

@@ -188,17 +188,26 @@ pub(crate) const METRICS: [(&str, &str, &str); 4] = [
     ("pixel", "aupro", "AUPRO"),
 ];
 
-/// How far FE-CLIP is from plain CLIP with the same words, in words: fractions, in the order of
+/// What FE-CLIP adds to plain CLIP with the same words, in words: fractions, in the order of
 /// [`METRICS`].
 pub(crate) fn difference(fe_clip: &[f64; 4], clip: &[f64; 4]) -> String {
-    let points = METRICS
+    let points: Vec<(&str, f64)> = METRICS
         .iter()
         .zip(fe_clip.iter().zip(clip))
-        .map(|((.., title), (ours, plain))| format!("{title} {:+.1}", 100.0 * (ours - plain)));
-    let points: Vec<String> = points.collect();
+        .map(|((.., title), (ours, plain))| (*title, (1000.0 * (ours - plain)).round() / 10.0))
+        .collect();
+    let part = |place: &str, wanted: fn(f64) -> bool| {
+        let named = points.iter().filter(|(_, points)| wanted(*points));
+        let named: Vec<String> = named.map(|(title, d)| format!("{title} ({d:+.1})")).collect();
+        (!named.is_empty()).then(|| format!("{place} in {}", named.join(", ")))
+    };
+    let parts =
+        [part("above", |d| d > 0.0), part("level", |d| d == 0.0), part("below", |d| d < 0.0)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!(
-        "FE-CLIP less plain CLIP with the same sentences, smoothing and image score, in points: {}.",
-        points.join(", ")
+        "Beside plain CLIP with the same sentences, smoothing and image score, FE-CLIP is {}; \
+         points of the means.",
+        parts.join(", ")
     )
 }
 
@@ -214,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_and_its_json_say_where_they_come_from() {
+    fn a_page_and_its_json_say_placethey_come_from() {
         let folder = tempfile::tempdir().unwrap();
         let source = Source { command: "cargo xtask x".into(), ..Source::here() };
         write(folder.path(), "x", &format!("# X\n\n{source}\n"), &source).unwrap();
@@ -227,7 +236,17 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_quoted_where_a_shell_would_split_them() {
+    fn what_is_lost_is_said_like_what_is_gained() {
+        let said = difference(&[0.60, 0.80, 0.9, 0.5], &[0.65, 0.80, 0.8, 0.5]);
+        assert!(
+            said.contains("FE-CLIP is above in pixel AUROC (+10.0), level in image AP"),
+            "{said}"
+        );
+        assert!(said.contains("AUPRO (+0.0), below in image AUROC (-5.0); points"), "{said}");
+    }
+
+    #[test]
+    fn arguments_are_quoted_placea_shell_would_split_them() {
         let shown = ["--seeds=1", "a b", "", "it's"].map(|a| quoted(a.into()));
         assert_eq!(shown, ["--seeds=1", "'a b'", "''", r"'it'\''s'"]);
     }

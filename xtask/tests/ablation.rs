@@ -37,7 +37,7 @@ fn every_row_is_trained_measured_and_found_again() {
     assert!(lines.clone().all(|line| line.matches('|').count() == 6), "{table}");
     let page = std::fs::read_to_string(results.join("ablation.md")).unwrap();
     assert!(page.ends_with(&lines.map(|line| format!("{line}\n")).collect::<String>()), "{page}");
-    assert!(page.contains("FE-CLIP less plain CLIP with the same sentences"), "{page}");
+    assert!(page.contains("Beside plain CLIP with the same sentences"), "{page}");
 
     let document = std::fs::read_to_string(results.join("ablation.json")).unwrap();
     let document: Value = serde_json::from_str(&document).unwrap();

@@ -5,6 +5,7 @@ mod ablation;
 mod arrows;
 mod backends;
 mod bench;
+mod damaged_photographs;
 mod download;
 mod evaluate_tiny;
 mod libtorch;
@@ -24,6 +25,7 @@ enum Task {
     Arrows(arrows::Args),
     Backends(backends::Args),
     Bench(bench::Args),
+    DamagedPhotographs(damaged_photographs::Args),
     Download(download::Args),
     EvaluateTiny(evaluate_tiny::Args),
     Libtorch(libtorch::Args),
@@ -39,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Task::Arrows(args) => arrows::run(&args),
         Task::Backends(args) => backends::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::DamagedPhotographs(args) => damaged_photographs::run(&args),
         Task::Download(args) => download::run(&args),
         Task::EvaluateTiny(args) => evaluate_tiny::run(&args),
         Task::Libtorch(args) => libtorch::run(&args),

@@ -57,3 +57,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{}: their licences and authors", document.display());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

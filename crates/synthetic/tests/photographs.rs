@@ -50,19 +50,24 @@ fn check(before: &RgbImage, damaged: &Damaged, what: &str) {
 #[test]
 fn every_damage_shows_within_its_mask_only() {
     let other = photograph(50, 9);
-    for (side, seed) in [(16, 1), (64, 2), (145, 3), (288, 4)] {
+    for (side, seed) in [(16, 1), (32, 5), (64, 2), (145, 3), (288, 4)] {
         let photograph = photograph(side, seed);
         for (i, kind) in every(&other).into_iter().enumerate() {
             let what = format!("{side} pixels, damage {i}");
             let seed = u64::from(seed) * 100 + i as u64;
             let Some(damaged) = damage(&photograph, kind, seed) else {
-                panic!("{what}: nothing showed")
+                assert!(side < 32, "{what}: nothing showed");
+                continue;
             };
             check(&photograph, &damaged, &what);
             let again = damage(&photograph, kind, seed).unwrap();
             assert_eq!((&again.image, &again.mask), (&damaged.image, &damaged.mask), "{what}");
-            let elsewhere = damage(&photograph, kind, seed + 1000).unwrap();
-            assert_ne!(elsewhere.mask, damaged.mask, "{what}: another seed, the same mask");
+            if let Some(elsewhere) = damage(&photograph, kind, seed + 1000) {
+                assert_ne!(
+                    elsewhere.image, damaged.image,
+                    "{what}: another seed, the same picture"
+                );
+            }
             match kind {
                 Damage::CutPaste => assert_eq!(damaged.kind, DefectKind::MisplacedPart),
                 Damage::Blend(_) => assert_eq!(damaged.kind, DefectKind::ForeignObject),
@@ -98,7 +103,7 @@ fn captions_are_true() {
         let sound = photograph_caption(None, texture, &mut rng);
         let damaged = photograph_caption(Some(DefectKind::Crack), texture, &mut rng);
         for text in [&sound, &damaged] {
-            assert!(text.starts_with("a photo of a"), "{text}");
+            assert!(text.starts_with("a photo of "), "{text}");
         }
         assert!(!sound.contains("crack") && !sound.contains(" damaged"), "{sound}");
         assert!(!damaged.contains("without") && !damaged.contains("normal surface"), "{damaged}");

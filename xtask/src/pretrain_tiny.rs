@@ -17,9 +17,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let features = args.features.iter().map(|f| format!("--features=fe-clip/{f}"));
+    let features = args.features.iter().map(|f| format!("--features={f}"));
     let status = Command::new(env!("CARGO"))
-        .args(["run", "--release", "--example", "pretrain_tiny"])
+        .args(["run", "--release", "--package", "tiny"])
         .args(features)
         .arg("--")
         .args(&args.arguments)

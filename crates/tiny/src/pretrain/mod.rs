@@ -35,9 +35,9 @@ use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::backbone::Backbone;
-use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
+use fe_clip::Error;
+use fe_clip::Backbone;
+use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 
 pub use objective::Terms;
 

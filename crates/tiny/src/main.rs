@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use clip_vit::{Precision, save_hf};
 use fe_clip::open_device;
-use fe_clip::pretrain::{PretrainConfig, pretrain, tiny_config};
+use tiny::pretrain::{PretrainConfig, pretrain, tiny_config};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Trains a small CLIP from procedurally drawn images and captions.

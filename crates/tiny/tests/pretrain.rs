@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use clip_vit::{Clip, Precision, save_hf};
-use fe_clip::pretrain::{PretrainConfig, pretrain, tiny_config};
+use tiny::pretrain::{PretrainConfig, pretrain, tiny_config};
 use fe_clip::{Backbone, Error};
 
 /// First weights come from the device's one generator, which a process shares.

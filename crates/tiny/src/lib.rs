@@ -1,0 +1,3 @@
+//! How the embedded default, `tiny`, is made.
+
+pub mod pretrain;

@@ -46,10 +46,7 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
 ///
 /// # Errors
 /// Those of `fill`, and of renaming.
-pub fn replace_dir(
-    dir: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), Error>,
-) -> Result<(), Error> {
+pub fn replace_dir(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let (new, old) = (beside(dir, "new"), beside(dir, "old"));
     remove_dir(&new)?;
     fs::create_dir_all(&new).map_err(|e| Error::io(&new, e))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::tensors::Tensors;
-use super::{archive, map};
+use super::{archive, map, not_finite};
 use crate::Error;
 
 /// A PyTorch state dict, read as strictly as a CLIP's: [`take`](Self::take) or [`skip`](Self::skip) what is
@@ -36,7 +36,13 @@ impl StateDict {
             let shape = file.shape(name).unwrap_or_default().to_vec();
             let values = match file.unreadable(name) {
                 Some(problem) => Err(problem),
-                None => Ok(file.values(name).into_owned()),
+                None => {
+                    let values = file.values(name).into_owned();
+                    match not_finite(&values) {
+                        Some(what) => Err(format!("{name}: holds {what}")),
+                        None => Ok(values),
+                    }
+                }
             };
             (name.to_string(), Stored { shape, values })
         };
@@ -44,7 +50,8 @@ impl StateDict {
         Ok(Self { path: path.to_path_buf(), tensors, problems: Vec::new() })
     }
 
-    /// Values of a tensor, the last axis fastest. Zeros where it is missing, has another shape or is no float:
+    /// Values of a tensor, the last axis fastest. Zeros where it is missing, has another shape, is no float or not
+    /// finite:
     /// [`finish`](Self::finish) tells.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         let problem = match self.tensors.remove(name) {
@@ -67,7 +74,7 @@ impl StateDict {
     /// Says whether all was as expected.
     ///
     /// # Errors
-    /// [`Error::Weights`] lists what was missing, of another shape or type, or is left over.
+    /// [`Error::Weights`] lists what was missing, of another shape or type, not finite, or is left over.
     pub fn finish(mut self) -> Result<(), Error> {
         self.problems.extend(self.tensors.keys().map(|name| format!("unexpected: {name}")));
         if self.problems.is_empty() {

@@ -49,10 +49,7 @@ fn main() -> anyhow::Result<()> {
         Task::EvaluateTiny(args) => evaluate_tiny::run(&args),
         Task::Libtorch(args) => libtorch::run(&args),
         Task::Parity(args) => parity::run(&args),
-<<<<<<< HEAD
         Task::Photographs(args) => photographs::run(&args),
-        Task::PretrainTiny(args) => pretrain_tiny::run(&args),
-=======
         Task::PretrainTiny(args) => make_tiny::run("pretrain", &args),
         Task::Reproduce(args) => reproduce::run(&args),
         Task::Teacher(args) => teacher::run(&args),

@@ -76,7 +76,7 @@ impl Wording {
             Method::FeClip | Method::Clip => Some(Self::of(prompts)),
             Method::Winclip => Some(Self::winclip()),
             Method::AprilGan => Some(Self::april_gan()),
-            Method::Patchcore | Method::SpectralResidual => None,
+            Method::MemoryBank | Method::SpectralResidual => None,
         }
     }
 

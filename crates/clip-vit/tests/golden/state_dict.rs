@@ -3,7 +3,7 @@
 use clip_vit::{Error, StateDict};
 use safetensors::SafeTensors;
 
-use crate::golden;
+use crate::models::golden;
 
 fn open() -> StateDict {
     StateDict::open(&golden("legacy.pth")).unwrap()

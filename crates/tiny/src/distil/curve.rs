@@ -84,11 +84,7 @@ impl HeldOut {
 }
 
 /// The middle of crops of one source, the last of them damaged.
-fn texture(
-    crops: &Crops,
-    source: &Source,
-    rng: &mut ChaCha8Rng,
-) -> Result<Vec<Picture>, Error> {
+fn texture(crops: &Crops, source: &Source, rng: &mut ChaCha8Rng) -> Result<Vec<Picture>, Error> {
     let side = (GRID * PATCH) as u32;
     let mut pictures = Vec::new();
     for i in 0..SHOTS + 2 * JUDGED {

@@ -9,12 +9,13 @@ mod damaged_photographs;
 mod download;
 mod evaluate_tiny;
 mod libtorch;
+mod make_tiny;
 mod parity;
 mod photographs;
-mod pretrain_tiny;
 mod process;
 mod reproduce;
 mod results;
+mod teacher;
 
 use clap::Parser;
 
@@ -26,13 +27,17 @@ enum Task {
     Backends(backends::Args),
     Bench(bench::Args),
     DamagedPhotographs(damaged_photographs::Args),
+    /// Distil the image tower of `tiny` from the teacher.
+    Distil(make_tiny::Args),
     Download(download::Args),
     EvaluateTiny(evaluate_tiny::Args),
     Libtorch(libtorch::Args),
     Parity(parity::Parity),
     Photographs(photographs::Args),
-    PretrainTiny(pretrain_tiny::Args),
+    /// Pre-train a small CLIP on procedural images and captions.
+    PretrainTiny(make_tiny::Args),
     Reproduce(reproduce::Args),
+    Teacher(teacher::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,12 +47,14 @@ fn main() -> anyhow::Result<()> {
         Task::Backends(args) => backends::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::DamagedPhotographs(args) => damaged_photographs::run(&args),
+        Task::Distil(args) => make_tiny::run("distil", &args),
         Task::Download(args) => download::run(&args),
         Task::EvaluateTiny(args) => evaluate_tiny::run(&args),
         Task::Libtorch(args) => libtorch::run(&args),
         Task::Parity(args) => parity::run(&args),
         Task::Photographs(args) => photographs::run(&args),
-        Task::PretrainTiny(args) => pretrain_tiny::run(&args),
+        Task::PretrainTiny(args) => make_tiny::run("pretrain", &args),
         Task::Reproduce(args) => reproduce::run(&args),
+        Task::Teacher(args) => teacher::run(&args),
     }
 }

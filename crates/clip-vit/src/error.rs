@@ -56,7 +56,7 @@ pub enum Error {
         problem: String,
     },
     /// Tensors that are missing, unexpected, of the wrong shape or type, or hold NaN or infinity.
-    #[error("{} does not hold this CLIP's weights:\n  {}", path.display(), problems.join("\n  "))]
+    #[error("{} does not hold the weights of this model:\n  {}", path.display(), problems.join("\n  "))]
     Weights {
         /// The file or directory.
         path: PathBuf,

@@ -33,7 +33,7 @@ pub use positions::Interpolation;
 pub use text::TextTower;
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
 pub use vision::VisionTower;
-pub use weights::{Precision, Pretrained, impostor, load, load_bytes, save_hf};
+pub use weights::{Precision, Pretrained, StateDict, impostor, load, load_bytes, save_hf};
 
 /// A CLIP: both towers and the scale of their similarities.
 #[derive(Module, Debug)]

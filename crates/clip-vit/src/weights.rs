@@ -30,12 +30,14 @@ mod layout;
 mod open_clip_config;
 mod pickle;
 mod save;
+mod state_dict;
 mod tensors;
 mod transpose;
 
 pub use impostor::impostor;
 use layout::Layout;
 pub use save::{Precision, save_hf};
+pub use state_dict::StateDict;
 use tensors::Tensors;
 use transpose::transpose;
 

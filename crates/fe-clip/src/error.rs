@@ -101,11 +101,13 @@ fn list(images: &[PathBuf]) -> String {
 }
 
 impl Error {
-    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+    /// The error of a file or folder that the system refused.
+    pub fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), source }
     }
 
-    pub(crate) fn invalid(path: &Path, reason: impl ToString) -> Self {
+    /// The error of a file whose content is not what it should be.
+    pub fn invalid(path: &Path, reason: impl ToString) -> Self {
         Self::Invalid { path: path.to_owned(), reason: reason.to_string() }
     }
 }

@@ -46,10 +46,7 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
 ///
 /// # Errors
 /// Those of `fill`, and of renaming.
-pub(crate) fn replace_dir(
-    dir: &Path,
-    fill: impl FnOnce(&Path) -> Result<(), Error>,
-) -> Result<(), Error> {
+pub fn replace_dir(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let (new, old) = (beside(dir, "new"), beside(dir, "old"));
     remove_dir(&new)?;
     fs::create_dir_all(&new).map_err(|e| Error::io(&new, e))?;
@@ -75,7 +72,10 @@ fn flush(dir: &Path) -> Result<(), Error> {
 }
 
 /// Brings back the folder that an interrupted [`replace_dir`] had moved aside.
-pub(crate) fn settle_dir(dir: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// Those of renaming and removing folders.
+pub fn settle_dir(dir: &Path) -> Result<(), Error> {
     let old = beside(dir, "old");
     if dir.exists() {
         return remove_dir(&old);
@@ -107,7 +107,8 @@ pub fn sha256_of_lines(lines: &[String]) -> String {
     hex(hasher)
 }
 
-pub(crate) fn hex(hasher: Sha256) -> String {
+/// A finished hash in lower-case hexadecimal.
+pub fn hex(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

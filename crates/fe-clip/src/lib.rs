@@ -17,12 +17,11 @@ mod model;
 mod mosaic;
 mod precision;
 mod prefix;
-pub mod pretrain;
 pub mod resample;
 mod run;
 mod score;
 mod switch;
-mod tensors;
+pub mod tensors;
 mod train;
 mod wording;
 

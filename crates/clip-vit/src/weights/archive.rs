@@ -16,6 +16,8 @@ use crate::Error;
 
 /// No CLIP's pickle, which holds names and shapes, comes near.
 const LARGEST_PICKLE: usize = 64 << 20;
+/// How files from before PyTorch 1.6 start: a pickle of a ten-byte number.
+const LEGACY: &[u8] = b"\x80\x02\x8a\x0a";
 /// Nesting of modules and dictionaries.
 const DEEPEST: usize = 32;
 /// Values that are looked at; shared ones count each time.
@@ -89,8 +91,9 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, String> {
-        if bytes.starts_with(b"\x80\x02\x8a\x0a") {
-            return Err("the format from before PyTorch 1.6; save it again with a newer one".into());
+        if bytes.starts_with(LEGACY) {
+            let entries = legacy_entries(bytes)?;
+            return Ok(Self { bytes, entries });
         }
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
         let mut entries = HashMap::new();
@@ -151,6 +154,55 @@ impl<'a> Archive<'a> {
         }
         Ok(View { bytes, dtype: storage.dtype, shape: shape.clone(), strides })
     }
+}
+
+/// Where pickle and storages lie in a file from before PyTorch 1.6: four pickles (magic number, version of
+/// the format, sizes of the system, the object), one with the storages' keys, then each storage's number of
+/// elements and its bytes.
+///
+/// Source: PyTorch `torch/serialization.py`, `_legacy_save`.
+fn legacy_entries(bytes: &[u8]) -> Result<HashMap<String, Option<Range<usize>>>, String> {
+    const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+    if bytes.get(LEGACY.len()..LEGACY.len() + MAGIC.len()) != Some(&MAGIC) {
+        return Err("its magic number is not PyTorch's".into());
+    }
+    // PROTO, LONG1 with the magic number, STOP.
+    let mut at = LEGACY.len() + MAGIC.len() + 1;
+    let mut next = || -> Result<(Pickled, Range<usize>), String> {
+        let rest = bytes.get(at..).ok_or("it ends too early")?;
+        let (pickled, length) = pickle::read_first(&rest[..rest.len().min(LARGEST_PICKLE)])?;
+        let range = at..at + length;
+        at = range.end;
+        Ok((pickled, range))
+    };
+    if !matches!(next()?.0.root, Value::Int(1001)) {
+        return Err("another version of the format than 1001".into());
+    }
+    next()?;
+    let (object, data) = next()?;
+    let keys = next()?.0;
+    let Value::List(list) = keys.root else { return Err("no list of storages".into()) };
+    let mut entries = HashMap::from([("data.pkl".to_string(), Some(data))]);
+    let sizes: HashMap<&str, usize> = object
+        .tensors
+        .iter()
+        .map(|tensor| (tensor.storage.key.as_str(), tensor.storage.dtype.bitsize() / 8))
+        .collect();
+    for key in &keys.items[list] {
+        let Value::Text(key) = key else { return Err("a storage's key is no text".into()) };
+        let size = *sizes.get(&**key).ok_or_else(|| format!("storage {key} has no tensor"))?;
+        let count = bytes.get(at..).and_then(<[u8]>::first_chunk);
+        let count = u64::from_le_bytes(*count.ok_or("it ends too early")?);
+        let start = at + size_of::<u64>();
+        let end = usize::try_from(count).ok().and_then(|n| n.checked_mul(size)?.checked_add(start));
+        let end = end.filter(|end| *end <= bytes.len());
+        let end = end.ok_or_else(|| format!("storage {key} reaches beyond the end of the file"))?;
+        if entries.insert(format!("data/{key}"), Some(start..end)).is_some() {
+            return Err(format!("storage {key} is there twice"));
+        }
+        at = end;
+    }
+    Ok(entries)
 }
 
 /// Where the bytes of a stored entry lie.

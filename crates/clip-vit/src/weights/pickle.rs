@@ -75,6 +75,11 @@ pub(super) struct Pickled {
 
 /// Reads a pickle of protocol 2 to 5.
 pub(super) fn read(bytes: &[u8]) -> Result<Pickled, String> {
+    read_first(bytes).map(|(pickled, _)| pickled)
+}
+
+/// The same of the first pickle among others, and its length in bytes.
+pub(super) fn read_first(bytes: &[u8]) -> Result<(Pickled, usize), String> {
     let mut machine = Machine {
         rest: bytes,
         stack: Vec::new(),
@@ -86,7 +91,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Pickled, String> {
         let position = bytes.len() - machine.rest.len();
         let step = machine.step().map_err(|e| format!("{e} (at byte {position})"))?;
         if let Some(root) = step {
-            return Ok(Pickled { root, items: machine.items, tensors: machine.tensors });
+            let length = bytes.len() - machine.rest.len();
+            let Machine { items, tensors, .. } = machine;
+            return Ok((Pickled { root, items, tensors }, length));
         }
     }
 }

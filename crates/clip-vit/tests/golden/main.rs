@@ -7,4 +7,5 @@ mod hub;
 mod models;
 mod positions;
 mod refused;
+mod state_dict;
 mod tokenizer;

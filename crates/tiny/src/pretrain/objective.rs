@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Student;
 use super::batch::Batch;
-use crate::tensors::normalize;
+use fe_clip::tensors::normalize;
 
 /// Weight of the state terms at each of the four stage ends.
 const STAGE_WEIGHTS: [f64; 4] = [0.2, 0.3, 0.5, 1.0];

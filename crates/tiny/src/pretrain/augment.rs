@@ -97,14 +97,14 @@ pub(super) fn warp(scene: &mut Scene, rng: &mut impl Rng) {
 }
 
 /// A coordinate brought back into a picture of `size` pixels by mirroring at its rim.
-pub(super) fn mirror(v: f32, size: u32) -> f32 {
+pub(crate) fn mirror(v: f32, size: u32) -> f32 {
     let last = size as f32 - 1.0;
     let v = v.rem_euclid(2.0 * last);
     if v > last { 2.0 * last - v } else { v }
 }
 
 /// The picture between its pixels, bilinear.
-pub(super) fn sample(image: &image::RgbImage, x: f32, y: f32) -> [f32; 3] {
+pub(crate) fn sample(image: &image::RgbImage, x: f32, y: f32) -> [f32; 3] {
     let (x0, y0) = (x as u32, y as u32);
     let (x1, y1) = ((x0 + 1).min(image.width() - 1), (y0 + 1).min(image.height() - 1));
     let (fx, fy) = (x - x0 as f32, y - y0 as f32);

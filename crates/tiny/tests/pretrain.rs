@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use clip_vit::{Clip, Precision, save_hf};
-use fe_clip::pretrain::{PretrainConfig, pretrain, tiny_config};
 use fe_clip::{Backbone, Error};
+use tiny::pretrain::{PretrainConfig, pretrain, tiny_config};
 
 /// First weights come from the device's one generator, which a process shares.
 static GENERATOR: Mutex<()> = Mutex::new(());
@@ -18,6 +18,7 @@ fn config() -> PretrainConfig {
     PretrainConfig {
         seed: 3,
         start: None,
+        locked: false,
         steps: 3,
         batch_size: 4,
         learning_rate: 1e-3,
@@ -74,4 +75,30 @@ fn a_run_may_start_from_a_model() {
 
     let missing = PretrainConfig { start: Some("no/such/model".into()), ..start };
     assert!(pretrain(&missing, folder.path(), false, &device, |_| ()).is_err());
+}
+
+#[test]
+fn words_are_learnt_on_an_image_tower_that_stays_as_it_is() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let device = Device::flex();
+    device.seed(5);
+    let before = Clip::new(&tiny::distil::config(), &device);
+    let start = folder.path().join("distilled");
+    save_hf(&before, &tiny::distil::config(), &start, Precision::F32).unwrap();
+    let start = Some(start.to_str().unwrap().to_string());
+    let config = PretrainConfig { start, locked: true, steps: 2, ..config() };
+    let after = pretrain(&config, &folder.path().join("out"), false, &device, |_| ()).unwrap();
+    let change = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
+    for (a, b) in after.vision.blocks.iter().zip(&before.vision.blocks) {
+        assert_eq!(change(a.fc.weight.val(), b.fc.weight.val()), 0.0);
+    }
+    let projection = |clip: &Clip| clip.vision.projection.weight.val();
+    assert!(change(projection(&after), projection(&before)) > 0.0);
+
+    let alone = PretrainConfig { start: None, ..config };
+    assert!(matches!(
+        pretrain(&alone, folder.path(), false, &device, |_| ()),
+        Err(Error::Settings(_))
+    ));
 }

@@ -11,9 +11,9 @@
 //! on this backbone. Most steps see a window of the grid with the positions that belong to it,
 //! which costs a third of the whole grid.
 
-mod augment;
+pub(crate) mod augment;
 mod batch;
-mod init;
+pub(crate) mod init;
 mod objective;
 mod patch;
 mod schedule;
@@ -27,17 +27,16 @@ use std::time::Instant;
 use burn::module::{Module, ParamGroup};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{
-    AdamWConfig, AdjustLrFn, GradientsAccumulator, GradientsParams, ModuleOptimizer, MuonConfig,
-};
+use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, MuonConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
-use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig};
+use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig, VisionTower};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::backbone::Backbone;
-use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
+use crate::side_by_side;
+use fe_clip::Backbone;
+use fe_clip::Error;
+use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 
 pub use objective::Terms;
 
@@ -50,9 +49,13 @@ const PARTS: usize = 2;
 pub struct PretrainConfig {
     /// Seed of the weights, the scenes and the captions.
     pub seed: u64,
-    /// A model of the same architecture to go on from, as `--model` of fe-clip names it; first
-    /// weights are drawn without.
+    /// A model to go on from, as `--model` of fe-clip names it; first weights are drawn without.
     pub start: Option<String>,
+    /// Takes the image tower alone from `start` and leaves it as it is: text tower and projections learn
+    /// to name what it sees.
+    ///
+    /// Source: Zhai et al., LiT: Zero-Shot Transfer with Locked-image Text Tuning, 2022.
+    pub locked: bool,
     /// Optimizer steps.
     pub steps: usize,
     /// Images of a step that sees a window of the grid; a step that sees the whole grid takes
@@ -64,7 +67,7 @@ pub struct PretrainConfig {
     pub save_every: usize,
 }
 
-/// The architecture of `tiny`: a 240-pixel image tower with a 15 x 15 grid.
+/// The architecture that is trained from first weights: a 240-pixel image tower with a 15 x 15 grid.
 pub fn tiny_config() -> ClipConfig {
     let activation = Activation::Gelu;
     ClipConfig {
@@ -104,7 +107,15 @@ pub struct StepReport {
     pub seconds: f64,
 }
 
-/// Trains a CLIP of the architecture [`tiny_config`] and returns it.
+impl PretrainConfig {
+    /// The architecture that these settings train: of first weights [`tiny_config`], on a locked image tower
+    /// that of [`distil`](crate::distil).
+    pub fn architecture(&self) -> ClipConfig {
+        if self.locked { crate::distil::config() } else { tiny_config() }
+    }
+}
+
+/// Trains a CLIP of the settings' [architecture](PretrainConfig::architecture) and returns it.
 ///
 /// The state is saved under `out/state` every `save_every` steps; with `resume` a run goes on
 /// from there. Every step is appended to `out/pretrain.jsonl` and given to `report`.
@@ -122,14 +133,20 @@ pub fn pretrain(
     fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
     let device = device.clone().autodiff();
     device.seed(config.seed);
+    if config.locked && config.start.is_none() {
+        return Err(Error::Settings("a locked image tower needs a model to start from".into()));
+    }
     let tokenizer = Tokenizer::new();
     let first_batch = batch::draw(config, 0, 0);
-    let mut student = Student::new(&first_batch, config.seed, &device);
+    let mut student = Student::new(&config.architecture(), &first_batch, config.seed, &device);
     let state = if resume { State::open(out, config)? } else { None };
     if let Some(state) = &state {
         student = state.load_model(student)?;
     } else if let Some(start) = &config.start {
-        student.clip = started_from(start, student.clip, &device)?;
+        student.clip = started_from(start, student.clip, config, &device)?;
+    }
+    if config.locked {
+        student.clip.vision = locked(student.clip.vision);
     }
     // After loading: parameters have the names of the saved ones then, which its groups go by.
     let mut optimizer = optimizer(&student);
@@ -182,49 +199,48 @@ pub fn pretrain(
 }
 
 /// The model with the weights of another one of its architecture.
-fn started_from(name: &str, clip: Clip, device: &Device) -> Result<Clip, Error> {
+fn started_from(
+    name: &str,
+    mut clip: Clip,
+    config: &PretrainConfig,
+    device: &Device,
+) -> Result<Clip, Error> {
     let backbone = Backbone::load(name, None, device)?;
-    if backbone.config != tiny_config() {
-        return Err(Error::Settings(format!("{name} is not of tiny's architecture")));
+    if backbone.config != config.architecture() {
+        return Err(Error::Settings(format!("{name} is not of the architecture to be trained")));
     }
-    let record = backbone.clip.into_record();
-    clip.try_load_record(record).map_err(|e| Error::invalid(Path::new(name), e))
+    let invalid = |e| Error::invalid(Path::new(name), e);
+    if config.locked {
+        let record = backbone.clip.vision.into_record();
+        clip.vision = clip.vision.try_load_record(record).map_err(invalid)?;
+        return Ok(clip);
+    }
+    clip.try_load_record(backbone.clip.into_record()).map_err(invalid)
 }
 
-/// Gradients and loss of a step, the mean over its parts. The parts run side by side, since
-/// most operations of a small model use one thread; they are summed in a fixed order.
+/// The tower with its projection alone to be trained.
+fn locked(tower: VisionTower) -> VisionTower {
+    let mut tower = tower.no_grad();
+    let projection = tower.projection.weight;
+    tower.projection.weight = projection.set_require_grad(true);
+    tower
+}
+
+/// Gradients and loss of a step, the mean over its parts.
 fn backward(
     student: &Student,
     tokenizer: &Tokenizer,
     parts: &[batch::Batch],
     device: &Device,
 ) -> (GradientsParams, Terms) {
-    let results: Vec<(GradientsParams, Terms)> = std::thread::scope(|scope| {
-        let run = |part| {
-            // Leaves of its own: graphs that share leaves cannot be walked at the same time.
-            let student = student.valid().train();
-            scope.spawn(move || {
-                let (loss, terms) = objective::loss(&student, tokenizer, part, device);
-                let loss = loss.div_scalar(PARTS as f64);
-                (GradientsParams::from_grads(loss.backward(), &student), terms)
-            })
-        };
-        let running: Vec<_> = parts.iter().map(run).collect();
-        running
-            .into_iter()
-            .map(|thread| match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-            .collect()
+    let (gradients, parts) = side_by_side::backward(student, parts, |student: &Student, part| {
+        objective::loss(student, tokenizer, part, device)
     });
-    let mut sum = GradientsAccumulator::new();
     let mut terms = Terms::default();
-    for (gradients, part) in results {
-        sum.accumulate(student, gradients);
-        terms.add(&part, 1.0 / PARTS as f64);
+    for part in &parts {
+        terms.add(part, 1.0 / PARTS as f64);
     }
-    (sum.grads(), terms)
+    (gradients, terms)
 }
 
 /// Muon for the matrices of the blocks, AdamW for all else. On the same steps it brings every
@@ -251,11 +267,11 @@ struct Student {
 }
 
 impl Student {
-    fn new(batch: &batch::Batch, seed: u64, device: &Device) -> Self {
-        let config = tiny_config();
-        let clip = init::attention(Clip::new(&config, device), seed, device);
-        let clip = init::words(clip, device);
-        let clip = init::patch_embedding(clip, batch, device);
+    fn new(config: &ClipConfig, batch: &batch::Batch, seed: u64, device: &Device) -> Self {
+        let mut clip = init::words(Clip::new(config, device), device);
+        let vision = init::attention(clip.vision, seed, device);
+        let side = batch.grid * config.vision.patch_size;
+        clip.vision = init::patch_embedding(vision, &batch.pixels, side, device);
         let probe = |_| LinearConfig::new(config.vision.width, 1).init(device);
         Self { clip, probes: (0..4).map(probe).collect() }
     }

@@ -5,13 +5,11 @@ use std::f32::consts::FRAC_1_SQRT_2;
 
 use burn::module::Param;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use clip_vit::{Block, Clip};
+use clip_vit::{Block, Clip, VisionTower};
 use ndarray::Array2;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-
-use super::batch::Batch;
 
 /// Root mean square of a positional embedding; patches have 1.
 const POSITION: f32 = 0.5;
@@ -27,21 +25,17 @@ const SURROUND: f32 = 0.4;
 /// layer starts as the difference of a patch from its surround.
 ///
 /// Source: Trockman and Kolter, Mimetic Initialization of Self-Attention Layers, 2023.
-pub(super) fn attention(mut clip: Clip, seed: u64, device: &Device) -> Clip {
+pub(crate) fn attention(mut tower: VisionTower, seed: u64, device: &Device) -> VisionTower {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let [tokens, width] = clip.vision.positional_embedding.dims();
+    let [tokens, width] = tower.positional_embedding.dims();
     let grid = (tokens - 1).isqrt();
     let positions = Array2::from_shape_fn((tokens, width), |(token, channel)| {
         if token == 0 { 0.0 } else { POSITION * wave(token - 1, grid, channel, width) }
     });
-    clip.vision.positional_embedding = parameter(positions, device);
-    clip.vision.blocks = clip
-        .vision
-        .blocks
-        .into_iter()
-        .map(|block| mimetic(block, width, &mut rng, device))
-        .collect();
-    clip
+    tower.positional_embedding = parameter(positions, device);
+    tower.blocks =
+        tower.blocks.into_iter().map(|block| mimetic(block, width, &mut rng, device)).collect();
+    tower
 }
 
 /// Fixed random codes for the words. Captions use a hundredth of the vocabulary: learning would
@@ -119,26 +113,31 @@ const COLOURS: [[f32; 3]; 3] = [
 ];
 
 /// Replaces the random patch embedding by the lowest frequencies of a patch's DCT, brightness
-/// before colour, each scaled to unit variance over the images of `batch`.
+/// before colour, each scaled to unit variance over normalised images of `side` pixels,
+/// `[images, 3, side, side]` flattened.
 ///
 /// The mean of a patch is most of its energy and next to none of what tells a defect; a random
 /// projection buries the rest under it, and the first thousand steps of a run would go into
 /// digging it out.
-pub(super) fn patch_embedding(mut clip: Clip, batch: &Batch, device: &Device) -> Clip {
-    let patch = clip.vision.patch_size();
-    let [inputs, width] = clip.vision.patch_embedding.weight.dims();
+pub(crate) fn patch_embedding(
+    mut tower: VisionTower,
+    pixels: &[f32],
+    side: usize,
+    device: &Device,
+) -> VisionTower {
+    let patch = tower.patch_size();
+    let [inputs, width] = tower.patch_embedding.weight.dims();
     let rows = filters(patch, width);
-    let side = batch.grid * patch;
     let mut weight = vec![0f32; inputs * width];
     for (column, filter) in rows.iter().enumerate() {
-        let deviation = deviation(filter, &batch.pixels, side, patch);
+        let deviation = deviation(filter, pixels, side, patch);
         for (row, value) in filter.iter().enumerate() {
             weight[row * width + column] = value / deviation.max(1e-3);
         }
     }
     let weight = TensorData::new(weight, [inputs, width]);
-    clip.vision.patch_embedding.weight = Param::from_tensor(Tensor::from_data(weight, device));
-    clip
+    tower.patch_embedding.weight = Param::from_tensor(Tensor::from_data(weight, device));
+    tower
 }
 
 /// `count` filters over `[3, patch, patch]`, two of three in brightness.

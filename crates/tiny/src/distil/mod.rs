@@ -1,0 +1,373 @@
+//! Distillation of the image tower from a [`Teacher`].
+//!
+//! Tokens after a third, two thirds and all of the layers predict the teacher's stages 3, 5 and 7, the
+//! class token its pooled features, through linear heads that are thrown away. The teacher sees clean
+//! windows, the student what camera and file format make of them. Most steps see windows of 144 pixels at
+//! a random place of the position grid, which cost a third of the whole.
+//!
+//! Source: after Asano and Saeed, The Augmented Image Prior, ICLR 2023: few images and strong augmentation
+//! are enough to hand on what a network has learnt from many.
+
+mod batch;
+mod curve;
+mod schedule;
+mod student;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, MuonConfig};
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use clip_vit::{Activation, Clip, ClipConfig, VisionConfig};
+use data::Crops;
+use fe_clip::Error;
+use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
+use serde::{Deserialize, Serialize};
+
+use crate::pretrain;
+use crate::side_by_side;
+use crate::teacher::Teacher;
+use batch::{Batch, Images};
+pub use curve::Quality;
+pub use student::Terms;
+use student::{Standard, Student, Targets, follow};
+
+/// Parts of a step that run side by side.
+const PARTS: usize = 2;
+/// Steps whose images the teacher's channels are standardised by.
+const SAMPLED: usize = 4;
+/// Peak learning rate of the blocks' matrices (Muon, scaled to AdamW's size of steps).
+const MATRIX_RATE: f64 = 6e-3;
+/// Peak learning rate of all else (AdamW).
+const RATE: f64 = 2e-3;
+const WEIGHT_DECAY: f32 = 0.05;
+
+/// Settings of a distillation; everything that changes its result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DistilConfig {
+    /// Seed of the weights and the images.
+    pub seed: u64,
+    /// sha256 of the corpus of photographs; procedural scenes alone without.
+    pub corpus: Option<String>,
+    /// Windows of a step; a step that sees whole images takes three eighths as many.
+    pub windows: usize,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// The last steps, in which the learning rate goes to nothing.
+    pub anneal: usize,
+    /// Steps between two saved states.
+    pub save_every: usize,
+    /// Steps between two points of the curve of held-out quality.
+    pub judge_every: usize,
+}
+
+/// The architecture of `tiny`: a 240-pixel image tower with a 15 x 15 grid, the text tower of
+/// [`pretrain`].
+pub fn config() -> ClipConfig {
+    let vision = VisionConfig {
+        width: 192,
+        layers: 12,
+        heads: 3,
+        mlp_width: 768,
+        patch_size: batch::PATCH,
+        image_size: batch::GRID * batch::PATCH,
+        activation: Activation::Gelu,
+    };
+    ClipConfig { vision, ..pretrain::tiny_config() }
+}
+
+/// What one step reports.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepReport {
+    /// Number of the step, from 1.
+    pub step: usize,
+    /// Loss terms.
+    #[serde(flatten)]
+    pub terms: Terms,
+    /// Share of the peak learning rate.
+    pub rate: f64,
+    /// Wall time of the step in seconds.
+    pub seconds: f64,
+    /// Held-out quality of the average of weights, where it was measured.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+}
+
+/// Distils an image tower of the architecture [`config`]; the text tower is as it was drawn.
+///
+/// The state is saved under `out/state` every `save_every` steps, once more under `out/plateau` where the
+/// learning rate begins to fall, so that a longer run can go on from there. With `resume` a run goes on
+/// from what is there. Every step is appended to `out/distil.jsonl` and given to `report`.
+///
+/// # Errors
+/// If the corpus or a state cannot be read or written, the state belongs to another run, or the loss is not
+/// finite.
+pub fn distil(
+    config: &DistilConfig,
+    teacher: &Teacher,
+    photographs: Option<Crops>,
+    out: &Path,
+    resume: bool,
+    device: &Device,
+    mut report: impl FnMut(&StepReport),
+) -> Result<Clip, Error> {
+    if config.steps == 0 || config.anneal >= config.steps {
+        let problem = format!("{} steps, of which {} anneal", config.steps, config.anneal);
+        return Err(Error::Settings(problem));
+    }
+    fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
+    let images = Images::new(photographs);
+    let state = if resume { State::find(out, config)? } else { None };
+    let mut run = Run::new(config, &images, teacher, state.as_ref(), device)?;
+    let first = state.map_or(0, |state| state.step);
+    let log_path = out.join("distil.jsonl");
+    let mut log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(|e| Error::io(&log_path, e))?;
+    let held_out = curve::HeldOut::draw(&images, config.seed)?;
+    std::thread::scope(|scope| {
+        // One thread draws ahead of the optimizer; a step's batch depends on corpus, settings and step alone.
+        let (sender, batches) = mpsc::sync_channel(3);
+        let images = &images;
+        scope.spawn(move || {
+            for step in first..config.steps {
+                let parts: Result<Vec<Batch>, Error> =
+                    (0..PARTS).map(|part| batch::draw(images, config, step, part)).collect();
+                if sender.send(parts).is_err() {
+                    return; // the training side stopped
+                }
+            }
+        });
+        for step in first..config.steps {
+            let start = Instant::now();
+            let parts = batches.recv().expect("the drawing thread sends one batch a step")?;
+            let rate = schedule::rate(config, step);
+            let terms = run.step(teacher, &parts, step, rate)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let done = step + 1;
+            let judged = done % config.judge_every == 0 || done == config.steps;
+            let quality = judged.then(|| curve::judge(&run.average.tower, &held_out, &run.plain));
+            let line =
+                StepReport { step: done, terms, rate, seconds, quality: quality.transpose()? };
+            let text = serde_json::to_string(&line).expect("numbers serialise");
+            writeln!(log, "{text}").map_err(|e| Error::io(&log_path, e))?;
+            report(&line);
+            if done % config.save_every == 0 || done == config.steps {
+                State::save(&out.join(State::LAST), config, done, &run)?;
+            }
+            if done == schedule::plateau(config) {
+                State::save(&out.join(State::PLATEAU), config, done, &run)?;
+            }
+        }
+        Ok(run.clip(config.seed))
+    })
+}
+
+/// Everything that a step changes, and the constants it reads.
+struct Run {
+    student: Student,
+    average: Student,
+    standard: Standard,
+    matrices: ModuleOptimizer,
+    rest: ModuleOptimizer,
+    plain: Device,
+    device: Device,
+}
+
+impl Run {
+    fn new(
+        config: &DistilConfig,
+        images: &Images,
+        teacher: &Teacher,
+        state: Option<&State>,
+        plain: &Device,
+    ) -> Result<Self, Error> {
+        let device = plain.clone().autodiff();
+        device.seed(config.seed);
+        let first = batch::draw(images, config, 0, 0)?;
+        let architecture = self::config();
+        let (vision, embed_dim) = (&architecture.vision, architecture.embed_dim);
+        let mut student = Student::new(vision, embed_dim, &first, config.seed, &device);
+        let mut standard = Standard::of(&[targets(teacher, &first)]);
+        let average;
+        if let Some(state) = state {
+            student = state.load("student", student)?;
+            standard = state.load("standard", standard)?;
+            average = state.load("average", student.valid())?;
+        } else {
+            let samples: Result<Vec<Targets>, Error> = (0..SAMPLED)
+                .map(|step| Ok(targets(teacher, &batch::draw(images, config, step, 0)?)))
+                .collect();
+            standard = Standard::of(&samples?);
+            average = student.valid();
+        }
+        // After loading: parameters have the names of the saved ones then.
+        let muon = MuonConfig::new()
+            .with_weight_decay(Some(WeightDecayConfig::new(WEIGHT_DECAY)))
+            .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW);
+        let adamw = AdamWConfig::new().with_beta_2(0.98).with_epsilon(1e-6);
+        let mut matrices = muon.init();
+        let mut rest = adamw.with_weight_decay(WEIGHT_DECAY).init();
+        if let Some(state) = state {
+            matrices = state.load_optimizer("matrices", matrices)?;
+            rest = state.load_optimizer("rest", rest)?;
+        }
+        Ok(Self { student, average, standard, matrices, rest, plain: plain.clone(), device })
+    }
+
+    fn step(
+        &mut self,
+        teacher: &Teacher,
+        parts: &[Batch],
+        step: usize,
+        rate: f64,
+    ) -> Result<Terms, Error> {
+        let (standard, device) = (&self.standard, &self.device);
+        let (mut gradients, terms) =
+            side_by_side::backward(&self.student, parts, |student: &Student, part: &Batch| {
+                let targets = standard.apply(targets(teacher, part));
+                student.loss(part, &targets, device)
+            });
+        let terms = Terms::mean(&terms);
+        if !terms.loss.is_finite() {
+            let what = format!("{terms:?}");
+            return Err(Error::NotFinite { step: step + 1, what, images: Vec::new() });
+        }
+        let mut of_matrices = GradientsParams::new();
+        for block in &self.student.tower.blocks {
+            for layer in [&block.qkv, &block.out, &block.fc, &block.proj] {
+                let id = layer.weight.id;
+                if let Some(gradient) = gradients.remove::<2>(id) {
+                    of_matrices.register::<2>(id, gradient);
+                }
+            }
+        }
+        let student = self.student.clone();
+        let student = self.matrices.step(MATRIX_RATE * rate, student, of_matrices);
+        self.student = self.rest.step(RATE * rate, student, gradients);
+        self.average = follow(self.average.clone(), &self.student, schedule::keep(step));
+        Ok(terms)
+    }
+
+    fn clip(&self, seed: u64) -> Clip {
+        self.plain.seed(seed);
+        let mut clip = Clip::new(&config(), &self.plain);
+        clip.vision = self.average.tower.clone();
+        clip
+    }
+}
+
+fn targets(teacher: &Teacher, batch: &Batch) -> Targets {
+    Targets::new(teacher.see(&batch.clean, batch.grid * batch::PATCH), batch.grid)
+}
+
+/// A saved state and where it stands.
+struct State {
+    dir: PathBuf,
+    step: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateHeader {
+    step: usize,
+    config: DistilConfig,
+}
+
+impl State {
+    const LAST: &str = "state";
+    const PLATEAU: &str = "plateau";
+
+    /// The furthest state that a run with these settings goes through: of a run of another length, one
+    /// from before its learning rate began to fall.
+    fn find(out: &Path, config: &DistilConfig) -> Result<Option<Self>, Error> {
+        let mut too_far = None;
+        for name in [Self::LAST, Self::PLATEAU] {
+            let dir = out.join(name);
+            settle_dir(&dir)?;
+            let path = dir.join("header.json");
+            if !path.exists() {
+                continue;
+            }
+            let StateHeader { step, config: saved } = serde_json::from_str(&read_to_string(&path)?)
+                .map_err(|e| Error::invalid(&path, e))?;
+            let differences = differences(&saved, config);
+            if !differences.is_empty() {
+                let reason = format!("a state of another run: {}", differences.join(", "));
+                return Err(Error::invalid(&dir, reason));
+            }
+            let same = (saved.steps, saved.anneal) == (config.steps, config.anneal);
+            if same || step <= schedule::plateau(&saved).min(schedule::plateau(config)) {
+                return Ok(Some(Self { dir, step }));
+            }
+            too_far = Some((dir, step));
+        }
+        match too_far {
+            None => Ok(None),
+            Some((dir, step)) => {
+                let plateau = schedule::plateau(config);
+                let reason = format!(
+                    "at step {step}, but these settings lower the learning rate from step {plateau} on"
+                );
+                Err(Error::invalid(&dir, reason))
+            }
+        }
+    }
+
+    fn load<M: Module>(&self, name: &str, module: M) -> Result<M, Error> {
+        let path = self.dir.join(format!("{name}.bpk"));
+        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
+        module.try_load_record(record).map_err(|e| Error::invalid(&path, e))
+    }
+
+    fn load_optimizer(
+        &self,
+        name: &str,
+        optimizer: ModuleOptimizer,
+    ) -> Result<ModuleOptimizer, Error> {
+        let path = self.dir.join(format!("{name}.bpk"));
+        optimizer.load(&path).map_err(|e| Error::invalid(&path, e))
+    }
+
+    fn save(dir: &Path, config: &DistilConfig, step: usize, run: &Run) -> Result<(), Error> {
+        replace_dir(dir, |dir| {
+            let record = |name: &str, record: ModuleRecord| {
+                let path = dir.join(format!("{name}.bpk"));
+                record.save(&path).map_err(|e| Error::invalid(&path, e))
+            };
+            record("student", run.student.clone().into_record())?;
+            record("average", run.average.clone().into_record())?;
+            record("standard", run.standard.clone().into_record())?;
+            for (name, optimizer) in [("matrices", &run.matrices), ("rest", &run.rest)] {
+                let path = dir.join(format!("{name}.bpk"));
+                optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
+            }
+            let header = StateHeader { step, config: config.clone() };
+            let text = serde_json::to_string_pretty(&header).expect("numbers serialise");
+            write_atomic(&dir.join("header.json"), text.as_bytes())
+        })
+    }
+}
+
+/// What a saved run and one that wants to go on from it do not share. Steps may differ.
+fn differences(saved: &DistilConfig, wanted: &DistilConfig) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut compare = |key: &str, saved: String, wanted: String| {
+        if saved != wanted {
+            differences.push(format!("{key} was {saved}, is {wanted}"));
+        }
+    };
+    let corpus = |config: &DistilConfig| config.corpus.clone().unwrap_or("none".into());
+    compare("seed", saved.seed.to_string(), wanted.seed.to_string());
+    compare("corpus", corpus(saved), corpus(wanted));
+    compare("windows", saved.windows.to_string(), wanted.windows.to_string());
+    differences
+}

@@ -9,18 +9,18 @@ use serde_json::Value;
 /// What each crate may depend on inside the workspace; docs/ARCHITECTURE.md draws it.
 const ALLOWED: [(&str, &[&str]); 10] = [
     ("dct", &[]),
-    ("metrics", &[]),
+    ("anomaly-metrics", &[]),
     ("data", &[]),
     ("synthetic", &[]),
     ("clip-vit", &[]),
     ("adapters", &["dct"]),
-    ("fe-clip", &["adapters", "clip-vit", "data", "metrics"]),
-    ("fe-clip-cli", &["data", "dct", "fe-clip", "metrics", "synthetic"]),
-    ("tiny", &["clip-vit", "data", "dct", "fe-clip", "metrics", "synthetic"]),
+    ("fe-clip", &["adapters", "clip-vit", "data", "anomaly-metrics"]),
+    ("fe-clip-cli", &["data", "dct", "fe-clip", "anomaly-metrics", "synthetic"]),
+    ("tiny", &["clip-vit", "data", "dct", "fe-clip", "anomaly-metrics", "synthetic"]),
     ("xtask", &["data"]),
 ];
 /// Crates that never see a tensor library.
-const WITHOUT_BURN: [&str; 5] = ["dct", "metrics", "data", "synthetic", "xtask"];
+const WITHOUT_BURN: [&str; 5] = ["dct", "anomaly-metrics", "data", "synthetic", "xtask"];
 
 /// Check that dependencies between the crates point one way.
 #[derive(clap::Args)]

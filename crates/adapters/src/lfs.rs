@@ -7,7 +7,7 @@ use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
 use crate::conv::Conv;
-use crate::pad::{Padding, pad, source};
+use crate::pad::{Padding, pad};
 use crate::transform::{Transform, matrix};
 
 /// How the coefficients of a window become one value a channel.
@@ -176,7 +176,7 @@ impl Lfs {
         for at in 0..n {
             for (tap, factor) in kernel.iter().enumerate() {
                 let place = (at + tap) as isize - (self.window / 2) as isize;
-                if let Some(from) = source(place, n, self.padding) {
+                if let Some(from) = self.padding.source(place, n) {
                     band[[at, from]] += factor;
                 }
             }

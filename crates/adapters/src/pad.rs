@@ -15,6 +15,18 @@ pub enum Padding {
     Zero,
 }
 
+impl Padding {
+    /// The position inside a row of `len` tokens whose token stands at `position`; `None` for zeros.
+    pub(crate) fn source(self, position: isize, len: usize) -> Option<usize> {
+        let padding = match self {
+            Self::Replicate => dct::Padding::Replicate,
+            Self::Reflect => dct::Padding::Reflect,
+            Self::Zero => dct::Padding::Zero,
+        };
+        padding.source(position, len)
+    }
+}
+
 /// Tokens in another order, at several places or at none, with zeros where a place is `None`.
 ///
 /// # Shapes
@@ -44,7 +56,7 @@ pub(crate) fn gather_grid(
 ) -> Tensor<3> {
     let [b, h, w, d] = tokens.dims();
     let places: Vec<Option<usize>> =
-        places.map(|(y, x)| Some(source(y, h, padding)? * w + source(x, w, padding)?)).collect();
+        places.map(|(y, x)| Some(padding.source(y, h)? * w + padding.source(x, w)?)).collect();
     gather(tokens.reshape([b, h * w, d]), &places)
 }
 
@@ -65,20 +77,6 @@ pub(crate) fn pad(
         (0..width).map(move |x| (y as isize - top as isize, x as isize - left as isize))
     });
     gather_grid(tokens, padding, places).reshape([b, height, width, d])
-}
-
-/// The place inside the grid that a place, perhaps beyond it, repeats.
-pub(crate) fn source(at: isize, n: usize, padding: Padding) -> Option<usize> {
-    let n = n as isize;
-    match padding {
-        _ if (0..n).contains(&at) => Some(at as usize),
-        Padding::Zero => None,
-        Padding::Reflect if n > 1 => {
-            let at = at.rem_euclid(2 * (n - 1));
-            Some(at.min(2 * (n - 1) - at) as usize)
-        }
-        Padding::Reflect | Padding::Replicate => Some(at.clamp(0, n - 1) as usize),
-    }
 }
 
 #[cfg(test)]

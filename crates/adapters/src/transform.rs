@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::Array2;
+use ndarray::linalg::kron;
 use serde::{Deserialize, Serialize};
 
 /// The transform of the adapters.
@@ -35,19 +36,13 @@ impl Transform {
     /// Two-dimensional bases `[n * n, n * n]` over row-major windows, row = frequency: the
     /// coefficients of a window `x` are each basis times `x`.
     pub(crate) fn bases_2d(self, n: usize) -> Vec<Array2<f64>> {
-        let parts = self.bases(n);
-        match &parts[..] {
-            [re, im] => {
-                vec![kronecker(re, re) - kronecker(im, im), kronecker(re, im) + kronecker(im, re)]
+        match (self, &self.bases(n)[..]) {
+            (Self::Fft, [re, im]) => {
+                vec![kron(re, re) - kron(im, im), kron(re, im) + kron(im, re)]
             }
-            _ => vec![kronecker(&parts[0], &parts[0])],
+            _ => vec![dct::basis_2d(n)],
         }
     }
-}
-
-fn kronecker(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
-    let n = a.nrows();
-    Array2::from_shape_fn((n * n, n * n), |(k, i)| a[[k / n, i / n]] * b[[k % n, i % n]])
 }
 
 /// A matrix as a tensor in single precision.

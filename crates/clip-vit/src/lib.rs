@@ -3,6 +3,29 @@
 //! The caller drives the image tower's layers, so hidden states need no hooks:
 //! `embed`, then each of `blocks`, then `project`.
 //!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use clip_vit::{Activation, VisionConfig, VisionTower};
+//!
+//! // A small tower with random weights; `load` gives both towers of a trained model.
+//! let config = VisionConfig {
+//!     width: 32,
+//!     layers: 2,
+//!     heads: 4,
+//!     mlp_width: 64,
+//!     patch_size: 8,
+//!     image_size: 32,
+//!     activation: Activation::QuickGelu,
+//! };
+//! let device = Device::flex();
+//! let tower = VisionTower::new(&config, 16, &device);
+//! let mut tokens = tower.embed(Tensor::zeros([1, 3, 32, 32], &device));
+//! for block in &tower.blocks {
+//!     tokens = block.forward(tokens); // [1, 1 + 16 patches, 32]: look at it, or change it
+//! }
+//! assert_eq!(tower.project(tokens).dims(), [1, 17, 16]);
+//! ```
+//!
 //! # Conventions
 //! - Tokens are `[batch, tokens, width]`, class token first, patches row by row.
 //! - Linear weights are `[in, out]`; query, key and value are one matrix.

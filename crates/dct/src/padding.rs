@@ -23,8 +23,19 @@ pub enum Padding {
 }
 
 impl Padding {
-    /// The index of the sample that stands at `position`, or `None` for a zero.
-    pub(crate) fn source(self, position: isize, len: usize) -> Option<usize> {
+    /// The index of the sample that stands at `position`, inside or outside an array of `len`
+    /// samples, or `None` if nothing or a zero stands there.
+    ///
+    /// ```
+    /// use dct::Padding;
+    /// assert_eq!(Padding::Reflect.source(-2, 4), Some(2));
+    /// assert_eq!(Padding::Replicate.source(5, 4), Some(3));
+    /// assert_eq!(Padding::Zero.source(5, 4), None);
+    /// ```
+    ///
+    /// # Panics
+    /// If `len == 0` and the sample nearest to `position` is asked for.
+    pub fn source(self, position: isize, len: usize) -> Option<usize> {
         if (0..len as isize).contains(&position) {
             return Some(position as usize);
         }

@@ -1,8 +1,8 @@
 //! All metrics of a set of maps in one pass, by the kind of scores. Beside the peers: `peers.py`.
 
+use anomaly_metrics::{Connectivity, PixelMetrics, PixelReport, Score};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use metrics::{Connectivity, PixelMetrics, PixelReport, Score};
 use ndarray::{Array2, Array3, Zip};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -98,5 +98,7 @@ fn auroc(bencher: Bencher<'_, '_>, count: usize) {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let scores = ndarray::Array1::from_shape_simple_fn(count, || rng.random::<f32>());
     let labels = scores.mapv(|score| score * rng.random::<f32>() > 0.3);
-    bencher.counter(ItemsCount::new(count)).bench(|| metrics::auroc(scores.view(), labels.view()));
+    bencher
+        .counter(ItemsCount::new(count))
+        .bench(|| anomaly_metrics::auroc(scores.view(), labels.view()));
 }

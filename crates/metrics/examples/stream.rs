@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use metrics::{Connectivity, PixelHistogram, PixelMetrics};
+use anomaly_metrics::{Connectivity, PixelHistogram, PixelMetrics};
 use ndarray::{Array2, Zip};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -99,10 +99,10 @@ impl Coarse {
 /// use ndarray::array;
 /// let scores = array![0.1f64, 0.4, 0.35, 0.8];
 /// let labels = array![false, false, true, true];
-/// let roc = metrics::roc_curve(scores.view(), labels.view())?;
+/// let roc = anomaly_metrics::roc_curve(scores.view(), labels.view())?;
 /// assert_eq!(roc.x, [0.0, 0.0, 0.5, 0.5, 1.0]);
 /// assert_eq!(roc.y, [0.0, 0.5, 0.5, 1.0, 1.0]);
-/// # Ok::<(), metrics::Undefined>(())
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn roc_curve<S: Score>(
     scores: ArrayView1<'_, S>,
@@ -132,10 +132,10 @@ pub fn roc_curve<S: Score>(
 /// use ndarray::array;
 /// let scores = array![0.1f64, 0.4, 0.35, 0.8];
 /// let labels = array![false, false, true, true];
-/// let pr = metrics::precision_recall_curve(scores.view(), labels.view())?;
+/// let pr = anomaly_metrics::precision_recall_curve(scores.view(), labels.view())?;
 /// assert_eq!(pr.x, [0.5, 1.0]); // recall
 /// assert_eq!(pr.y, [1.0, 2.0 / 3.0]); // precision
-/// # Ok::<(), metrics::Undefined>(())
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn precision_recall_curve<S: Score>(
     scores: ArrayView1<'_, S>,
@@ -165,14 +165,14 @@ pub fn precision_recall_curve<S: Score>(
 ///
 /// # Example
 /// ```
-/// use metrics::{Connectivity, pro_curve};
+/// use anomaly_metrics::{Connectivity, pro_curve};
 /// use ndarray::array;
 /// let maps = array![[[0.9f32, 0.2, 0.3, 0.3, 0.6]]];
 /// let masks = array![[[true, false, false, true, true]]];
 /// let pro = pro_curve(maps.view(), masks.view(), Connectivity::Eight)?;
 /// assert_eq!(pro.x, [0.0, 0.0, 0.0, 0.5, 1.0]);
 /// assert_eq!(pro.y, [0.0, 0.5, 0.75, 1.0, 1.0]);
-/// # Ok::<(), metrics::Undefined>(())
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn pro_curve<S: Score>(
     maps: ArrayView3<'_, S>,

@@ -22,7 +22,7 @@ use crate::{Connectivity, Undefined};
 ///
 /// # Example
 /// ```
-/// use metrics::{Connectivity, PixelHistogram};
+/// use anomaly_metrics::{Connectivity, PixelHistogram};
 /// use ndarray::array;
 ///
 /// let mut pixels = PixelHistogram::new(Connectivity::Eight, 0.0, 1.0);
@@ -30,7 +30,7 @@ use crate::{Connectivity, Undefined};
 /// let report = pixels.finish(&[0.3])?;
 /// assert_eq!(report.auroc?.value, 1.0);
 /// assert!(report.aupro[0].clone()?.error < 1e-9);
-/// # Ok::<(), metrics::Undefined>(())
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct PixelHistogram {
@@ -188,7 +188,7 @@ impl PixelHistogram {
     ///
     /// # Example
     /// ```
-    /// use metrics::{Connectivity, PixelHistogram};
+    /// use anomaly_metrics::{Connectivity, PixelHistogram};
     /// use ndarray::array;
     ///
     /// let mut whole = PixelHistogram::new(Connectivity::Eight, 0.0, 1.0);
@@ -196,7 +196,7 @@ impl PixelHistogram {
     /// shard.add(array![[0.1f32, 0.9]].view(), array![[false, true]].view())?;
     /// whole.merge(&shard);
     /// assert_eq!(whole.finish(&[])?.auroc?.value, 1.0);
-    /// # Ok::<(), metrics::Undefined>(())
+    /// # Ok::<(), anomaly_metrics::Undefined>(())
     /// ```
     pub fn merge(&mut self, other: &Self) {
         let settings = |histogram: &Self| (histogram.connectivity, histogram.range);

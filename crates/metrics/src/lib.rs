@@ -1,7 +1,7 @@
 //! Exact AUROC, average precision, F1-max and AUPRO for anomaly detection.
 //!
 //! ```
-//! use metrics::{Connectivity, PixelMetrics};
+//! use anomaly_metrics::{Connectivity, PixelMetrics};
 //! use ndarray::array;
 //!
 //! let mut pixels = PixelMetrics::new(Connectivity::Eight);
@@ -11,7 +11,7 @@
 //! let report = pixels.finish(&[0.3])?;
 //! assert_eq!(report.auroc, Ok(1.0));
 //! assert_eq!(report.aupro, [Ok(1.0)]);
-//! # Ok::<(), metrics::Undefined>(())
+//! # Ok::<(), anomaly_metrics::Undefined>(())
 //! ```
 //!
 //! # Which function

@@ -21,7 +21,7 @@ use crate::{Connectivity, F1Max, Undefined};
 ///
 /// # Example
 /// ```
-/// use metrics::{Connectivity, PixelMetrics};
+/// use anomaly_metrics::{Connectivity, PixelMetrics};
 /// use ndarray::array;
 ///
 /// let mut pixels = PixelMetrics::new(Connectivity::Eight);
@@ -31,7 +31,7 @@ use crate::{Connectivity, F1Max, Undefined};
 /// assert_eq!(report.auroc, Ok(1.0));
 /// assert_eq!(report.aupro[0], Ok(1.0));
 /// assert_eq!(report.regions.len(), 2);
-/// # Ok::<(), metrics::Undefined>(())
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub struct PixelMetrics<S: Score> {
     connectivity: Connectivity,
@@ -141,7 +141,7 @@ impl<S: Score> PixelMetrics<S> {
     ///
     /// # Example
     /// ```
-    /// use metrics::{Connectivity, PixelMetrics};
+    /// use anomaly_metrics::{Connectivity, PixelMetrics};
     /// use ndarray::array;
     ///
     /// let maps = array![[[0.1f64, 0.9]], [[0.3, 0.2]]];
@@ -149,7 +149,7 @@ impl<S: Score> PixelMetrics<S> {
     /// let mut pixels = PixelMetrics::new(Connectivity::Eight);
     /// pixels.add_all(maps.view(), masks.view())?;
     /// assert_eq!(pixels.finish(&[])?.f1_max?.threshold, 0.9);
-    /// # Ok::<(), metrics::Undefined>(())
+    /// # Ok::<(), anomaly_metrics::Undefined>(())
     /// ```
     pub fn add_all(
         &mut self,
@@ -230,7 +230,7 @@ impl<S: Score> PixelMetrics<S> {
     ///
     /// # Example
     /// ```
-    /// use metrics::{Connectivity, PixelMetrics};
+    /// use anomaly_metrics::{Connectivity, PixelMetrics};
     /// use ndarray::array;
     ///
     /// let mut first = PixelMetrics::new(Connectivity::Eight);
@@ -239,7 +239,7 @@ impl<S: Score> PixelMetrics<S> {
     /// second.add(array![[0.3, 0.2]].view(), array![[false, true]].view())?;
     /// first.merge(second);
     /// assert_eq!(first.finish(&[])?.auroc, Ok(0.75));
-    /// # Ok::<(), metrics::Undefined>(())
+    /// # Ok::<(), anomaly_metrics::Undefined>(())
     /// ```
     pub fn merge(&mut self, mut other: Self) {
         assert_eq!(self.connectivity, other.connectivity, "merge: expected the same connectivity");
@@ -258,7 +258,7 @@ impl<S: Score> PixelMetrics<S> {
     ///
     /// # Example
     /// ```
-    /// use metrics::{Connectivity, PixelMetrics, Undefined};
+    /// use anomaly_metrics::{Connectivity, PixelMetrics, Undefined};
     /// use ndarray::array;
     ///
     /// let mut pixels = PixelMetrics::new(Connectivity::Eight);
@@ -266,7 +266,7 @@ impl<S: Score> PixelMetrics<S> {
     /// let report = pixels.finish(&[0.3, 1.0])?;
     /// assert_eq!(report.auroc, Err(Undefined::OnlyNormal));
     /// assert_eq!(report.aupro, [Err(Undefined::NoRegion), Err(Undefined::NoRegion)]);
-    /// # Ok::<(), metrics::Undefined>(())
+    /// # Ok::<(), anomaly_metrics::Undefined>(())
     /// ```
     pub fn finish(mut self, max_fprs: &[f64]) -> Result<PixelReport, Undefined> {
         if let Some(&limit) = max_fprs.iter().find(|&&limit| !(limit > 0.0 && limit <= 1.0)) {
@@ -361,7 +361,7 @@ impl PixelReport {
     ///
     /// # Example
     /// ```
-    /// use metrics::{Connectivity, PixelMetrics};
+    /// use anomaly_metrics::{Connectivity, PixelMetrics};
     /// use ndarray::array;
     ///
     /// let mut pixels = PixelMetrics::new(Connectivity::Eight);
@@ -370,7 +370,7 @@ impl PixelReport {
     /// let report = pixels.finish(&[1.0])?;
     /// assert_eq!(report.regions[1].aupro, [0.0]);
     /// assert_eq!(report.by_image()[0].aupro, [0.5]);
-    /// # Ok::<(), metrics::Undefined>(())
+    /// # Ok::<(), anomaly_metrics::Undefined>(())
     /// ```
     pub fn by_image(&self) -> Vec<ImageRegions> {
         let images = self.regions.chunk_by(|left, right| left.image == right.image);

@@ -44,12 +44,12 @@ impl Default for AuproOptions {
 ///
 /// # Example
 /// ```
-/// use metrics::{AuproOptions, aupro};
+/// use anomaly_metrics::{AuproOptions, aupro};
 /// use ndarray::array;
 /// let maps = array![[[0.9f32, 0.2, 0.3, 0.6]]];
 /// let masks = array![[[true, false, false, true]]];
 /// assert_eq!(aupro(maps.view(), masks.view(), AuproOptions::default())?, 1.0);
-/// # Ok::<(), metrics::Undefined>(())
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn aupro<S: Score>(
     maps: ArrayView3<'_, S>,
@@ -80,8 +80,8 @@ pub fn aupro<S: Score>(
 /// use ndarray::array;
 /// let maps = array![[[0.0f32, 0.1, 0.2, 0.3, 0.5, 1.0]]];
 /// let masks = array![[[false, false, false, false, true, true]]];
-/// assert_eq!(metrics::aupro_peer(maps.view(), masks.view())?, 1.0);
-/// # Ok::<(), metrics::Undefined>(())
+/// assert_eq!(anomaly_metrics::aupro_peer(maps.view(), masks.view())?, 1.0);
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn aupro_peer<S: Score>(
     maps: ArrayView3<'_, S>,

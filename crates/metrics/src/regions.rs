@@ -41,7 +41,7 @@ pub(crate) struct Run {
 ///
 /// # Example
 /// ```
-/// use metrics::{Connectivity, connected_regions};
+/// use anomaly_metrics::{Connectivity, connected_regions};
 /// use ndarray::array;
 ///
 /// let mask = array![[true, false, true], [true, false, false]];

@@ -33,8 +33,8 @@ pub struct F1Max {
 /// use ndarray::array;
 /// let scores = array![0.1f32, 0.4, 0.35, 0.8];
 /// let labels = array![false, false, true, true];
-/// assert_eq!(metrics::auroc(scores.view(), labels.view())?, 0.75);
-/// # Ok::<(), metrics::Undefined>(())
+/// assert_eq!(anomaly_metrics::auroc(scores.view(), labels.view())?, 0.75);
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn auroc<S: Score>(
     scores: ArrayView1<'_, S>,
@@ -63,8 +63,8 @@ pub fn auroc<S: Score>(
 /// use ndarray::array;
 /// let scores = array![0.1f32, 0.4, 0.35, 0.8];
 /// let labels = array![false, false, true, true];
-/// assert_eq!(metrics::average_precision(scores.view(), labels.view())?, 0.8333333333333333);
-/// # Ok::<(), metrics::Undefined>(())
+/// assert_eq!(anomaly_metrics::average_precision(scores.view(), labels.view())?, 0.8333333333333333);
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn average_precision<S: Score>(
     scores: ArrayView1<'_, S>,
@@ -91,9 +91,9 @@ pub fn average_precision<S: Score>(
 /// use ndarray::array;
 /// let scores = array![0.1f64, 0.4, 0.35, 0.8];
 /// let labels = array![false, false, true, true];
-/// let best = metrics::f1_max(scores.view(), labels.view())?;
+/// let best = anomaly_metrics::f1_max(scores.view(), labels.view())?;
 /// assert_eq!((best.value, best.threshold), (0.8, 0.35));
-/// # Ok::<(), metrics::Undefined>(())
+/// # Ok::<(), anomaly_metrics::Undefined>(())
 /// ```
 pub fn f1_max<S: Score>(
     scores: ArrayView1<'_, S>,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use metrics::{AuproOptions, Connectivity, PixelMetrics, Score, Undefined};
+use anomaly_metrics::{AuproOptions, Connectivity, PixelMetrics, Score, Undefined};
 use ndarray::{Array, Array1, Array2, Array3, Dimension, Ix1, Ix2, Ix3};
 use safetensors::{Dtype, SafeTensors};
 
@@ -99,15 +99,15 @@ fn check_pixels<S: Score>(case: &str, maps: &Array3<S>, masks: &Array3<bool>, ex
     // The functions are the same computation on whole arrays.
     for (value, limit) in eight.aupro.into_iter().zip(LIMITS) {
         let options = AuproOptions { max_fpr: limit, ..AuproOptions::default() };
-        assert_eq!(metrics::aupro(maps.view(), masks.view(), options), value);
+        assert_eq!(anomaly_metrics::aupro(maps.view(), masks.view(), options), value);
     }
     let scores = Array1::from_iter(maps.iter().copied());
     let labels = Array1::from_iter(masks.iter().copied());
-    assert_eq!(metrics::auroc(scores.view(), labels.view()), Ok(ours[0]));
-    assert_eq!(metrics::average_precision(scores.view(), labels.view()), Ok(ours[1]));
-    assert_eq!(metrics::f1_max(scores.view(), labels.view()), Ok(best));
+    assert_eq!(anomaly_metrics::auroc(scores.view(), labels.view()), Ok(ours[0]));
+    assert_eq!(anomaly_metrics::average_precision(scores.view(), labels.view()), Ok(ours[1]));
+    assert_eq!(anomaly_metrics::f1_max(scores.view(), labels.view()), Ok(best));
 
-    let curve = metrics::pro_curve(maps.view(), masks.view(), Connectivity::Eight).unwrap();
+    let curve = anomaly_metrics::pro_curve(maps.view(), masks.view(), Connectivity::Eight).unwrap();
     assert_close(&format!("{case}, PRO curve"), area(&curve), eight_at_one(exact), EXACT);
 }
 
@@ -116,7 +116,7 @@ fn eight_at_one(exact: &[f64]) -> f64 {
     exact[6]
 }
 
-fn area(curve: &metrics::Curve) -> f64 {
+fn area(curve: &anomaly_metrics::Curve) -> f64 {
     let strips = curve.x.windows(2).zip(curve.y.windows(2));
     strips.map(|(x, y)| (x[1] - x[0]) * (y[0] + y[1]) / 2.0).sum()
 }
@@ -155,10 +155,10 @@ fn check_scores<S: Score>(
     (roc, pr): (&Array2<f64>, &Array2<f64>),
 ) {
     let (scores, labels) = (scores.view(), labels.view());
-    let best = metrics::f1_max(scores, labels).unwrap();
+    let best = anomaly_metrics::f1_max(scores, labels).unwrap();
     let ours = [
-        metrics::auroc(scores, labels).unwrap(),
-        metrics::average_precision(scores, labels).unwrap(),
+        anomaly_metrics::auroc(scores, labels).unwrap(),
+        anomaly_metrics::average_precision(scores, labels).unwrap(),
         best.value,
         best.threshold,
     ];
@@ -166,7 +166,7 @@ fn check_scores<S: Score>(
         assert_close(&format!("{case}, value {index}"), ours, theirs, EXACT);
     }
 
-    let curve = metrics::roc_curve(scores, labels).unwrap();
+    let curve = anomaly_metrics::roc_curve(scores, labels).unwrap();
     assert_close(&format!("{case}, ROC curve"), area(&curve), exact[0], EXACT);
     for ((&x, &y), &threshold) in curve.x.iter().zip(&curve.y).zip(&curve.thresholds) {
         // Their last point whose threshold is not below ours calls the same scores anomalous.
@@ -175,7 +175,7 @@ fn check_scores<S: Score>(
         assert_close(case, y, roc[(1, at)], EXACT);
     }
 
-    let curve = metrics::precision_recall_curve(scores, labels).unwrap();
+    let curve = anomaly_metrics::precision_recall_curve(scores, labels).unwrap();
     let mut steps = 0;
     for at in (0..pr.ncols()).rev() {
         let (precision, recall, threshold) = (pr[(0, at)], pr[(1, at)], pr[(2, at)]);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use metrics::{
+use anomaly_metrics::{
     AuproOptions, Bounded, Connectivity, ImageRegions, PixelHistogram, PixelMetrics, PixelReport,
     Score, Undefined, aupro, aupro_peer, auroc, average_precision, f1_max, pro_curve, roc_curve,
 };

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use metrics::{Connectivity, Kind, LoadError, PixelHistogram, PixelMetrics, Score};
+use anomaly_metrics::{Connectivity, Kind, LoadError, PixelHistogram, PixelMetrics, Score};
 use ndarray::{Array3, s};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -12,6 +12,7 @@ mod problem;
 mod regions;
 mod request;
 mod routes;
+mod signals;
 mod state;
 mod worker;
 
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::ModelArgs;
@@ -30,6 +30,7 @@ use banks::Banks;
 use guard::Door;
 use limits::Limits;
 use meters::Meters;
+use signals::Signals;
 use state::{Levels, Server};
 
 /// Show the model as a web page, and answer the same over HTTP.
@@ -117,29 +118,25 @@ async fn serve(args: Args, addresses: &[SocketAddr], door: Door) -> anyhow::Resu
         .context("starting the model's thread")?;
     let server = Arc::new(Server::new(limits, levels, door, Arc::clone(&meters), banks, jobs));
     let router = routes::router(Arc::clone(&server));
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
+    let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { _ = stopped.await };
     let serving = tokio::spawn(listen::serve(listener, router, meters, stopped, grace));
     talk::note(format_args!("listening on http://{address}"));
 
-    let mut signalled = async || {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    };
     tokio::select! {
         loaded = loaded => {
             server.ready(loaded.context("the model's thread failed")??);
             talk::note(format_args!("ready"));
-            signalled().await;
+            signals.next().await;
         }
-        () = signalled() => {}
+        () = signals.next() => {}
     }
     talk::note(format_args!("finishing what is in flight; once more to stop at once"));
     drop((stop, server));
     let finished = tokio::select! {
         finished = serving => finished.context("the server failed")?,
-        () = signalled() => false,
+        () = signals.next() => false,
     };
     if !finished {
         talk::note(format_args!("stopped with requests in flight"));

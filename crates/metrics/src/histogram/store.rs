@@ -16,7 +16,7 @@ impl PixelHistogram {
     ///
     /// # Example
     /// ```
-    /// use metrics::{Connectivity, PixelHistogram};
+    /// use anomaly_metrics::{Connectivity, PixelHistogram};
     ///
     /// let mut file = Vec::new();
     /// PixelHistogram::new(Connectivity::Four, 0.0, 1.0).save(&mut file)?;

@@ -38,7 +38,7 @@ impl<S: Score> PixelMetrics<S> {
     ///
     /// # Example
     /// ```
-    /// use metrics::{Connectivity, PixelMetrics};
+    /// use anomaly_metrics::{Connectivity, PixelMetrics};
     /// use ndarray::array;
     ///
     /// let mut shard = PixelMetrics::new(Connectivity::Eight);

@@ -73,10 +73,7 @@ fn table(dataset: &Dataset, root: &Path) -> Result<()> {
     };
     let Dataset { title, licence, home, .. } = dataset;
     let state = talk::visible(&state, &[]);
-    stdout::print(format!(
-        "{name:14} {title} ({licence})\n{:14} {state}\n{:14} {home}\n",
-        "", ""
-    ))
+    stdout::print(format!("{name:14} {title} ({licence})\n{:14} {state}\n{:14} {home}\n", "", ""))
 }
 
 fn jsonl(dataset: &Dataset, root: &Path) -> Result<()> {

@@ -54,8 +54,18 @@ pub(crate) struct Found<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
-const CSV_HEAD: [&str; 10] =
-    ["path", "score", "label", "map_max", "width", "height", "map", "overlay", "error", "raw_score"];
+const CSV_HEAD: [&str; 10] = [
+    "path",
+    "score",
+    "label",
+    "map_max",
+    "width",
+    "height",
+    "map",
+    "overlay",
+    "error",
+    "raw_score",
+];
 const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
 
@@ -123,7 +133,8 @@ impl Line<'_> {
             }
             Self::Failed { path, error } => (*path, Some(*error), " ".repeat(26)),
         };
-        let error = error.map_or(String::new(), |error| format!("  ({})", talk::visible(error, &[])));
+        let error =
+            error.map_or(String::new(), |error| format!("  ({})", talk::visible(error, &[])));
         format!("{numbers}  {}{error}", talk::visible(path, &[]))
     }
 }

@@ -84,7 +84,9 @@ impl Names {
             names.push(name);
         }
         if let Err(error) = read.and_then(|()| self.registry.write_all(entries.as_bytes())) {
-            talk::warning(format_args!("{REGISTRY} in --out: whose the names are is lost: {error}"));
+            talk::warning(format_args!(
+                "{REGISTRY} in --out: whose the names are is lost: {error}"
+            ));
         }
         if locked {
             // Closing the file unlocks it at the latest.

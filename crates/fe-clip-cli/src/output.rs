@@ -173,7 +173,8 @@ mod tests {
         assert!(own::is_own(&write("a.png", &png)));
         let map = tiff_bytes(ndarray::array![[0.5, 0.25]].view()).unwrap();
         assert!(own::is_own(&write("a.tiff", &map)));
-        for (name, bytes) in [("cut.png", &png[..50]), ("cut.tiff", &map[..20]), ("none.png", b"")] {
+        for (name, bytes) in [("cut.png", &png[..50]), ("cut.tiff", &map[..20]), ("none.png", b"")]
+        {
             assert!(!own::is_own(&write(name, bytes)), "{name}");
         }
         for name in ["b.png", "b.tiff"] {

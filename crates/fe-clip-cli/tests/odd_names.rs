@@ -45,7 +45,8 @@ fn fe_clip(folder: &Path, args: &[&str]) -> Command {
 #[test]
 fn odd_names_are_scored_and_come_back_byte_for_byte() {
     let folder = folder(&ODD);
-    let expected: Vec<PathBuf> = ODD.iter().map(|bytes| Path::new("in").join(name(bytes))).collect();
+    let expected: Vec<PathBuf> =
+        ODD.iter().map(|bytes| Path::new("in").join(name(bytes))).collect();
     let args = ["detect", "in", "--out", "out", "--report", "--format"];
     let json = fe_clip(folder.path(), &[&args[..], &["jsonl"]].concat()).output().unwrap();
     assert_eq!(json.status.code(), Some(0), "{}", String::from_utf8_lossy(&json.stderr));
@@ -78,7 +79,8 @@ fn odd_names_are_scored_and_come_back_byte_for_byte() {
 #[test]
 fn an_odd_name_that_cannot_be_read_is_named_and_hurts_no_terminal() {
     let folder = folder(&[b"a.png", b"z.png"]);
-    fs::write(folder.path().join("in").join(name(b"bad\x1b]0;title\x07\xe9.png")), b"none").unwrap();
+    fs::write(folder.path().join("in").join(name(b"bad\x1b]0;title\x07\xe9.png")), b"none")
+        .unwrap();
     let output = fe_clip(folder.path(), &["detect", "in", "--format", "jsonl"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 3);
@@ -133,6 +135,7 @@ fn other_commands_take_odd_names() {
     let adapters = odd.join("adapters.safetensors");
     let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../fe-clip/assets/tiny/adapters.safetensors");
     fs::copy(tiny, &adapters).unwrap();
-    let info = fe_clip(folder.path(), &["info", "--format", "json"]).arg(&adapters).output().unwrap();
+    let info =
+        fe_clip(folder.path(), &["info", "--format", "json"]).arg(&adapters).output().unwrap();
     assert_eq!(info.status.code(), Some(0), "{}", String::from_utf8_lossy(&info.stderr));
 }

@@ -33,7 +33,8 @@ fn with_images(count: u8) -> tempfile::TempDir {
 
 /// Runs `detect`; returns the exit code, the lines and what was said.
 fn detect(folder: &Path, flags: &[&str]) -> (Option<i32>, Vec<Value>, String) {
-    let output = fe_clip(folder).args(["detect", "--format", "jsonl"]).args(flags).output().unwrap();
+    let output =
+        fe_clip(folder).args(["detect", "--format", "jsonl"]).args(flags).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (output.status.code(), lines, String::from_utf8(output.stderr).unwrap())
@@ -79,7 +80,10 @@ fn no_picture_replaces_what_the_program_did_not_make() {
     for (line, names) in lines.iter().zip([&["a.tiff"][..], &["b_mask.png", "b_overlay.png"]]) {
         assert!(line["score"].is_number() && line["label"].is_string(), "{line}");
         for name in names {
-            assert!(said.contains(name) && line["error"].as_str().unwrap().contains(name), "{line}");
+            assert!(
+                said.contains(name) && line["error"].as_str().unwrap().contains(name),
+                "{line}"
+            );
         }
     }
     let kept = ["a.tiff", "b.png", "b_mask.png", "b_overlay.png"];
@@ -168,7 +172,8 @@ fn runs_that_share_a_folder_share_no_output() {
     let values = |bytes: &[u8]| -> Vec<f32> {
         bytes[128..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
     };
-    let off = values(&own).iter().zip(values(&of_many)).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+    let off =
+        values(&own).iter().zip(values(&of_many)).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(off < 1e-5, "{off}");
     for (camera, maps) in cameras.iter().zip(&at_once) {
         assert_eq!(run(camera), *maps);

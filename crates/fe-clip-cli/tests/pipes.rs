@@ -48,8 +48,7 @@ fn commands(folder: &Path) -> Vec<Vec<&'static str>> {
 
 /// An array of one image of two by two.
 fn npy(kind: &str, bytes: &[u8]) -> Vec<u8> {
-    let header =
-        format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 2, 2), }}\n");
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (1, 2, 2), }}\n");
     let length = u16::try_from(header.len()).unwrap().to_le_bytes();
     [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), bytes].concat()
 }
@@ -125,11 +124,8 @@ fn a_closed_standard_error_ends_nothing() {
 fn a_device_stays_a_device() {
     let folder = tempfile::tempdir().unwrap();
     commands(folder.path());
-    let output = run(
-        folder.path(),
-        &["spectrum", "in/normal/0.png", "--out", "/dev/full"],
-        Stdio::piped(),
-    );
+    let output =
+        run(folder.path(), &["spectrum", "in/normal/0.png", "--out", "/dev/full"], Stdio::piped());
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("/dev/full: No space left on device"), "{said}");

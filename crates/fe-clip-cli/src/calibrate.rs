@@ -87,8 +87,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         model.references.sort();
     }
     let progress = Progress::new(normals.len(), "normal images");
-    let all = normals.iter().chain(&references);
-    let files: Vec<PathBuf> = all.map(|file| file.path.clone()).collect();
+    let files = normals.iter().chain(&references).map(|file| file.path.as_path());
+    Protected::new(files.chain(args.model.files())).check(&args.out).context("--out")?;
     let preprocessing = detector.preprocess().clone();
     let mut read = prefetch(normals, threads::count(), AHEAD, move |file: &ImageFile| {
         let image = read_image(&file.path, &Limits::default())?;
@@ -124,8 +124,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     hashes.sort();
     let data = DataIdentity { images: scores.len(), sha256: sha256_of_lines(&hashes) };
     let calibration = Calibration::new(&scores, rate, model, data).with_context(named)?;
-    let inputs = files.iter().map(PathBuf::as_path).chain(args.model.files());
-    Protected::new(inputs).check(&args.out).context("--out")?;
     calibration.write(&args.out)?;
     let scale = detector.score_scale(!references.is_empty());
     talk::note(format_args!(

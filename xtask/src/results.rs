@@ -19,7 +19,9 @@ pub(crate) struct Source {
     pub(crate) command: String,
     /// When it was started: UTC, RFC 3339.
     pub(crate) date: String,
-    pub(crate) machine: Machine,
+    /// Absent where that was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<Machine>,
     /// Processes that were running or waiting for a processor at the start, averaged over a
     /// minute; absent where that was not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +50,7 @@ impl Source {
             revision: revision(&[":/", ":(top,exclude)docs"]).unwrap_or_else(|| "unknown".into()),
             command: format!("cargo xtask {}", arguments.join(" ")),
             date: said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
-            machine: Machine::here(),
+            machine: Some(Machine::here()),
             load: Some(load()),
             kept: None,
         }
@@ -59,18 +61,20 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { revision, command, date, machine, load, kept } = self;
-        let Machine { processor, cores, memory_gib, instruction_sets, system, rustc } = machine;
         let revision: String = match revision.split_once("-with-") {
             Some((commit, _)) => format!("{} with changes", &commit[..commit.len().min(12)]),
             None => revision.chars().take(12).collect(),
         };
         let day = date.split('T').next().unwrap_or_default();
-        write!(
-            f,
-            "Made by `{command}` at revision {revision} on {day}: {processor}, {cores} cores ({}), \
-             {memory_gib:.0} GiB, {system}, {rustc}",
-            instruction_sets.join(" ")
-        )?;
+        write!(f, "Made by `{command}` at revision {revision} on {day}")?;
+        if let Some(machine) = machine {
+            let Machine { processor, cores, memory_gib, instruction_sets, system, rustc } = machine;
+            write!(
+                f,
+                ": {processor}, {cores} cores ({}), {memory_gib:.0} GiB, {system}, {rustc}",
+                instruction_sets.join(" ")
+            )?;
+        }
         if let Some(load) = load {
             write!(f, "; load {load:.1} at the start")?;
         }

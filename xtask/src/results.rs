@@ -19,10 +19,16 @@ pub(crate) struct Source {
     pub(crate) command: String,
     /// When it was started: UTC, RFC 3339.
     pub(crate) date: String,
-    pub(crate) machine: Machine,
+    /// Absent where that was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<Machine>,
     /// Processes that were running or waiting for a processor at the start, averaged over a
-    /// minute.
-    pub(crate) load: f64,
+    /// minute; absent where that was not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) load: Option<f64>,
+    /// How the figures came here, where not from the run itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,8 +50,9 @@ impl Source {
             revision: revision(&[":/", ":(top,exclude)docs"]).unwrap_or_else(|| "unknown".into()),
             command: format!("cargo xtask {}", arguments.join(" ")),
             date: said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
-            machine: Machine::here(),
-            load: load(),
+            machine: Some(Machine::here()),
+            load: Some(load()),
+            kept: None,
         }
     }
 }
@@ -53,19 +60,28 @@ impl Source {
 /// A sentence for a page.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { revision, command, date, machine, load } = self;
-        let Machine { processor, cores, memory_gib, instruction_sets, system, rustc } = machine;
+        let Self { revision, command, date, machine, load, kept } = self;
         let revision: String = match revision.split_once("-with-") {
             Some((commit, _)) => format!("{} with changes", &commit[..commit.len().min(12)]),
             None => revision.chars().take(12).collect(),
         };
         let day = date.split('T').next().unwrap_or_default();
-        write!(
-            f,
-            "Made by `{command}` at revision {revision} on {day}: {processor}, {cores} cores ({}), \
-             {memory_gib:.0} GiB, {system}, {rustc}; load {load:.1} at the start.",
-            instruction_sets.join(" ")
-        )
+        write!(f, "Made by `{command}` at revision {revision} on {day}")?;
+        if let Some(machine) = machine {
+            let Machine { processor, cores, memory_gib, instruction_sets, system, rustc } = machine;
+            write!(
+                f,
+                ": {processor}, {cores} cores ({}), {memory_gib:.0} GiB, {system}, {rustc}",
+                instruction_sets.join(" ")
+            )?;
+        }
+        if let Some(load) = load {
+            write!(f, "; load {load:.1} at the start")?;
+        }
+        if let Some(kept) = kept {
+            write!(f, "; {kept}")?;
+        }
+        write!(f, ".")
     }
 }
 

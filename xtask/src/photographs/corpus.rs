@@ -37,10 +37,16 @@ pub(super) struct Order {
     pub(super) seed: u64,
 }
 
-/// A file, how many crops are wanted of it, and its dice.
+/// A file, and how many crops are wanted of it.
 struct Job {
     candidate: Candidate,
     wanted: usize,
+}
+
+impl Job {
+    fn is_cutout(&self) -> bool {
+        self.candidate.shows == Shows::Cutout
+    }
 }
 
 /// Writes the corpus and returns its table.
@@ -69,7 +75,9 @@ pub(super) fn write(out: &Path, table: &Table, trees: &[Tree], order: &Order) ->
         sources: Vec::new(),
     };
     let mut grounds: Vec<RgbImage> = Vec::new();
-    for batch in jobs.chunks(BATCH) {
+    // Cut-outs wait until every ground is there.
+    let parts = jobs.chunk_by(|a, b| a.is_cutout() == b.is_cutout());
+    for batch in parts.flat_map(|part| part.chunks(BATCH)) {
         let cut: Vec<Result<Vec<RgbImage>>> =
             batch.par_iter().map(|job| crops(job, order, &grounds)).collect();
         for (job, crops) in batch.iter().zip(cut) {
@@ -170,7 +178,7 @@ fn jobs(candidates: Vec<Candidate>, order: &Order) -> Vec<Job> {
             jobs.push(Job { candidate, wanted });
         }
     }
-    jobs.sort_by_key(|job| job.candidate.shows == Shows::Cutout);
+    jobs.sort_by_key(Job::is_cutout);
     jobs
 }
 

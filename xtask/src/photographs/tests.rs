@@ -127,7 +127,7 @@ fn held_out_textures_become_a_data_set() {
     let trees = [tree(&folder.path().join("tree"))];
     let table: Table = toml::from_str(TABLE).unwrap();
     let (tar, out) = (folder.path().join("a.tar"), folder.path().join("set"));
-    write(&tar, &table, &trees, &ORDER).unwrap();
+    let written = write(&tar, &table, &trees, &ORDER).unwrap();
     let args = |held_out: bool| crate::damaged_photographs::Args {
         photographs: tar.clone(),
         out: out.clone(),
@@ -141,9 +141,10 @@ fn held_out_textures_become_a_data_set() {
     assert!(scan.problems.is_empty(), "{:?}", scan.problems);
     let categories: std::collections::BTreeSet<&str> =
         scan.samples.iter().map(|s| s.category.as_str()).collect();
-    assert_eq!(categories.into_iter().collect::<Vec<_>>(), ["wall0_0", "wall1_40"]);
+    let second = format!("wall1_{}", written.sources[1].first);
+    assert_eq!(categories.into_iter().collect::<Vec<_>>(), ["wall0_0", second.as_str()]);
     let damaged: Vec<_> = scan.samples.iter().filter_map(|s| s.defect.as_ref()).collect();
-    assert!(damaged.len() >= 24, "{} of 32 damaged pictures", damaged.len());
+    assert!(damaged.len() >= 24, "{} damaged pictures", damaged.len());
     for defect in damaged {
         let path = defect.mask.as_ref().expect("a mask");
         let mask = data::read_mask_of((96, 96), path, &data::Limits::default()).unwrap();

@@ -274,13 +274,15 @@ fn page(args: &Args, source: &Source, table: &str, rows: &[(&str, Vec<Run>)]) ->
     format!(
         "# Ablation on procedural data\n\n{source}\n\
          `ablation.json` beside this page has every run.\n\n\
-         `tiny`, adapters trained on the procedural training categories and measured on the \
-         held-out ones: {} epochs, {} pixels, {} normal images a category and {} of each kind of \
-         defect, {} seed(s). Percent, means over all held-out categories{}; AUPRO up to a false-\
+         `tiny`, adapters trained on the procedural categories \"{}\" and measured on \"{}\": {} \
+         epochs, {} pixels, {} normal images a category and {} of each kind of \
+         defect, {} seed(s). Percent, means over all measured categories{}; AUPRO up to a false-\
          positive rate of 30 %. Rows as in Tables 3 and 4 of the paper.\n\
          All rows share prompts, smoothing and the image score of the class token; only \"category \
          named\" has plain CLIP's usual sentences, which tell it what is looked at. CLIP is its \
          last layer; the others put four stages together.\n\n{}\n\n{table}",
+        args.training,
+        args.held_out,
         args.epochs,
         args.size,
         args.test_normal,

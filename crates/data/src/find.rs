@@ -8,8 +8,9 @@ use crate::layouts::{entries, is_image};
 
 /// Lists the image files below a folder, sorted by path; a file stands for itself, whatever its name.
 ///
-/// Images are known by their ending (PNG, JPEG, BMP, TIFF, WebP, in any case); hidden files and folders, recycle
-/// bins, and thumbnails that systems put among people's files (`@eaDir`, `Thumbs.db`, …) are passed over. Links to folders are followed, each folder is visited once.
+/// Images are known by their ending (PNG, JPEG, BMP, TIFF, WebP, in any case). Hidden files and folders, recycle bins and
+/// the thumbnails that systems put among people's files (`@eaDir`, `Thumbs.db`, …) are passed over. Links to folders are
+/// followed, each folder is visited once.
 /// A folder below that cannot be read is an error in the list, beside the images of the others.
 ///
 /// # Errors

@@ -52,7 +52,7 @@ pub fn from_text(text: &str) -> PathBuf {
         bytes.push(byte.unwrap_or(text[at]));
         at += if byte.is_some() { 4 } else { 1 };
     }
-    path_of(bytes)
+    from_bytes(bytes)
 }
 
 /// The byte that an escape at the start of a text stands for.
@@ -62,15 +62,16 @@ fn escaped(text: &[u8]) -> Option<u8> {
     Some((digit(high)? * 16 + digit(low)?) as u8)
 }
 
-#[cfg(unix)]
-fn path_of(bytes: Vec<u8>) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    std::ffi::OsString::from_vec(bytes).into()
-}
-
-#[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> PathBuf {
-    String::from_utf8_lossy(&bytes).into_owned().into()
+/// The path that bytes are on Unix; elsewhere they are UTF-8, what is none replaced.
+pub fn from_bytes(bytes: Vec<u8>) -> PathBuf {
+    #[cfg(unix)]
+    {
+        <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+    }
+    #[cfg(not(unix))]
+    {
+        String::from_utf8_lossy(&bytes).into_owned().into()
+    }
 }
 
 /// For `#[serde(with = "data::path_text")]`.
@@ -111,7 +112,7 @@ mod tests {
         ];
         let mut texts: Vec<String> = Vec::new();
         for name in names {
-            let path = path_of(name.to_vec());
+            let path = from_bytes(name.to_vec());
             let text = to_text(&path).into_owned();
             assert_eq!(from_text(&text), path, "{text}");
             texts.push(text);

@@ -1,10 +1,10 @@
 //! From the paths on the command line to a list of images.
 
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use data::path_text::from_bytes;
 
 use crate::{own, talk};
 
@@ -141,7 +141,7 @@ fn paths_of(list: Vec<u8>) -> Vec<PathBuf> {
         _ => path.strip_suffix(b"\r").unwrap_or(path),
     });
     let paths = paths.filter(|path| !path.is_empty());
-    paths.map(|path| std::ffi::OsString::from_vec(path.to_vec()).into()).collect()
+    paths.map(|path| from_bytes(path.to_vec())).collect()
 }
 
 fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
@@ -151,8 +151,6 @@ fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStrExt;
-
     use super::*;
 
     #[test]
@@ -172,7 +170,7 @@ mod tests {
             assert_eq!(paths_of(list), expected);
         }
         let latin1 = paths_of(b"caf\xe9.png\nnew\n".to_vec());
-        assert_eq!(latin1[0].as_os_str().as_bytes(), b"caf\xe9.png");
+        assert_eq!(latin1, [from_bytes(b"caf\xe9.png".to_vec()), PathBuf::from("new")]);
         assert_eq!(paths_of(b"new\nline.png\0".to_vec()), [PathBuf::from("new\nline.png")]);
         assert!(paths_of(Vec::new()).is_empty());
     }

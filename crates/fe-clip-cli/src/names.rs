@@ -5,11 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
-use data::path_text::{from_text, to_text};
+use data::path_text::{from_bytes, from_text, to_text};
 use fe_clip::files::sha256_of_lines;
 use serde::{Deserialize, Serialize};
 
@@ -213,12 +212,12 @@ fn shortened(name: PathBuf) -> PathBuf {
     let hash = &sha256_of_lines(&[to_text(Path::new(last)).into_owned()])[..8];
     let room = LONGEST - LONGEST_ENDING - hash.len() - 1;
     // Not in the middle of a character.
-    let bytes = last.as_bytes();
+    let bytes = last.as_encoded_bytes();
     let end = (0..=room).rev().find(|&at| bytes[at] & 0xc0 != 0x80).unwrap_or(room);
     let mut short = bytes[..end].to_vec();
     short.push(b'-');
     short.extend(hash.as_bytes());
-    name.with_file_name(OsString::from_vec(short))
+    name.with_file_name(from_bytes(short))
 }
 
 #[cfg(test)]
@@ -280,7 +279,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         assert_eq!(assigned(out.path(), &[("one", "one/0.png")]), ["0"]);
         assert_eq!(assigned(out.path(), &[("two", "two/0.png")]), ["two/0"]);
-        assert_eq!(assigned(out.path(), &[("two", "two/0.jpg")]), [absolute("two/0")]);
+        assert_eq!(assigned(out.path(), &[("two", "two/0.jpg")]), [one_folder_more("two/0")]);
         let again = [("two", "two/0.png"), ("one", "one/0.png")];
         assert_eq!(assigned(out.path(), &again), ["two/0", "0"]);
         // What a kill left of a line hides no other.
@@ -291,10 +290,10 @@ mod tests {
         assert_eq!(assigned(out.path(), &again), ["two/0", "0"]);
     }
 
-    /// The name that shows all folders.
-    fn absolute(path: &str) -> String {
-        let path = std::path::absolute(path).unwrap();
-        path.strip_prefix("/").unwrap().display().to_string()
+    /// A path with the folder that tests run in before it.
+    fn one_folder_more(path: &str) -> String {
+        let here = std::env::current_dir().unwrap();
+        format!("{}/{path}", here.file_name().unwrap().to_str().unwrap())
     }
 
     #[test]

@@ -1,39 +1,29 @@
 //! Files that a run reads: none of its outputs may replace them.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
+use identity::Identity;
 
 /// Files that must stay, by what the system knows them by: other spellings and links are the same
 /// file.
-pub(crate) struct Protected(HashMap<(u64, u64), String>);
+pub(crate) struct Protected(HashMap<Identity, String>);
 
 impl Protected {
     /// The inputs that exist, of a model's folder its files, and the files that standard input,
     /// output and error are.
     pub(crate) fn new<'a>(inputs: impl IntoIterator<Item = &'a Path>) -> Self {
         let mut known = HashMap::new();
-        let streams = [
-            ("standard input", std::io::stdin().as_fd().try_clone_to_owned()),
-            ("standard output", std::io::stdout().as_fd().try_clone_to_owned()),
-            ("standard error", std::io::stderr().as_fd().try_clone_to_owned()),
-        ];
-        for (name, stream) in streams {
-            let found = stream.map(File::from).and_then(|stream| stream.metadata());
-            if let Some(found) = found.ok().filter(Metadata::is_file) {
-                known.insert(key(&found), name.to_string());
-            }
+        for (identity, name) in identity::streams() {
+            known.insert(identity, name.to_string());
         }
         for input in inputs {
             let inside = std::fs::read_dir(input).into_iter().flatten().flatten();
             let inside = inside.map(|entry| entry.path()).filter(|path| is_weights(path));
             for path in inside.chain([PathBuf::from(input)]) {
-                if let Some(found) = path.metadata().ok().filter(Metadata::is_file) {
-                    known.insert(key(&found), path.display().to_string());
+                if let Some(identity) = identity::of(&path) {
+                    known.insert(identity, path.display().to_string());
                 }
             }
         }
@@ -45,7 +35,7 @@ impl Protected {
     /// # Errors
     /// If it is.
     pub(crate) fn check(&self, target: &Path) -> anyhow::Result<()> {
-        match target.metadata().ok().and_then(|found| self.0.get(&key(&found))) {
+        match identity::of(target).and_then(|identity| self.0.get(&identity)) {
             Some(input) => {
                 bail!("{}: would replace {input}, which is in use here", target.display())
             }
@@ -60,6 +50,51 @@ fn is_weights(path: &Path) -> bool {
         || ending.is_some_and(|ending| ["safetensors", "bin", "pt"].contains(&ending))
 }
 
-fn key(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
+#[cfg(unix)]
+mod identity {
+    use std::fs::{File, Metadata};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
+
+    /// Device and inode.
+    pub(super) type Identity = (u64, u64);
+
+    /// That of a regular file.
+    pub(super) fn of(path: &Path) -> Option<Identity> {
+        path.metadata().ok().and_then(|found| of_metadata(&found))
+    }
+
+    /// Those of the standard streams that are files.
+    pub(super) fn streams() -> impl Iterator<Item = (Identity, &'static str)> {
+        let streams = [
+            (std::io::stdin().as_fd().try_clone_to_owned(), "standard input"),
+            (std::io::stdout().as_fd().try_clone_to_owned(), "standard output"),
+            (std::io::stderr().as_fd().try_clone_to_owned(), "standard error"),
+        ];
+        streams.into_iter().filter_map(|(stream, name)| {
+            let found = File::from(stream.ok()?).metadata().ok()?;
+            Some((of_metadata(&found)?, name))
+        })
+    }
+
+    fn of_metadata(metadata: &Metadata) -> Option<Identity> {
+        metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+    }
+}
+
+#[cfg(not(unix))]
+mod identity {
+    use std::path::{Path, PathBuf};
+
+    /// The path without links; hard links are not known to be one file.
+    pub(super) type Identity = PathBuf;
+
+    pub(super) fn of(path: &Path) -> Option<Identity> {
+        path.canonicalize().ok().filter(|path| path.is_file())
+    }
+
+    pub(super) fn streams() -> impl Iterator<Item = (Identity, &'static str)> {
+        std::iter::empty()
+    }
 }

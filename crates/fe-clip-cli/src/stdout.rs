@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -43,7 +42,7 @@ pub(crate) fn print_styled(lines: &str) -> anyhow::Result<()> {
 /// # Errors
 /// As [`print`].
 pub(crate) fn print_path(path: &Path) -> anyhow::Result<()> {
-    print([path.as_os_str().as_bytes(), b"\n"].concat())
+    print([path.as_os_str().as_encoded_bytes(), b"\n"].concat())
 }
 
 /// What is left in a buffer at the end would be lost in silence where a device is full.

@@ -22,7 +22,7 @@ pub(crate) fn run(stage: &str, args: &Args) -> Result<()> {
     let features = args.features.iter().map(|f| format!("--features=tiny/{f}"));
     execute(
         cargo()
-            .args(["run", "--release", "--package", "tiny"])
+            .args(["run", "--release", "--bin", "tiny"])
             .args(features)
             .args(["--", stage])
             .args(&args.arguments),

@@ -36,11 +36,11 @@ use crate::teacher::Teacher;
 use batch::{Batch, Images};
 pub use curve::Quality;
 pub use student::Terms;
-use student::{Standard, Student, Targets, follow};
+use student::{Standard, Student, Targets, Values, follow};
 
 /// Parts of a step that run side by side.
 const PARTS: usize = 2;
-/// Steps whose images the teacher's channels are standardised by.
+/// Parts of images that the teacher's channels are standardised by.
 const SAMPLED: usize = 4;
 /// Peak learning rate of the blocks' matrices (Muon, scaled to AdamW's size of steps).
 const MATRIX_RATE: f64 = 6e-3;
@@ -204,8 +204,9 @@ impl Run {
             standard = state.load("standard", standard)?;
             average = state.load("average", student.valid())?;
         } else {
+            // Of the first step, which sees windows however long the run is.
             let samples: Result<Vec<Targets>, Error> = (0..SAMPLED)
-                .map(|step| Ok(targets(teacher, &batch::draw(images, config, step, 0)?)))
+                .map(|part| Ok(targets(teacher, &batch::draw(images, config, 0, part)?)))
                 .collect();
             standard = Standard::of(&samples?);
             average = student.valid();
@@ -261,6 +262,8 @@ impl Run {
     fn clip(&self, seed: u64) -> Clip {
         self.plain.seed(seed);
         let mut clip = Clip::new(&config(), &self.plain);
+        // Parameters are drawn when they are first looked at: now, not when somebody else has drawn others.
+        clip.visit(&mut Values(Vec::new()));
         clip.vision = self.average.tower.clone();
         clip
     }

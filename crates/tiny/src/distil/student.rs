@@ -208,7 +208,7 @@ pub(super) fn follow(average: Student, student: &Student, keep: f64) -> Student 
 }
 
 /// Values of all parameters in the order of a visit.
-struct Values(Vec<Tensor<1>>);
+pub(super) struct Values(pub(super) Vec<Tensor<1>>);
 
 impl ModuleVisitor for Values {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

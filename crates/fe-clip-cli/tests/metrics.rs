@@ -226,7 +226,7 @@ fn bad_files_are_named() {
         (npy(folder.path(), "int", "<i8", "(0, 2, 3)", &[]), "expected floats, got"),
         (npy(folder.path(), "object", "|O", SHAPE, &[0; 12]), "holds Python objects"),
         (npy(folder.path(), "complex", "<c8", SHAPE, &[0; 96]), "got the type <c8"),
-        (npy(folder.path(), "text", "<U4", SHAPE, &[0; 192]), "got the type <U4"),
+        (npy(folder.path(), "words", "<U4", SHAPE, &[0; 192]), "got the type <U4"),
         (npy_of(1, folder.path(), "cut", ("<f4", "True", SHAPE), &[0; 44]), "expected 48 bytes"),
         (masks.clone(), "expected floats"),
     ];

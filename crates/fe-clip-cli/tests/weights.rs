@@ -104,20 +104,30 @@ fn a_model_that_holds_no_numbers_labels_nothing() {
 #[test]
 fn answers_that_are_no_numbers_are_errors_that_name_the_image() {
     let folder = Folder::new("backbone = \"model\"\nactivation = \"gelu\"");
-    // Finite in the file, beyond single precision after the first products.
+    // Finite in the file, beyond single precision after a product.
     let path = folder.path("cfg/model/model.safetensors");
-    let mut bytes = fs::read(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    for (name, tensor) in header.as_object().unwrap() {
-        if name.starts_with("vision_model.encoder") && name.ends_with("weight") {
-            let offset = |i: usize| tensor["data_offsets"][i].as_u64().unwrap() as usize;
-            for half in bytes[8 + length + offset(0)..8 + length + offset(1)].chunks_exact_mut(2) {
-                half.copy_from_slice(&0x7bff_u16.to_le_bytes());
-            }
+    let mut header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let mut data = Vec::new();
+    for (name, tensor) in header.as_object_mut().unwrap() {
+        if name == "__metadata__" {
+            continue;
         }
+        let offset = |i: usize| 8 + length + tensor["data_offsets"][i].as_u64().unwrap() as usize;
+        let old = &bytes[offset(0)..offset(1)];
+        let start = data.len();
+        if name == "visual_projection.weight" {
+            data.extend(f32::MAX.to_le_bytes().repeat(old.len() / 2));
+            tensor["dtype"] = "F32".into();
+        } else {
+            data.extend(old);
+        }
+        tensor["data_offsets"] = vec![start, data.len()].into();
     }
-    fs::write(&path, bytes).unwrap();
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(&path, [&length[..], &header, &data].concat()).unwrap();
     let arguments = [&DETECT[..], &["--threshold", "0.5", "--format", "jsonl"]].concat();
     let (code, stdout, stderr) = folder.run(&arguments);
     assert_ne!(code, 0, "{stdout}");

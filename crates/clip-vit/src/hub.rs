@@ -48,9 +48,9 @@ impl Hub {
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let path = |name: &str| Some(expanded(&set(name)?, &set));
+        let path = |name: &str| Some(expanded(&set(name)?, set));
         let home = path("HF_HOME").or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface")));
-        let home = home.unwrap_or_else(|| match home_folder(&set) {
+        let home = home.unwrap_or_else(|| match home_folder(set) {
             Some(folder) => folder.join(".cache").join("huggingface"),
             None => Cache::default().path().parent().unwrap_or(Path::new("")).to_path_buf(),
         });

@@ -1,4 +1,5 @@
 //! Reading a corpus of crops; the file is written by the `tar` and `image` crates.
+#![allow(clippy::unwrap_used)]
 
 use std::io::Cursor;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Damage drawn onto photographs: the same everywhere, masks exact, captions true.
+#![allow(clippy::unwrap_used)]
 
 use image::{Rgb, RgbImage};
 use ndarray::Array2;

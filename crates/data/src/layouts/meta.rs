@@ -18,6 +18,9 @@ struct Entry {
     anomaly: Value,
 }
 
+/// Entries by split and category; null stands for none.
+type Splits = BTreeMap<String, Option<BTreeMap<String, Option<Vec<Entry>>>>>;
+
 /// The list, if there is one.
 pub(super) fn file(root: &Path) -> Option<PathBuf> {
     named_file(root, "meta.json")
@@ -27,7 +30,7 @@ pub(super) fn file(root: &Path) -> Option<PathBuf> {
 pub(super) fn list(root: &Path, tree: &mut Tree) -> Result<(), Error> {
     let Some(path) = file(root) else { return Ok(()) };
     let failed = |reason: String| Error::Table { path: path.clone(), reason };
-    let splits: BTreeMap<String, Option<BTreeMap<String, Option<Vec<Entry>>>>> =
+    let splits: Splits =
         serde_json::from_str(&read_text(&path)?).map_err(|e| failed(e.to_string()))?;
     let mut files = Files::new(root);
     for (split_name, categories) in splits {

@@ -72,7 +72,7 @@ pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) 
         let mut name = out.join(stem).into_os_string();
         name.push(kind.ending());
         let path = PathBuf::from(name);
-        let written = kind.bytes(scored, full.view()).and_then(|bytes| write(&path, &bytes));
+        let written = kind.bytes(scored, full.view()).and_then(|bytes| kind.write(&path, &bytes));
         match (written, kind) {
             (Err(error), _) => saved.problems.push(talk::reason(&error)),
             (Ok(()), Save::Map) => saved.map = Some(path),
@@ -81,14 +81,6 @@ pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) 
         }
     }
     saved
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    }
-    own::check(path)?;
-    Ok(write_atomic(path, bytes)?)
 }
 
 impl Save {
@@ -100,6 +92,19 @@ impl Save {
             Self::Mask => "_mask.png",
             Self::Features => "_features.png",
         }
+    }
+
+    /// Writes the file, by way of the folders that its name asks for. A map cannot be marked as
+    /// this program's, but no map is taken for an input either: it replaces the one before.
+    fn write(self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("making {}", folder.display()))?;
+        }
+        if self != Self::Map {
+            own::check(path)?;
+        }
+        Ok(write_atomic(path, bytes)?)
     }
 
     /// The file's content; `full` is the map at the image's size.

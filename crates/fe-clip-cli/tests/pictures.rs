@@ -82,12 +82,14 @@ fn features_are_five_panels_of_the_images_size() {
     assert_eq!(picture.dimensions(), (5 * 90 + 4 * 8 + 40, 60 + 12));
     assert_eq!(*picture.get_pixel(10, 12 + 10), Rgb([20, 30, 90]));
     assert!(!out.join("part_overlay.png").exists());
-    // A method without adapters has none.
+    // A method without adapters has none; the score is told all the same.
     let config = folder.path().join("run.toml");
     fs::write(&config, "[model]\nmethod = \"spectral-residual\"\n").unwrap();
     let output = detect(&["--config", config.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("no FFE or LFS"), "{}", said(&output));
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(line["score"].is_number() && line["error"].is_string(), "{line}");
 }
 
 #[test]

@@ -28,6 +28,17 @@ fn csv(out: &Path) -> Vec<Vec<String>> {
     text.lines().map(|line| line.split(',').map(str::to_string).collect()).collect()
 }
 
+/// The path that a relative address stands for.
+fn percent_decoded(address: &str) -> String {
+    let mut parts = address.split('%');
+    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        bytes.extend(part[2..].bytes());
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
 #[test]
 fn detect_reports_every_input_even_with_a_name_that_is_markup() {
     let folder = tempfile::tempdir().unwrap();
@@ -66,7 +77,8 @@ fn detect_reports_every_input_even_with_a_name_that_is_markup() {
         }
         assert!(row["truth"].is_null() && row["mask"].is_null());
         if let Some(overlay) = row["overlay"].as_str() {
-            assert!(out.join(overlay).exists(), "{overlay} is linked but not there");
+            let file = out.join(percent_decoded(overlay));
+            assert!(file.exists(), "{overlay} is linked but not there");
         }
     }
     let wide = rows.iter().find(|row| row["path"].as_str().unwrap().ends_with("a.png")).unwrap();

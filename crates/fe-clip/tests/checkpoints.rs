@@ -163,7 +163,7 @@ fn what_is_no_checkpoint_is_named_with_the_reason() {
     };
     let (format, version) = (("format", "fe-clip-adapters"), ("version", "1"));
     for (name, content, reason) in [
-        ("empty", Vec::new(), "header"),
+        ("empty", Vec::new(), "is empty"),
         ("text", b"this is no checkpoint, but it is long enough".to_vec(), "header"),
         ("cut", bytes[..bytes.len() - 9].to_vec(), ""),
         ("huge header", [&u64::MAX.to_le_bytes()[..], b"{}"].concat(), "header"),

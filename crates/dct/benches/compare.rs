@@ -185,8 +185,7 @@ fn nanoseconds(call: &mut impl FnMut(), calls: usize) -> f64 {
 
 /// Processor time of this thread, in nanoseconds.
 fn now() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    cpu_time::ThreadTime::now().as_duration().as_secs_f64() * 1e9
 }
 
 /// Deterministic samples in (-1, 1).

@@ -16,7 +16,6 @@ use fe_clip::{
     Backbone, Detector, FeClip, ModelConfig, Preparation, RunConfig, StageEnds, Storage,
     TrainConfig, TrainingRun,
 };
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use synthetic::{DefectKind, WriteOptions, write_dataset};
 
@@ -42,8 +41,7 @@ fn row(case: &str, ours: f64, peer: &str, theirs: f64, unit: &str) -> Value {
 
 /// Processor time of this process.
 fn processor() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    cpu_time::ProcessTime::now().as_duration()
 }
 
 /// Smallest processor time of several things done in turn, in seconds.

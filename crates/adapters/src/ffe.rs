@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::pad::{Padding, gather, gather_grid};
+use crate::pad::{Padding, gather};
 use crate::transform::{Transform, matrix};
 
 /// Settings of [`Ffe`].
@@ -116,12 +117,8 @@ impl Ffe {
         let p = self.window;
         let (rows, columns) = (h.div_ceil(p), w.div_ceil(p));
         let windows = rows * columns;
-        let places = (0..p * p * windows).map(|at| {
-            let (inside, window) = (at / windows, at % windows);
-            let (y, x) = (window / columns * p + inside / p, window % columns * p + inside % p);
-            (y as isize, x as isize)
-        });
-        let x = gather_grid(tokens, self.padding, places).reshape([b, p * p, windows * d]);
+        let x = gather(tokens.reshape([b, h * w, d]), &self.gathered(h, w));
+        let x = x.reshape([b, p * p, windows * d]);
         let layers = [&self.linear, self.imaginary.as_ref().unwrap_or(&self.linear)];
         let parts = self.transform.bases_2d(p).into_iter().zip(layers).map(|(basis, layer)| {
             let basis = matrix(&basis, &device);
@@ -132,9 +129,49 @@ impl Ffe {
             basis.transpose().unsqueeze::<3>().matmul(mapped)
         });
         let x = parts.reduce(|a, b| a + b).expect("a transform has at least one basis");
-        let place = |(y, x)| (y % p * p + x % p) * windows + y / p * columns + x / p;
-        let places: Vec<_> = (0..h * w).map(|at| Some(place((at / w, at % w)))).collect();
+        let places: Vec<_> = self.scattered(h, w).into_iter().map(Some).collect();
         gather(x.reshape([b, p * p * windows, d]), &places).reshape([b, h, w, d])
+    }
+
+    /// Side of a window in tokens.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// What the linear layer mixes.
+    pub fn mixing(&self) -> Mixing {
+        self.mixing
+    }
+
+    /// Bases of the transform, `[window * window, window * window]`, row = frequency: one of the
+    /// DCT, real and imaginary part of the FFT. The real part of the inverse is the sum of their
+    /// transposes times what became of the coefficients.
+    pub fn bases(&self) -> Vec<Array2<f64>> {
+        self.transform.bases_2d(self.window)
+    }
+
+    /// Where the tokens of all windows lie in a grid `[h, w]`, row by row; position inside a
+    /// window first, then window. `None` stands for a zero token.
+    pub fn gathered(&self, h: usize, w: usize) -> Vec<Option<usize>> {
+        let p = self.window;
+        let (rows, columns) = (h.div_ceil(p), w.div_ceil(p));
+        let windows = rows * columns;
+        let place = |at: usize| {
+            let (inside, window) = (at / windows, at % windows);
+            let (y, x) = (window / columns * p + inside / p, window % columns * p + inside % p);
+            let inside = |position: usize, len: usize| self.padding.source(position as isize, len);
+            Some(inside(y, h)? * w + inside(x, w)?)
+        };
+        (0..p * p * windows).map(place).collect()
+    }
+
+    /// Where each token of a grid `[h, w]` lies among those of [`gathered`](Self::gathered).
+    pub fn scattered(&self, h: usize, w: usize) -> Vec<usize> {
+        let p = self.window;
+        let columns = w.div_ceil(p);
+        let windows = h.div_ceil(p) * columns;
+        let place = |(y, x)| (y % p * p + x % p) * windows + y / p * columns + x / p;
+        (0..h * w).map(|at| place((at / w, at % w))).collect()
     }
 
     /// The linear layer on coefficients `[batch, window * window, windows, channels]`.

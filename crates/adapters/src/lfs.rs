@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
-use ndarray::Axis;
+use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::conv::Conv;
@@ -111,7 +111,7 @@ impl Lfs {
             // basis over its frequencies. Of the FFT only the real parts contribute; the
             // imaginary ones have the mean zero.
             Statistic::SignedMean => {
-                let mean = |basis: &ndarray::Array2<f64>| {
+                let mean = |basis: &Array2<f64>| {
                     basis.mean_axis(Axis(0)).expect("a basis has rows").to_vec()
                 };
                 let both =
@@ -137,7 +137,7 @@ impl Lfs {
     fn streamed(
         &self,
         tokens: Tensor<4>,
-        bases: &[ndarray::Array2<f64>],
+        bases: &[Array2<f64>],
         reduce: impl Fn(Tensor<4>) -> Tensor<4>,
     ) -> Tensor<4> {
         let mut sum: Option<Tensor<4>> = None;
@@ -148,7 +148,7 @@ impl Lfs {
                 None => c,
             });
         };
-        let row = |basis: &ndarray::Array2<f64>, k: usize| basis.row(k).to_vec();
+        let row = |basis: &Array2<f64>, k: usize| basis.row(k).to_vec();
         for v in 0..self.window {
             let across: Vec<_> =
                 bases.iter().map(|basis| self.filter(tokens.clone(), 2, &row(basis, v))).collect();
@@ -171,8 +171,31 @@ impl Lfs {
     /// last rows hold what the padding repeats.
     fn filter(&self, x: Tensor<4>, axis: usize, kernel: &[f64]) -> Tensor<4> {
         let [b, h, w, d] = x.dims();
-        let n = [h, w][axis - 1];
-        let mut band = ndarray::Array2::zeros((n, n));
+        let band = matrix(&self.band(kernel, [h, w][axis - 1]), &x.device()).unsqueeze::<3>();
+        let x = if axis == 1 { x.reshape([b, h, w * d]) } else { x.reshape([b * h, w, d]) };
+        band.matmul(x).reshape([b, h, w, d])
+    }
+
+    /// Side of the sliding window in tokens.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// The reduction over the coefficients.
+    pub fn statistic(&self) -> Statistic {
+        self.statistic
+    }
+
+    /// Bases of the transform of one axis, `[window, window]`, row = frequency: one of the DCT,
+    /// real and imaginary part of the FFT.
+    pub fn bases(&self) -> Vec<Array2<f64>> {
+        self.transform.bases(self.window)
+    }
+
+    /// The matrix `[n, n]` that correlates an axis of `n` tokens with the kernel of a window,
+    /// padding included.
+    pub fn band(&self, kernel: &[f64], n: usize) -> Array2<f64> {
+        let mut band = Array2::zeros((n, n));
         for at in 0..n {
             for (tap, factor) in kernel.iter().enumerate() {
                 let place = (at + tap) as isize - (self.window / 2) as isize;
@@ -181,9 +204,7 @@ impl Lfs {
                 }
             }
         }
-        let band = matrix(&band, &x.device()).unsqueeze::<3>();
-        let x = if axis == 1 { x.reshape([b, h, w * d]) } else { x.reshape([b * h, w, d]) };
-        band.matmul(x).reshape([b, h, w, d])
+        band
     }
 }
 

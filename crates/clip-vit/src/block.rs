@@ -124,7 +124,8 @@ impl Block {
         }
     }
 
-    pub(crate) fn activation(&self) -> Activation {
+    /// Activation of the feed-forward part.
+    pub fn activation(&self) -> Activation {
         if self.quick_gelu { Activation::QuickGelu } else { Activation::Gelu }
     }
 }

@@ -1,11 +1,14 @@
 //! From preprocessed images to scores and pixel maps.
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use clip_vit::Clip;
 use data::Preprocess;
 use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
 
 use crate::Error;
+use crate::export::{Export, Exported, Facts, Source, export};
 use crate::head::Head;
 use crate::memory::Memory;
 use crate::methods::{
@@ -192,6 +195,38 @@ impl Detector {
     /// If the memory is another method's.
     pub fn exchange_memory(&mut self, memory: Memory) -> Memory {
         self.scorer.exchange_memory(memory)
+    }
+
+    /// Refuses a method that cannot be exported: all but FE-CLIP and plain CLIP.
+    ///
+    /// # Errors
+    /// If it is another.
+    pub fn check_export(&self) -> Result<(), Error> {
+        self.source().map(drop)
+    }
+
+    fn source(&self) -> Result<Source<'_>, Error> {
+        self.scorer.source().ok_or_else(|| {
+            let method = self.method.name();
+            Error::Settings(format!("export: method {method} has no graph, fe-clip and clip have"))
+        })
+    }
+
+    /// Writes the method as one ONNX graph, with what it remembers of normal images: input
+    /// `image` `[n, 3, size, size]`, RGB in [0, 1]; outputs `score` `[n]` and `map`
+    /// `[n, size, size]`, raw.
+    ///
+    /// # Errors
+    /// If the method is another than FE-CLIP and plain CLIP, a file cannot be written, or a weight
+    /// is too large for half precision.
+    pub fn export(&self, path: &Path, settings: &Export) -> Result<Exported, Error> {
+        let source = self.source()?;
+        let facts = Facts {
+            method: self.method.name(),
+            preprocess: &self.preprocess,
+            scale: self.scorer.score_scale(source.bank.is_some()),
+        };
+        export(path, &source, &facts, settings)
     }
 
     /// Scores and maps of a batch of preprocessed images, each `[3, size, size]`.

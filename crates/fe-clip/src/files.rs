@@ -16,16 +16,67 @@ use crate::Error;
 /// # Errors
 /// If the folder is missing or not writable.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let write = || {
-        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
-        }
-        let mut file = temporary(path)?;
-        file.as_file_mut().write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map(drop).map_err(|e| e.error)
-    };
-    write().map_err(|e| Error::io(path, e))
+    let mut file = AtomicFile::create(path)?;
+    file.write(bytes)?;
+    file.finish()
+}
+
+/// A file that is written piece by piece, as [`write_atomic`] writes one at once.
+pub(crate) struct AtomicFile {
+    path: PathBuf,
+    target: Target,
+}
+
+enum Target {
+    Beside(NamedTempFile),
+    /// What is there and is no regular file.
+    Direct(fs::File),
+}
+
+impl AtomicFile {
+    /// # Errors
+    /// If the folder is missing or not writable.
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        let open = || {
+            if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+                return fs::OpenOptions::new().write(true).open(path).map(Target::Direct);
+            }
+            temporary(path).map(Target::Beside)
+        };
+        let target = open().map_err(|e| Error::io(path, e))?;
+        Ok(Self { path: path.to_owned(), target })
+    }
+
+    /// Whether it is no regular file.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self.target, Target::Direct(_))
+    }
+
+    /// # Errors
+    /// If the system refuses the bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let file = match &mut self.target {
+            Target::Beside(file) => file.as_file_mut(),
+            Target::Direct(file) => file,
+        };
+        file.write_all(bytes).map_err(|e| Error::io(&self.path, e))
+    }
+
+    /// Lets the file appear under its name.
+    ///
+    /// # Errors
+    /// If the system refuses it.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        let Self { path, target } = self;
+        let finish = || match target {
+            Target::Beside(file) => {
+                file.as_file().sync_all()?;
+                file.persist(&path).map(drop).map_err(|e| e.error)
+            }
+            Target::Direct(_) => Ok(()),
+        };
+        finish().map_err(|e| Error::io(&path, e))
+    }
 }
 
 /// A new file in the folder of a path, removed when dropped.

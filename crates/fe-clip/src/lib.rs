@@ -8,6 +8,7 @@ mod detect;
 mod device;
 mod error;
 pub mod evaluate;
+pub mod export;
 pub mod files;
 mod head;
 mod loss;

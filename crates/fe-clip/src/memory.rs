@@ -42,6 +42,11 @@ impl MemoryBank {
         Self { stages: vec![None; stages] }
     }
 
+    /// The remembered tokens of each stage, `[tokens, channels]`.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = &Tensor<2>> {
+        self.stages.iter().flatten()
+    }
+
     /// Adds the tokens of one or more normal images, one tensor
     /// `[batch, height, width, channels]` a stage.
     ///

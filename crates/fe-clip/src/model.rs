@@ -22,10 +22,10 @@ use crate::wording::{TextAxes, UNNAMED, Wording};
 pub struct FeClip {
     /// The trained part.
     pub head: Head,
-    vision: VisionTower,
+    pub(crate) vision: VisionTower,
     texts: TextAxes,
     /// Anomalous minus normal text embedding, `[1 or batch, embed_dim, 1]`.
-    axis: Tensor<3>,
+    pub(crate) axis: Tensor<3>,
     config: ModelConfig,
     stage_ends: Vec<usize>,
     temperature: f64,

@@ -5,6 +5,7 @@ use ndarray::{Array2, Array3, Axis};
 
 use super::{Normals, Scorer, Staged, highest, to_pixels};
 use crate::detect::{Prediction, batch, floats, grids};
+use crate::export::Source;
 use crate::memory::Memory;
 use crate::model::{FeClip, LastStage};
 use crate::resample::both_axes;
@@ -76,6 +77,11 @@ impl Scorer for FeClipScorer {
     fn last_stage(&self, image: &Array3<f32>) -> Option<LastStage> {
         let Staged { model, device, .. } = &self.staged;
         model.last_stage(batch(std::slice::from_ref(image), device))
+    }
+
+    fn source(&self) -> Option<Source<'_>> {
+        let Staged { model, memory, .. } = &self.staged;
+        Some(Source { model, bank: memory.as_ref(), to_pixels: &self.to_pixels })
     }
 
     fn into_model(self: Box<Self>) -> Option<FeClip> {

@@ -17,6 +17,7 @@ pub(crate) use spectral_residual::SpectralResidual;
 pub(crate) use winclip::Winclip;
 
 use crate::detect::{Prediction, batch, grids};
+use crate::export::Source;
 use crate::memory::{Memory, MemoryBank};
 use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::{bilinear, bilinear_aligned, gaussian};
@@ -61,6 +62,11 @@ pub(crate) trait Scorer: Send + Sync {
 
     /// The features of the last stage, where there are adapters.
     fn last_stage(&self, _image: &Array3<f32>) -> Option<LastStage> {
+        None
+    }
+
+    /// The parts that become an ONNX graph, where the method has one.
+    fn source(&self) -> Option<Source<'_>> {
         None
     }
 

@@ -1,0 +1,87 @@
+#![allow(clippy::unwrap_used)]
+
+mod files;
+mod interpreter;
+mod numbers;
+
+use std::path::Path;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
+use prost::Message;
+
+use super::proto::ModelProto;
+use super::{Export, Exported, MESSAGE_LIMIT};
+use crate::calibrate::ModelIdentity;
+use crate::detect::Detector;
+use crate::model::FeClip;
+use crate::precision::Precision;
+use crate::run::{Method, ModelConfig, Prompts, RunConfig};
+
+const PATCH: usize = 4;
+
+/// Burn draws weights when they are first looked at, from one generator a process.
+struct Look;
+
+impl ModuleVisitor for Look {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let _ = param.val();
+    }
+}
+
+/// A detector on a random backbone whose grid has `grid` tokens a side.
+fn detector(config: &ModelConfig, activation: Activation, grid: usize) -> Detector {
+    let device = Device::flex();
+    let vision = VisionConfig {
+        width: 16,
+        layers: 4,
+        heads: 2,
+        mlp_width: 48,
+        patch_size: PATCH,
+        image_size: PATCH * grid,
+        activation,
+    };
+    let text = TextConfig {
+        width: 16,
+        layers: 1,
+        heads: 1,
+        mlp_width: 32,
+        vocabulary: 49408,
+        context_length: 77,
+        activation,
+    };
+    let clip = Clip::new(&ClipConfig { vision, text, embed_dim: 12 }, &device);
+    clip.visit(&mut Look);
+    let run = RunConfig { model: config.clone(), ..RunConfig::default() };
+    if config.method == Method::Clip {
+        return Detector::untrained(clip, &run, &device).unwrap();
+    }
+    let mut head = FeClip::new_head(&clip, config, &device).unwrap();
+    head.visit(&mut Look);
+    if let Some(scale) = &mut head.logit_scale {
+        *scale = Param::from_tensor(Tensor::full([1], 2.0, &device));
+    }
+    Detector::new(clip, &run, head, &device).unwrap()
+}
+
+fn settings(config: &ModelConfig) -> Export {
+    Export {
+        precision: Precision::Full,
+        inline_limit: MESSAGE_LIMIT,
+        identity: ModelIdentity {
+            backbone: Some("0123".into()),
+            adapters: None,
+            config: config.clone(),
+            prompts: Prompts::default(),
+            references: vec!["4567".into()],
+        },
+        calibration: None,
+    }
+}
+
+/// Exports and reads the model again.
+fn written(detector: &Detector, path: &Path, settings: &Export) -> (ModelProto, Exported) {
+    let exported = detector.export(path, settings).unwrap();
+    (ModelProto::decode(&std::fs::read(path).unwrap()[..]).unwrap(), exported)
+}

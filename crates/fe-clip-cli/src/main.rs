@@ -7,6 +7,7 @@ mod detect;
 mod device;
 mod embed;
 mod eval;
+mod export;
 mod fault;
 mod features;
 mod info;
@@ -74,6 +75,7 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Embed(embed::Args),
+    Export(export::Args),
     Metrics(metrics::Args),
     Scan(scan::Args),
     Datasets(datasets::Args),
@@ -116,6 +118,7 @@ fn run(cli: Cli) -> std::process::ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Embed(args) => embed::run(args),
+        Command::Export(args) => export::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Scan(args) => scan::run(&args),
         Command::Datasets(args) => datasets::run(&args),

@@ -43,6 +43,8 @@ fn each_cause_is_told_once() {
         (&["scan", "--dataset", "mvtec-ad", "--root", "missing"], missing),
         (&["spectrum", "a.png", "--out", "missing/a.png"], "entity not found"),
         (&["embed", "--text", "a", "--out", "missing/a.npy"], "entity not found"),
+        (&["export", "--out", "missing/a.onnx"], "entity not found"),
+        (&["export", "--out", "a.onnx", "--normals", "missing"], missing),
         (&["info", "missing.safetensors"], missing),
         (&["metrics", "--maps", "missing.npy", "--masks", "missing.npy"], missing),
     ] {

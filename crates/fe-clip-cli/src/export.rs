@@ -1,0 +1,97 @@
+//! `fe-clip export`: the whole method as one ONNX graph.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use fe_clip::export::{Export, MESSAGE_LIMIT, data_file};
+use fe_clip::{Calibration, Detector, ModelIdentity, Precision};
+
+use crate::model::ModelArgs;
+use crate::normals::ImageFile;
+use crate::protect::Protected;
+use crate::thresholds::calibrated_detector;
+use crate::{stdout, talk};
+
+/// Write a model as one ONNX graph: resized images in, raw scores and maps out.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:\n  \
+    fe-clip export --out tiny.onnx\n  \
+    fe-clip export --model vit-l-14-336 --adapters adapters.safetensors --half --out model.onnx\n  \
+    fe-clip export --normals good-parts/ --calibration calibration.json --out parts.onnx\n\n\
+    Input image [n, 3, S, S], RGB in [0, 1]; outputs score [n] and map [n, S, S], both raw, float32.\n\
+    docs/deploy.md runs the file from Python, C++ and C#, on ONNX Runtime, OpenVINO and TensorRT.")]
+pub(crate) struct Args {
+    /// The file to write; weights above 2 GB go to FILE.onnx.data beside it.
+    #[arg(long, value_name = "FILE.onnx")]
+    out: PathBuf,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Folder of normal images: their memory bank is part of the graph.
+    #[arg(long, value_name = "DIR")]
+    normals: Option<PathBuf>,
+    /// Thresholds from `fe-clip calibrate`, for the metadata. Default: for `tiny` without
+    /// --normals those that it was shipped with, else none.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Store matrices in half precision; the computation stays in single precision.
+    #[arg(long)]
+    half: bool,
+    /// Put the weights into FILE.onnx.data, however few they are.
+    #[arg(long)]
+    external_data: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let mut read: Vec<PathBuf> = args.model.files().map(Path::to_owned).collect();
+    read.extend(args.calibration.clone());
+    let (detector, identity, calibration) = load(args, &mut read)?;
+    let protected = Protected::new(read.iter().map(PathBuf::as_path));
+    protected.check(&args.out).context("--out")?;
+    protected.check(&data_file(&args.out)).context("--out")?;
+    let settings = Export {
+        precision: if args.half { Precision::Half } else { Precision::Full },
+        inline_limit: if args.external_data { 0 } else { MESSAGE_LIMIT },
+        identity,
+        calibration,
+    };
+    let exported = detector.export(&args.out, &settings)?;
+    let size = detector.preprocess().height;
+    talk::note(format_args!(
+        "{:.1} MB: image [n, 3, {size}, {size}] to score [n] and map [n, {size}, {size}]",
+        exported.bytes as f64 / 1e6
+    ));
+    stdout::print_path(&args.out)?;
+    exported.data.iter().try_for_each(|data| stdout::print_path(data))?;
+    Ok(true)
+}
+
+/// The detector with what it remembers, what it is made of and its thresholds; `read` is given
+/// the normal images.
+fn load(
+    args: &Args,
+    read: &mut Vec<PathBuf>,
+) -> anyhow::Result<(Detector, ModelIdentity, Option<Calibration>)> {
+    if let Some(file) = &args.calibration {
+        let calibration = Calibration::read(file)?;
+        let (detector, _, _) = calibrated_detector(&args.model, args.normals.as_deref(), file)?;
+        detector.check_export()?;
+        // The one that was just found to be this detector's.
+        return Ok((detector, calibration.model.clone(), Some(calibration)));
+    }
+    let (mut detector, _, mut identity) = args.model.identified_detector()?;
+    detector.check_export()?;
+    let Some(folder) = &args.normals else {
+        let shipped = args.model.is_tiny().then(Calibration::of_tiny).transpose()?;
+        return Ok((detector, identity, shipped));
+    };
+    let mut failed = 0;
+    let images = ImageFile::list(folder, "--normals", &mut failed)?;
+    if failed > 0 {
+        bail!("--normals {}: {failed} images could not be read", folder.display());
+    }
+    detector.check_normals(images.len())?;
+    detector.remember(&ImageFile::read_all(&images, detector.preprocess())?);
+    identity.references = images.iter().map(|image| image.sha256.clone()).collect();
+    read.extend(images.into_iter().map(|image| image.path));
+    Ok((detector, identity, None))
+}

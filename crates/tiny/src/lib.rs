@@ -4,6 +4,7 @@
 //! CLIP from procedural images and captions alone.
 
 pub mod distil;
+mod pictures;
 pub mod pretrain;
 mod side_by_side;
 pub mod teacher;

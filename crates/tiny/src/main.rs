@@ -41,6 +41,9 @@ struct Pretrain {
     /// Leave the image tower of --start, a distilled one, as it is.
     #[arg(long, requires = "start")]
     locked: bool,
+    /// Corpus of photographs, half of the pictures then; procedural scenes alone without.
+    #[arg(long)]
+    corpus: Option<PathBuf>,
     /// Seed of weights, scenes and captions.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -108,10 +111,12 @@ fn main() -> anyhow::Result<()> {
 
 impl Pretrain {
     fn run(self) -> anyhow::Result<()> {
+        let photographs = self.corpus.as_deref().map(Crops::open).transpose()?;
         let config = PretrainConfig {
             seed: self.seed,
             start: self.start,
             locked: self.locked,
+            corpus: photographs.as_ref().map(Crops::sha256).transpose()?,
             steps: self.steps,
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
@@ -119,7 +124,7 @@ impl Pretrain {
         };
         let bar = bar(config.steps)?;
         let device = open_device(&self.device)?;
-        let clip = pretrain(&config, &self.out, self.resume, &device, |step| {
+        let clip = pretrain(&config, photographs, &self.out, self.resume, &device, |step| {
             bar.set_position(step.step as u64);
             let t = &step.terms;
             bar.set_message(format!(

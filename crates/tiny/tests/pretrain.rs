@@ -19,6 +19,7 @@ fn config() -> PretrainConfig {
         seed: 3,
         start: None,
         locked: false,
+        corpus: None,
         steps: 3,
         batch_size: 4,
         learning_rate: 1e-3,
@@ -39,22 +40,22 @@ fn a_run_that_was_killed_and_resumed_has_the_weights_of_one_in_a_piece() {
     let device = Device::flex();
     let mut losses = Vec::new();
     let at_once =
-        pretrain(&config(), &whole, false, &device, |s| losses.push(s.terms.total)).unwrap();
+        pretrain(&config(), None, &whole, false, &device, |s| losses.push(s.terms.total)).unwrap();
     assert_eq!(losses.len(), 3);
     assert!(losses.iter().all(|loss| loss.is_finite()));
 
     // Step 2 is reported before its state is saved: the run goes on from step 1.
     let killed = catch_unwind(AssertUnwindSafe(|| {
-        pretrain(&config(), &parts, false, &device, |s| assert!(s.step < 2, "killed"))
+        pretrain(&config(), None, &parts, false, &device, |s| assert!(s.step < 2, "killed"))
     }));
     assert!(killed.is_err());
     let mut steps = Vec::new();
-    let resumed = pretrain(&config(), &parts, true, &device, |s| steps.push(s.step)).unwrap();
+    let resumed = pretrain(&config(), None, &parts, true, &device, |s| steps.push(s.step)).unwrap();
     assert_eq!(steps, [2, 3]);
     assert!(weights(&at_once, &whole) == weights(&resumed, &parts), "the weights differ");
 
     let other = PretrainConfig { seed: 4, ..config() };
-    let refused = pretrain(&other, &parts, true, &device, |_| ());
+    let refused = pretrain(&other, None, &parts, true, &device, |_| ());
     assert!(matches!(refused, Err(Error::OtherRun { .. })));
 }
 
@@ -65,7 +66,7 @@ fn a_run_may_start_from_a_model() {
     let device = Device::flex();
     let start =
         PretrainConfig { start: Some("tiny".into()), steps: 1, learning_rate: 1e-12, ..config() };
-    let after = pretrain(&start, folder.path(), false, &device, |_| ()).unwrap();
+    let after = pretrain(&start, None, folder.path(), false, &device, |_| ()).unwrap();
     let before = Backbone::load("tiny", None, &device).unwrap().clip;
     let change = (after.vision.blocks[3].fc.weight.val() - before.vision.blocks[3].fc.weight.val())
         .abs()
@@ -74,7 +75,7 @@ fn a_run_may_start_from_a_model() {
     assert!(change < 1e-6, "{change}");
 
     let missing = PretrainConfig { start: Some("no/such/model".into()), ..start };
-    assert!(pretrain(&missing, folder.path(), false, &device, |_| ()).is_err());
+    assert!(pretrain(&missing, None, folder.path(), false, &device, |_| ()).is_err());
 }
 
 #[test]
@@ -88,7 +89,8 @@ fn words_are_learnt_on_an_image_tower_that_stays_as_it_is() {
     save_hf(&before, &tiny::distil::config(), &start, Precision::F32).unwrap();
     let start = Some(start.to_str().unwrap().to_string());
     let config = PretrainConfig { start, locked: true, steps: 2, ..config() };
-    let after = pretrain(&config, &folder.path().join("out"), false, &device, |_| ()).unwrap();
+    let after =
+        pretrain(&config, None, &folder.path().join("out"), false, &device, |_| ()).unwrap();
     let change = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
     for (a, b) in after.vision.blocks.iter().zip(&before.vision.blocks) {
         assert_eq!(change(a.fc.weight.val(), b.fc.weight.val()), 0.0);
@@ -98,7 +100,7 @@ fn words_are_learnt_on_an_image_tower_that_stays_as_it_is() {
 
     let alone = PretrainConfig { start: None, ..config };
     assert!(matches!(
-        pretrain(&alone, folder.path(), false, &device, |_| ()),
+        pretrain(&alone, None, folder.path(), false, &device, |_| ()),
         Err(Error::Settings(_))
     ));
 }

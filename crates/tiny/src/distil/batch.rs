@@ -1,7 +1,7 @@
 //! Drawing a batch: windows of photographs and procedural scenes, clean for the teacher, spoilt for
 //! the student.
 
-use data::{Crops, Limits, Preprocess, Resize, decode_image};
+use data::{Limits, Preprocess, Resize, decode_image};
 use fe_clip::Error;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
@@ -13,6 +13,7 @@ use rand_chacha::rand_core::SeedableRng;
 use synthetic::{DefectKind, Request};
 
 use super::{DistilConfig, schedule};
+use crate::pictures::Pictures;
 use crate::pretrain::augment::{mirror, sample};
 
 pub(super) const PATCH: usize = 16;
@@ -20,43 +21,18 @@ pub(super) const GRID: usize = 15;
 /// Share of procedural scenes among the images where there are photographs.
 const SCENES: f64 = 0.2;
 
-/// Where images come from.
-#[derive(Debug)]
-pub(super) struct Images {
-    photographs: Option<Crops>,
-    /// Crops that are not held out.
-    training: Vec<usize>,
-    categories: Vec<usize>,
-}
-
-impl Images {
-    pub(super) fn new(photographs: Option<Crops>) -> Self {
-        let training = photographs
-            .iter()
-            .flat_map(|crops| (0..crops.len()).filter(|&i| !crops.source(i).held_out));
-        let training = training.collect();
-        let all = synthetic::categories();
-        let categories =
-            (0..all.len()).filter(|&i| !synthetic::HELD_OUT.contains(&all[i].name)).collect();
-        Self { photographs, training, categories }
+/// The window's source: mostly a photograph, else a scene that is drawn.
+fn picture(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<RgbImage, Error> {
+    if !rng.random_bool(SCENES)
+        && let Some((crop, _)) = pictures.crop(rng)?
+    {
+        return Ok(crop);
     }
-
-    pub(super) fn photographs(&self) -> Option<&Crops> {
-        self.photographs.as_ref()
-    }
-
-    fn draw(&self, rng: &mut ChaCha8Rng) -> Result<RgbImage, Error> {
-        if let (Some(crops), Some(&index)) = (&self.photographs, self.training.choose(rng))
-            && !rng.random_bool(SCENES)
-        {
-            return Ok(crops.get(index)?);
-        }
-        let category = *self.categories.choose(rng).expect("there are training categories");
-        let kind = *DefectKind::ALL.choose(rng).expect("there are kinds");
-        let defect = rng.random_bool(0.5).then(|| (kind, rng.random()));
-        let size = (GRID * PATCH) as u32;
-        Ok(synthetic::render(&Request { category, size, scene_seed: rng.random(), defect }).image)
-    }
+    let category = pictures.category(rng);
+    let kind = *DefectKind::ALL.choose(rng).expect("there are kinds");
+    let defect = rng.random_bool(0.5).then(|| (kind, rng.random()));
+    let size = (GRID * PATCH) as u32;
+    Ok(synthetic::render(&Request { category, size, scene_seed: rng.random(), defect }).image)
 }
 
 /// The images of one part of a step.
@@ -73,7 +49,7 @@ pub(super) struct Batch {
 
 /// One part of a step's batch; depends on nothing but corpus, settings, step and part.
 pub(super) fn draw(
-    images: &Images,
+    pictures: &Pictures,
     config: &DistilConfig,
     step: usize,
     part: usize,
@@ -88,7 +64,7 @@ pub(super) fn draw(
     let mut donor: Option<RgbImage> = None;
     for _ in 0..count {
         let (top, left) = (rng.random_range(0..=GRID - grid), rng.random_range(0..=GRID - grid));
-        let mut clean = window(&images.draw(&mut rng)?, side, (top, left), &mut rng);
+        let mut clean = window(&picture(pictures, &mut rng)?, side, (top, left), &mut rng);
         if rng.random_bool(0.3) {
             recolour(&mut clean, &mut rng);
         }

@@ -15,8 +15,9 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 use synthetic::{Damage, DefectKind, Request, damage};
 
-use super::batch::{GRID, Images, PATCH};
+use super::batch::{GRID, PATCH};
 use super::student::layer_norm;
+use crate::pictures::Pictures;
 
 /// Normal images of a category's memory.
 const SHOTS: usize = 4;
@@ -54,7 +55,7 @@ struct Picture {
 }
 
 impl HeldOut {
-    pub(super) fn draw(images: &Images, seed: u64) -> Result<Self, Error> {
+    pub(super) fn draw(pictures: &Pictures, seed: u64) -> Result<Self, Error> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let all = synthetic::categories();
         let held_out = (0..all.len()).filter(|&i| synthetic::HELD_OUT.contains(&all[i].name));
@@ -72,7 +73,7 @@ impl HeldOut {
         });
         let categories = categories.collect();
         let mut textures = Vec::new();
-        if let Some(crops) = images.photographs() {
+        if let Some(crops) = pictures.photographs() {
             let enough = |s: &&Source| s.held_out && s.crops >= SHOTS + 2 * JUDGED;
             let sources: Vec<&Source> = crops.corpus().sources.iter().filter(enough).collect();
             for source in sources.iter().step_by(sources.len().div_ceil(TEXTURES).max(1)) {

@@ -30,10 +30,11 @@ use fe_clip::Error;
 use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 use serde::{Deserialize, Serialize};
 
+use crate::pictures::Pictures;
 use crate::pretrain;
 use crate::side_by_side;
 use crate::teacher::Teacher;
-use batch::{Batch, Images};
+use batch::Batch;
 pub use curve::Quality;
 pub use student::Terms;
 use student::{Standard, Student, Targets, Values, follow};
@@ -67,6 +68,10 @@ pub struct DistilConfig {
     /// Steps between two points of the curve of held-out quality.
     pub judge_every: usize,
 }
+
+/// The ends of FE-CLIP's four stages in this tower: the layers that predict the teacher's stages, and one between
+/// the last two.
+pub const STAGE_ENDS: [usize; 4] = [4, 8, 10, 12];
 
 /// The architecture of `tiny`: a 240-pixel image tower with a 15 x 15 grid, the text tower of
 /// [`pretrain`].
@@ -123,9 +128,9 @@ pub fn distil(
         return Err(Error::Settings(problem));
     }
     fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
-    let images = Images::new(photographs);
+    let pictures = Pictures::new(photographs);
     let state = if resume { State::find(out, config)? } else { None };
-    let mut run = Run::new(config, &images, teacher, state.as_ref(), device)?;
+    let mut run = Run::new(config, &pictures, teacher, state.as_ref(), device)?;
     let first = state.map_or(0, |state| state.step);
     let log_path = out.join("distil.jsonl");
     let mut log = fs::OpenOptions::new()
@@ -133,15 +138,15 @@ pub fn distil(
         .append(true)
         .open(&log_path)
         .map_err(|e| Error::io(&log_path, e))?;
-    let held_out = curve::HeldOut::draw(&images, config.seed)?;
+    let held_out = curve::HeldOut::draw(&pictures, config.seed)?;
     std::thread::scope(|scope| {
         // One thread draws ahead of the optimizer; a step's batch depends on corpus, settings and step alone.
         let (sender, batches) = mpsc::sync_channel(3);
-        let images = &images;
+        let pictures = &pictures;
         scope.spawn(move || {
             for step in first..config.steps {
                 let parts: Result<Vec<Batch>, Error> =
-                    (0..PARTS).map(|part| batch::draw(images, config, step, part)).collect();
+                    (0..PARTS).map(|part| batch::draw(pictures, config, step, part)).collect();
                 if sender.send(parts).is_err() {
                     return; // the training side stopped
                 }
@@ -186,14 +191,14 @@ struct Run {
 impl Run {
     fn new(
         config: &DistilConfig,
-        images: &Images,
+        pictures: &Pictures,
         teacher: &Teacher,
         state: Option<&State>,
         plain: &Device,
     ) -> Result<Self, Error> {
         let device = plain.clone().autodiff();
         device.seed(config.seed);
-        let first = batch::draw(images, config, 0, 0)?;
+        let first = batch::draw(pictures, config, 0, 0)?;
         let architecture = self::config();
         let (vision, embed_dim) = (&architecture.vision, architecture.embed_dim);
         let mut student = Student::new(vision, embed_dim, &first, config.seed, &device);
@@ -206,7 +211,7 @@ impl Run {
         } else {
             // Of the first step, which sees windows however long the run is.
             let samples: Result<Vec<Targets>, Error> = (0..SAMPLED)
-                .map(|part| Ok(targets(teacher, &batch::draw(images, config, 0, part)?)))
+                .map(|part| Ok(targets(teacher, &batch::draw(pictures, config, 0, part)?)))
                 .collect();
             standard = Standard::of(&samples?);
             average = student.valid();

@@ -1,18 +1,25 @@
 //! Drawing a batch: scenes, windows of them, captions and patch labels.
 
-use data::{Preprocess, Resize};
+use data::{Preprocess, Resize, Shows};
+use fe_clip::Error;
+use image::RgbImage;
+use image::imageops::crop_imm;
+use ndarray::Array2;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
-use synthetic::{DefectKind, Request, Scene};
+use synthetic::{Damage, Damaged, DefectKind, Request, Scene, damage};
 
 use super::{PARTS, PretrainConfig, augment, patch, schedule};
+use crate::pictures::Pictures;
 
 const PATCH: usize = 16;
 const GRID: usize = 15;
 /// Fewer defect pixels than this in a window are not called a defect.
 const VISIBLE_PIXELS: usize = 12;
+/// Share of photographs among the pictures where there is a corpus of them.
+const PHOTOGRAPHS: f64 = 0.5;
 
 /// One step's images and what is true of them.
 pub(super) struct Batch {
@@ -36,15 +43,100 @@ pub(super) struct Batch {
     pub(super) regions: Vec<i64>,
 }
 
-/// One part of a step's batch; depends on nothing but the settings, step and part.
-pub(super) fn draw(config: &PretrainConfig, step: usize, part: usize) -> Batch {
+/// A crop of the full grid's size, damaged where it is to be and damage shows; `None` without photographs.
+fn photograph(
+    pictures: &Pictures,
+    seed: u64,
+    kind: Option<DefectKind>,
+) -> Result<Option<Picture>, Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let Some((image, texture)) = part(pictures, &mut rng)? else { return Ok(None) };
+    let other = part(pictures, &mut rng)?;
+    let damage_seed = rng.random();
+    let damaged = kind.and_then(|kind| {
+        let kind = match (kind, &other) {
+            (DefectKind::MisplacedPart, _) => Damage::CutPaste,
+            (DefectKind::ForeignObject, Some((other, _))) => Damage::Blend(other),
+            (kind, _) => Damage::Defect(kind),
+        };
+        damage(&image, kind, damage_seed)
+    });
+    let shows = Subject::Photograph { texture };
+    Ok(Some(match damaged {
+        Some(Damaged { image, mask, kind }) => Picture { image, mask, defect: Some(kind), shows },
+        None => {
+            let mask = Array2::from_elem((GRID * PATCH, GRID * PATCH), false);
+            Picture { image, mask, defect: None, shows }
+        }
+    }))
+}
+
+/// A part of a crop, and whether it shows a material and not things.
+fn part(pictures: &Pictures, rng: &mut ChaCha8Rng) -> Result<Option<(RgbImage, bool)>, Error> {
+    let (Some(crops), Some((crop, index))) = (pictures.photographs(), pictures.crop(rng)?) else {
+        return Ok(None);
+    };
+    let side = (GRID * PATCH) as u32;
+    let free = crop.width().checked_sub(side).ok_or_else(|| {
+        Error::Settings(format!("crops of {} pixels; {side} are needed", crop.width()))
+    })?;
+    let (x, y) = (rng.random_range(0..=free), rng.random_range(0..=free));
+    let texture = crops.source(index).shows == Shows::Texture;
+    Ok(Some((crop_imm(&crop, x, y, side, side).to_image(), texture)))
+}
+
+/// A picture of the full grid, its mask, and what there is to say of it.
+struct Picture {
+    image: RgbImage,
+    mask: Array2<bool>,
+    defect: Option<DefectKind>,
+    shows: Subject,
+}
+
+enum Subject {
+    /// A drawn scene; its image is taken out of it.
+    Scene(Box<Scene>),
+    Photograph {
+        texture: bool,
+    },
+}
+
+impl Picture {
+    fn drawn(mut scene: Scene) -> Self {
+        let image = scene.image.clone();
+        let (mask, defect) = (std::mem::take(&mut scene.mask), scene.defect);
+        Self { image, mask, defect, shows: Subject::Scene(Box::new(scene)) }
+    }
+
+    /// A caption of the part that is seen: one that does not see the defect is not told of it.
+    fn caption(&mut self, visible: bool, rng: &mut ChaCha8Rng) -> String {
+        if !visible {
+            self.defect = None;
+        }
+        match &mut self.shows {
+            Subject::Scene(scene) => {
+                scene.defect = self.defect;
+                synthetic::caption(scene, rng)
+            }
+            Subject::Photograph { texture } => {
+                synthetic::photograph_caption(self.defect, *texture, rng)
+            }
+        }
+    }
+}
+
+/// One part of a step's batch; depends on nothing but the pictures, settings, step and part.
+pub(super) fn draw(
+    pictures: &Pictures,
+    config: &PretrainConfig,
+    step: usize,
+    part: usize,
+) -> Result<Batch, Error> {
     let grid = schedule::grid(config, step);
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     rng.set_stream(1 + (step * PARTS + part) as u64);
     let images = schedule::images(config, grid);
-    let training: Vec<usize> = (0..synthetic::categories().len())
-        .filter(|&i| !synthetic::HELD_OUT.contains(&synthetic::categories()[i].name))
-        .collect();
+    let training = pictures.categories();
     let kinds = DefectKind::ALL;
     let mut phrases: Vec<String> = kinds
         .iter()
@@ -56,7 +148,7 @@ pub(super) fn draw(config: &PretrainConfig, step: usize, part: usize) -> Batch {
             *phrase = kind.phrase().to_string();
         }
     }
-    for &category in &training {
+    for &category in training {
         phrases.push(synthetic::categories()[category].noun.to_string());
     }
     let mut batch = Batch {
@@ -72,12 +164,14 @@ pub(super) fn draw(config: &PretrainConfig, step: usize, part: usize) -> Batch {
     };
     let mut twin: Option<u64> = None;
     let mut category = training[0];
+    let mut real = false;
     for _ in 0..images {
         // Half of the images come in pairs: one scene, without and with a defect.
         let (scene_seed, defective) = match twin.take() {
             Some(seed) => (seed, true),
             None => {
-                category = *training.choose(&mut rng).expect("there are training categories");
+                category = pictures.category(&mut rng);
+                real = rng.random_bool(PHOTOGRAPHS);
                 let seed = rng.random();
                 let paired = rng.random_bool(1.0 / 3.0);
                 if paired {
@@ -87,13 +181,20 @@ pub(super) fn draw(config: &PretrainConfig, step: usize, part: usize) -> Batch {
             }
         };
         let kind = *kinds.choose(&mut rng).expect("there are kinds");
-        let defect = defective.then(|| (kind, rng.random()));
-        let size = (GRID * PATCH) as u32;
-        let request = Request { category, size, scene_seed, defect };
-        let scene = scene(&request, &training, &mut rng);
-        push(&mut batch, scene, &training, &mut rng);
+        let photograph =
+            if real { photograph(pictures, scene_seed, defective.then_some(kind))? } else { None };
+        let picture = match photograph {
+            Some(picture) => picture,
+            None => {
+                let defect = defective.then(|| (kind, rng.random()));
+                let size = (GRID * PATCH) as u32;
+                let request = Request { category, size, scene_seed, defect };
+                Picture::drawn(scene(&request, training, &mut rng))
+            }
+        };
+        push(&mut batch, picture, training, &mut rng);
     }
-    batch
+    Ok(batch)
 }
 
 /// Draws a scene and changes it. Twins share all changes: they differ by the defect alone.
@@ -117,9 +218,9 @@ fn scene(request: &Request, training: &[usize], rng: &mut ChaCha8Rng) -> Scene {
     scene
 }
 
-fn push(batch: &mut Batch, mut scene: Scene, training: &[usize], rng: &mut ChaCha8Rng) {
+fn push(batch: &mut Batch, mut picture: Picture, training: &[usize], rng: &mut ChaCha8Rng) {
     let grid = batch.grid;
-    let (top, left) = window(&scene, grid, rng);
+    let (top, left) = window(&picture, grid, rng);
     let transpose = rng.random_bool(0.5);
     let (flip_y, flip_x) = (rng.random_bool(0.5), rng.random_bool(0.5));
     let side = grid * PATCH;
@@ -135,7 +236,7 @@ fn push(batch: &mut Batch, mut scene: Scene, training: &[usize], rng: &mut ChaCh
         for y in 0..side {
             for x in 0..side {
                 let (sy, sx) = source(y, x);
-                let value = scene.image.get_pixel(sx as u32, sy as u32)[channel];
+                let value = picture.image.get_pixel(sx as u32, sy as u32)[channel];
                 let value = f32::from(value) / 255.0;
                 batch.pixels.push((value - mean[channel]) / std[channel]);
             }
@@ -145,20 +246,20 @@ fn push(batch: &mut Batch, mut scene: Scene, training: &[usize], rng: &mut ChaCh
     for y in 0..side {
         for x in 0..side {
             let (sy, sx) = source(y, x);
-            counts[(y / PATCH) * grid + x / PATCH] += usize::from(scene.mask[[sy, sx]]);
+            counts[(y / PATCH) * grid + x / PATCH] += usize::from(picture.mask[[sy, sx]]);
         }
     }
     let visible = counts.iter().sum::<usize>() >= VISIBLE_PIXELS;
-    if !visible {
-        scene.defect = None;
-    }
-    batch.captions.push(synthetic::caption(&scene, rng));
+    batch.captions.push(picture.caption(visible, rng));
     batch.damaged.push(f32::from(u8::from(visible)));
-    let kind = scene
+    let kind = picture
         .defect
         .and_then(|kind| DefectKind::ALL.iter().position(|other| *other == kind))
         .map(|i| i as i64);
-    let noun = training.iter().position(|&c| c == scene.category);
+    let noun = match &picture.shows {
+        Subject::Scene(scene) => training.iter().position(|&c| c == scene.category),
+        Subject::Photograph { .. } => None,
+    };
     let noun = noun.map_or(-1, |i| (DefectKind::ALL.len() + i) as i64);
     for (i, &count) in counts.iter().enumerate() {
         let share = count as f32 / (PATCH * PATCH) as f32;
@@ -173,15 +274,15 @@ fn push(batch: &mut Batch, mut scene: Scene, training: &[usize], rng: &mut ChaCh
     }
 }
 
-/// Upper left patch of the window; on a damaged scene mostly one that sees the defect.
-fn window(scene: &Scene, grid: usize, rng: &mut ChaCha8Rng) -> (usize, usize) {
+/// Upper left patch of the window; on a damaged picture mostly one that sees the defect.
+fn window(picture: &Picture, grid: usize, rng: &mut ChaCha8Rng) -> (usize, usize) {
     let free = GRID - grid;
     let anywhere = (rng.random_range(0..=free), rng.random_range(0..=free));
-    if free == 0 || scene.defect.is_none() || rng.random_bool(0.2) {
+    if free == 0 || picture.defect.is_none() || rng.random_bool(0.2) {
         return anywhere;
     }
     let pixels: Vec<(usize, usize)> =
-        scene.mask.indexed_iter().filter(|(_, on)| **on).map(|(at, _)| at).collect();
+        picture.mask.indexed_iter().filter(|(_, on)| **on).map(|(at, _)| at).collect();
     let Some(&(y, x)) = pixels.choose(rng) else { return anywhere };
     let around = |patch: usize, rng: &mut ChaCha8Rng| {
         rng.random_range(patch.saturating_sub(grid - 1)..=patch.min(free))

@@ -31,8 +31,10 @@ use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, Muo
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig, VisionTower};
+use data::Crops;
 use serde::{Deserialize, Serialize};
 
+use crate::pictures::Pictures;
 use crate::side_by_side;
 use fe_clip::Backbone;
 use fe_clip::Error;
@@ -56,6 +58,8 @@ pub struct PretrainConfig {
     ///
     /// Source: Zhai et al., LiT: Zero-Shot Transfer with Locked-image Text Tuning, 2022.
     pub locked: bool,
+    /// sha256 of the corpus of photographs; procedural scenes alone without.
+    pub corpus: Option<String>,
     /// Optimizer steps.
     pub steps: usize,
     /// Images of a step that sees a window of the grid; a step that sees the whole grid takes
@@ -113,6 +117,11 @@ impl PretrainConfig {
     pub fn architecture(&self) -> ClipConfig {
         if self.locked { crate::distil::config() } else { tiny_config() }
     }
+
+    /// The layers after which FE-CLIP will score.
+    fn stage_ends(&self) -> [usize; 4] {
+        if self.locked { crate::distil::STAGE_ENDS } else { [2, 4, 6, 8] }
+    }
 }
 
 /// Trains a CLIP of the settings' [architecture](PretrainConfig::architecture) and returns it.
@@ -125,6 +134,7 @@ impl PretrainConfig {
 /// to another configuration, or the loss is not finite.
 pub fn pretrain(
     config: &PretrainConfig,
+    photographs: Option<Crops>,
     out: &Path,
     resume: bool,
     device: &Device,
@@ -137,7 +147,8 @@ pub fn pretrain(
         return Err(Error::Settings("a locked image tower needs a model to start from".into()));
     }
     let tokenizer = Tokenizer::new();
-    let first_batch = batch::draw(config, 0, 0);
+    let pictures = Pictures::new(photographs);
+    let first_batch = batch::draw(&pictures, config, 0, 0)?;
     let mut student = Student::new(&config.architecture(), &first_batch, config.seed, &device);
     let state = if resume { State::open(out, config)? } else { None };
     if let Some(state) = &state {
@@ -162,11 +173,12 @@ pub fn pretrain(
         .map_err(|e| Error::io(&log_path, e))?;
 
     // One thread draws ahead of the optimizer; a step's batch depends on seed and step alone.
-    let (sender, batches) = mpsc::sync_channel::<Vec<batch::Batch>>(3);
+    let (sender, batches) = mpsc::sync_channel::<Result<Vec<batch::Batch>, Error>>(3);
     let drawing = config.clone();
     std::thread::spawn(move || {
         for step in first..drawing.steps {
-            let parts = (0..PARTS).map(|part| batch::draw(&drawing, step, part)).collect();
+            let draw = |part| batch::draw(&pictures, &drawing, step, part);
+            let parts = (0..PARTS).map(draw).collect();
             if sender.send(parts).is_err() {
                 return; // the training side stopped
             }
@@ -174,9 +186,10 @@ pub fn pretrain(
     });
     for step in first..config.steps {
         let start = Instant::now();
-        let parts = batches.recv().expect("the drawing thread sends one batch a step");
+        let parts = batches.recv().expect("the drawing thread sends one batch a step")?;
         let learning_rate = schedule::learning_rate(config, step);
-        let (gradients, terms) = backward(&student, &tokenizer, &parts, &device);
+        let (gradients, terms) =
+            backward(&student, &tokenizer, &parts, config.stage_ends(), &device);
         if !terms.total.is_finite() {
             let what = format!("{terms:?}");
             return Err(Error::NotFinite { step: step + 1, what, images: Vec::new() });
@@ -231,10 +244,11 @@ fn backward(
     student: &Student,
     tokenizer: &Tokenizer,
     parts: &[batch::Batch],
+    stage_ends: [usize; 4],
     device: &Device,
 ) -> (GradientsParams, Terms) {
     let (gradients, parts) = side_by_side::backward(student, parts, |student: &Student, part| {
-        objective::loss(student, tokenizer, part, device)
+        objective::loss(student, tokenizer, part, stage_ends, device)
     });
     let mut terms = Terms::default();
     for part in &parts {

@@ -46,11 +46,12 @@ impl Terms {
     }
 }
 
-/// The loss of one batch with its terms.
+/// The loss of one batch with its terms; state terms follow the layers that `stage_ends` counts.
 pub(super) fn loss(
     student: &Student,
     tokenizer: &Tokenizer,
     batch: &Batch,
+    stage_ends: [usize; 4],
     device: &Device,
 ) -> (Tensor<1>, Terms) {
     let clip = &student.clip;
@@ -84,15 +85,16 @@ pub(super) fn loss(
     let dense_target = coverage.mul_scalar(3.0).clamp_max(1.0);
     let dense_weight = dense_target.clone().mul_scalar(POSITIVE_WEIGHT - 1.0).add_scalar(1.0);
 
-    let depth = clip.vision.blocks.len();
     let stages = STAGE_WEIGHTS.len();
     let mut total = Tensor::<1>::zeros([1], device);
     let mut terms = Terms::default();
     let mut last = None;
-    for (stage, weight) in STAGE_WEIGHTS.into_iter().enumerate() {
-        for block in &clip.vision.blocks[depth * stage / stages..depth * (stage + 1) / stages] {
+    let mut start = 0;
+    for (stage, (weight, end)) in STAGE_WEIGHTS.into_iter().zip(stage_ends).enumerate() {
+        for block in &clip.vision.blocks[start..end] {
             x = block.forward(x);
         }
+        start = end;
         let normed = clip.vision.ln_post.forward(x.clone());
         let probe = student.probes[stage].forward(normed.clone()); // [b, n, 1]
         let e = normalize(clip.vision.projection.forward(normed));

@@ -97,6 +97,9 @@ struct Distil {
     /// Steps between two points of the curve of held-out quality.
     #[arg(long, default_value_t = 2000)]
     judge_every: usize,
+    /// Measure the teacher and an untrained tower as the curve does, and train nothing.
+    #[arg(long)]
+    references: bool,
     /// What it runs on, as the `--device` of fe-clip.
     #[arg(long, default_value = "flex")]
     device: String,
@@ -145,6 +148,12 @@ impl Distil {
         let device = open_device(&self.device)?;
         let teacher = Teacher::published(&self.teacher, &device)?;
         let photographs = self.corpus.as_deref().map(Crops::open).transpose()?;
+        if self.references {
+            for (name, quality) in distil::references(&teacher, photographs, self.seed, &device)? {
+                println!("{}", serde_json::json!({ "of": name, "quality": quality }));
+            }
+            return Ok(());
+        }
         let corpus = photographs.as_ref().map(Crops::sha256).transpose()?;
         let config = DistilConfig {
             seed: self.seed,

@@ -24,7 +24,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, MuonConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
-use clip_vit::{Activation, Clip, ClipConfig, VisionConfig};
+use clip_vit::{Activation, Clip, ClipConfig, VisionConfig, VisionTower};
 use data::Crops;
 use fe_clip::Error;
 use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
@@ -175,6 +175,27 @@ pub fn distil(
         }
         Ok(run.clip(config.seed))
     })
+}
+
+/// What the curve of a run is to be compared with: the quality of the teacher's own tokens and of a tower as it was
+/// drawn.
+///
+/// # Errors
+/// If the corpus cannot be read.
+pub fn references(
+    teacher: &Teacher,
+    photographs: Option<Crops>,
+    seed: u64,
+    device: &Device,
+) -> Result<[(&'static str, Quality); 2], Error> {
+    let held_out = curve::HeldOut::draw(&Pictures::new(photographs), seed)?;
+    device.seed(seed);
+    let architecture = config();
+    let untrained = VisionTower::new(&architecture.vision, architecture.embed_dim, device);
+    Ok([
+        ("teacher", curve::judge_teacher(teacher, &held_out)?),
+        ("untrained", curve::judge(&untrained, &held_out, device)?),
+    ])
 }
 
 /// Everything that a step changes, and the constants it reads.

@@ -119,7 +119,7 @@ pub(super) fn layer_norm(x: Tensor<3>) -> Tensor<3> {
 
 /// The teacher's features on the token grid, `[batch, tokens, channels]`, the pooled ones with one token.
 pub(super) struct Targets {
-    stages: [Tensor<3>; 3],
+    pub(super) stages: [Tensor<3>; 3],
     pooled: Tensor<3>,
 }
 

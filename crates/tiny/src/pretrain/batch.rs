@@ -14,7 +14,7 @@ const GRID: usize = 15;
 /// Fewer defect pixels than this in a window are not called a defect.
 const VISIBLE_PIXELS: usize = 12;
 
-/// One step's images and what is true of them.
+/// One step's images and their labels.
 pub(super) struct Batch {
     /// Tokens along a side.
     pub(super) grid: usize,
@@ -168,7 +168,7 @@ fn push(batch: &mut Batch, mut scene: Scene, training: &[usize], rng: &mut ChaCh
             _ if count == 0 && rng.random_bool(0.15) => noun,
             _ => -1,
         });
-        // Positions stay where the window stood: turning moves content, not places.
+        // Positions are those of the window: rotation moves the content, not the positions.
         batch.positions.push((1 + (top + i / grid) * GRID + left + i % grid) as i64);
     }
 }

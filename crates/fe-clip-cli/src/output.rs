@@ -16,7 +16,7 @@ use tiff::tags::Tag;
 
 use crate::features::features;
 use crate::overlay::{overlay, to_image};
-use crate::own::{self, Mark, There};
+use crate::own::{self, Mark, Occupant};
 use crate::{names, npy, talk};
 
 /// Files that can be written for an image.
@@ -75,8 +75,8 @@ pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) 
     let mark = Mark::of(scored.input);
     let mut name = out.join(stem);
     let marked = names::with_mark(&name, mark);
-    let is_anothers = |kind: &Save| match own::there(&kind.path(&name)) {
-        There::Own(found) => found != Some(mark),
+    let is_anothers = |kind: &Save| match own::occupant(&kind.path(&name)) {
+        Occupant::Ours(found) => found != Some(mark),
         _ => false,
     };
     if Save::value_variants().iter().any(is_anothers) {
@@ -228,11 +228,11 @@ mod tests {
         let tiff = tiff_bytes(ndarray::array![[0.5, 0.25]].view(), mark).unwrap();
         let map = npy::encode([1, 2], [0.5, 0.25].into_iter(), Some(mark));
         for (name, bytes) in [("a.png", &png), ("a.tiff", &tiff), ("a.npy", &map)] {
-            assert_eq!(own::there(&write(name, bytes)), There::Own(Some(mark)), "{name}");
+            assert_eq!(own::occupant(&write(name, bytes)), Occupant::Ours(Some(mark)), "{name}");
         }
         assert_eq!(
-            own::there(&write("b.png", &rgb_png(&picture).unwrap())),
-            There::Own(None),
+            own::occupant(&write("b.png", &rgb_png(&picture).unwrap())),
+            Occupant::Ours(None),
             "a picture of no input"
         );
         let plain = npy::encode([1, 2], [0.5, 0.25].into_iter(), None);
@@ -245,15 +245,15 @@ mod tests {
             ("plain.npy", &plain),
             ("none.png", b""),
         ] {
-            assert_eq!(own::there(&write(name, bytes)), There::Foreign, "{name}");
+            assert_eq!(own::occupant(&write(name, bytes)), Occupant::Foreign, "{name}");
         }
         for name in ["c.png", "c.tiff"] {
             let path = folder.path().join(name);
             picture.save(&path).unwrap();
-            assert_eq!(own::there(&path), There::Foreign, "{name}");
+            assert_eq!(own::occupant(&path), Occupant::Foreign, "{name}");
         }
-        assert_eq!(own::there(folder.path()), There::NoFile);
-        assert_eq!(own::there(&folder.path().join("new.png")), There::Nothing);
+        assert_eq!(own::occupant(folder.path()), Occupant::NotAFile);
+        assert_eq!(own::occupant(&folder.path().join("new.png")), Occupant::Nothing);
     }
 
     #[test]

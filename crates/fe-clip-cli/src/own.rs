@@ -50,33 +50,33 @@ impl fmt::Display for Mark {
     }
 }
 
-/// What stands under a name.
+/// What a name is taken by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum There {
+pub(crate) enum Occupant {
     Nothing,
     /// A folder, a device or a pipe.
-    NoFile,
+    NotAFile,
     /// What this program made, and of which input, if it says so.
-    Own(Option<Mark>),
+    Ours(Option<Mark>),
     /// A file that this program did not make.
     Foreign,
 }
 
-/// Looks at what a path leads to.
-pub(crate) fn there(path: &Path) -> There {
+/// Finds out by what a path is taken.
+pub(crate) fn occupant(path: &Path) -> Occupant {
     if path.symlink_metadata().is_err() {
-        return There::Nothing;
+        return Occupant::Nothing;
     }
     if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return There::NoFile;
+        return Occupant::NotAFile;
     }
     // What cannot be read is nothing to replace either.
-    File::open(path).and_then(made).unwrap_or(There::Foreign)
+    File::open(path).and_then(read_marks).unwrap_or(Occupant::Foreign)
 }
 
 /// Whether a file is a picture with the mark; not if it cannot be read.
 pub(crate) fn is_own(path: &Path) -> bool {
-    matches!(there(path), There::Own(_))
+    matches!(occupant(path), Occupant::Ours(_))
 }
 
 /// Marks a PNG as this program's, and as made of an input, if one is given.
@@ -102,13 +102,15 @@ fn text_chunk(keyword: &str, text: &str) -> Vec<u8> {
 /// If there is a file that this program did not make, or the file cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8], mark: Mark) -> anyhow::Result<bool> {
     loop {
-        match there(path) {
+        match occupant(path) {
             // Another run may be quicker; then the next look finds its file.
-            There::Nothing if !write_new(path, bytes)? => {}
-            There::Nothing => return Ok(true),
-            There::Own(found) if found != Some(mark) => return Ok(false),
-            There::Own(_) | There::NoFile => return Ok(write_atomic(path, bytes).map(|()| true)?),
-            There::Foreign => bail!(
+            Occupant::Nothing if !write_new(path, bytes)? => {}
+            Occupant::Nothing => return Ok(true),
+            Occupant::Ours(found) if found != Some(mark) => return Ok(false),
+            Occupant::Ours(_) | Occupant::NotAFile => {
+                return Ok(write_atomic(path, bytes).map(|()| true)?);
+            }
+            Occupant::Foreign => bail!(
                 "{}: there is a file of this name that fe-clip did not make; it stays as it is, \
                  choose another --out",
                 path.display()
@@ -117,7 +119,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mark: Mark) -> anyhow::Result<boo
     }
 }
 
-fn made(mut file: File) -> std::io::Result<There> {
+/// Reads the marks in a file.
+fn read_marks(mut file: File) -> std::io::Result<Occupant> {
     let mut start = Vec::new();
     file.by_ref().take(START).read_to_end(&mut start)?;
     let mark = match start[..] {
@@ -129,7 +132,7 @@ fn made(mut file: File) -> std::io::Result<There> {
         [b'I', b'I', 42, 0, ..] => tiff_mark(&mut file, &start)?,
         _ => npy::mark(&start).map(Some),
     };
-    Ok(mark.map_or(There::Foreign, There::Own))
+    Ok(mark.map_or(Occupant::Foreign, Occupant::Ours))
 }
 
 /// The mark in the chunk that these bytes begin with.

@@ -53,10 +53,11 @@ fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
         io::ErrorKind::NotFound => {
             io::Error::new(e.kind(), format!("there is no folder {}", folder.display()))
         }
-        // The library's message names the temporary file.
+        // The message of the library names the temporary file.
         kind => kind.into(),
     })?;
-    file.write_all(bytes)?;
+    // Through the file itself: the wrapper would name the temporary file in its errors.
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
 }

@@ -11,14 +11,13 @@ use crate::inputs::{expand, images};
 use crate::job::{Job, Read};
 use crate::lines::Format;
 use crate::model::ModelArgs;
-use crate::names::Names;
 use crate::output::Save;
 use crate::protect::Protected;
 use crate::report::Report;
 use crate::talk::Progress;
 use crate::thresholds::{Thresholds, calibrated_detector};
 use crate::watch::Watch;
-use crate::{interrupt, talk, threads};
+use crate::{interrupt, names, talk, threads};
 
 /// Score images and draw where they are anomalous.
 #[derive(clap::Args)]
@@ -83,10 +82,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         bail!("--save mask needs --threshold or --calibration");
     }
     let mut inputs = expand(&args.paths, args.out.as_deref())?;
-    let mut names = args.out.as_deref().map(Names::open).transpose()?;
-    if let Some(names) = &mut names {
+    if let Some(out) = &args.out {
+        names::prepare(out)?;
         let files: Vec<_> = inputs.iter().map(|i| (i.given.as_path(), i.path.as_path())).collect();
-        let stems = names.assign(&files);
+        let stems = names::assign(&files);
         inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
     }
     if let (Some(out), true) = (&args.out, args.report) {
@@ -96,7 +95,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let watch = match &args.watch {
         Some(folder) => {
             let state_file = args.watch_state.as_deref();
-            Some(Watch::new(folder, args.out.as_deref(), state_file, names)?)
+            Some(Watch::new(folder, args.out.as_deref(), state_file)?)
         }
         None => None,
     };

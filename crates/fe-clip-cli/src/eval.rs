@@ -11,16 +11,15 @@ use fe_clip::evaluate::{
     DatasetReport, Evaluated, ImageMetrics, Notes, PixelMetricsReport, evaluate_category, mean,
     references,
 };
-use fe_clip::files::write_atomic;
 use fe_clip::{Detector, RunConfig, Source};
 use serde_json::json;
 
-use crate::interrupt;
 use crate::model::ModelArgs;
 use crate::protect::Protected;
 use crate::report::{Category, Picture, Report, Row};
 use crate::stdout;
 use crate::talk::{self, Progress};
+use crate::{interrupt, kept};
 
 /// Measure image and pixel metrics on data sets, category by category.
 #[derive(clap::Args)]
@@ -79,13 +78,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let result = json!({
         "datasets": datasets,
         "config": run,
+        "adapters": args.model.adapters().map(|path| to_text(path).into_owned()),
         "seeds": { "train": run.train.seed, "shots": run.eval.shot_seed },
         "versions": { "fe-clip": env!("CARGO_PKG_VERSION") },
         "references": chosen,
         "undefined": undefined,
     });
-    let text = serde_json::to_string_pretty(&result).context("encoding the metrics")?;
-    write_atomic(&metrics, text.as_bytes())?;
+    kept::write(&metrics, &result)?;
     if let Some(report) = pages {
         report.write(&args.out)?;
         talk::note(format_args!("report: {}", args.out.join("report.html").display()));

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::model::{ModelArgs, Parts};
 use crate::stdout;
 
-/// Say what a model is made of: architecture, sizes, hashes, stage ends, prompts and how its
-/// adapters were trained. With FILE, what an adapter checkpoint says about itself.
+/// Describe a model: architecture, sizes, hashes, stage ends, prompts and how its adapters were
+/// trained. With FILE, describe an adapter checkpoint alone.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     fe-clip info\n  \
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
-    /// Form of the answer.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

@@ -129,6 +129,7 @@ impl Job {
                 };
                 let wanted = self.save.contains(&Save::Features);
                 let scored = Scored {
+                    input: path,
                     image,
                     prediction,
                     preprocessing,

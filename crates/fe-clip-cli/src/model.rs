@@ -26,7 +26,7 @@ pub(crate) struct ModelArgs {
     /// Settings. Default: those that the adapters were trained with.
     #[arg(long, value_name = "RUN.TOML")]
     config: Option<PathBuf>,
-    /// Activation of a backbone whose files do not tell: sets `model.activation`.
+    /// Activation function of the backbone, where its files do not name it: sets `model.activation`.
     #[arg(long, value_enum)]
     activation: Option<Activation>,
     /// Use adapters that were trained on another backbone.
@@ -49,6 +49,11 @@ impl ModelArgs {
     /// The settings file, if one was given.
     pub(crate) fn config(&self) -> Option<&Path> {
         self.config.as_deref()
+    }
+
+    /// The file of adapters, if one is given.
+    pub(crate) fn adapters(&self) -> Option<&Path> {
+        self.adapters.as_deref()
     }
 
     /// The files and folders that the flags name.
@@ -131,7 +136,7 @@ impl ModelArgs {
         self.device.open()
     }
 
-    /// Loads what the flags name, as far as it is there.
+    /// Loads the parts that the flags name.
     ///
     /// # Errors
     /// If something named is not there or does not fit.
@@ -181,21 +186,21 @@ impl ModelArgs {
     }
 }
 
-/// A model before it is put together.
+/// The parts of a model.
 pub(crate) struct Parts {
     pub(crate) method: Method,
-    /// The backbone and its name, if the method looks through one.
+    /// The backbone and its name, if the method uses one.
     pub(crate) backbone: Option<(String, Backbone)>,
     /// The adapters and their file; the embedded ones have none.
     pub(crate) adapters: Option<(Checkpoint, Option<PathBuf>)>,
-    /// The settings; absent where neither a file nor the adapters say them.
+    /// The settings; absent where neither a file nor the adapters hold any.
     pub(crate) run: Option<RunConfig>,
 }
 
 struct Loaded {
     detector: Detector,
     run: RunConfig,
-    /// None where the method looks through no backbone.
+    /// `None` where the method uses no backbone.
     weights: Option<Weights>,
     /// sha256 of the adapters.
     adapters: Option<String>,

@@ -9,7 +9,7 @@ use ndarray::{Array2, ArrayView2};
 
 const INK: Rgb<u8> = Rgb([235, 235, 235]);
 pub(crate) const PAPER: Rgb<u8> = Rgb([24, 24, 24]);
-/// The contour, a colour that the scale does not have, and the dark line around it.
+/// The contour, in a colour that is not on the scale, and the dark line around it.
 const CONTOUR: Rgb<u8> = Rgb([0, 229, 255]);
 const SHADE: Rgb<u8> = Rgb([10, 20, 30]);
 /// Width of the colour bar, in units of the letters' size.
@@ -91,9 +91,8 @@ fn draw_contour(
     }
 }
 
-/// A map in the model's frame as seen in the image's, `width` by `height` points of it: bilinear
-/// interpolation with `align_corners = false`. What preprocessing cut off the model never saw: it
-/// is 0.
+/// Resamples a map from the model's input to the image, `width` by `height` points of it: bilinear
+/// interpolation with `align_corners = false`. It is 0 where preprocessing had cropped the image.
 pub(crate) fn to_image(
     map: ArrayView2<'_, f32>,
     preprocessing: &Preprocess,

@@ -1,4 +1,4 @@
-//! From when on `detect` calls an image or a pixel anomalous.
+//! The thresholds from which on `detect` calls an image or a pixel anomalous.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use fe_clip::{Calibration, Detector, RunConfig, ScoreScale};
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
 
-/// What reaches these is anomalous.
+/// An image or a pixel that reaches its threshold is anomalous.
 #[derive(Clone, Copy)]
 pub(crate) struct Thresholds {
     /// Of image scores in [0, 1].
@@ -19,12 +19,12 @@ pub(crate) struct Thresholds {
 }
 
 impl Thresholds {
-    /// One level for images and pixels.
+    /// One threshold for images and pixels.
     pub(crate) fn both(level: f64) -> Self {
         Self { image: level, pixel: level as f32 }
     }
 
-    /// What an image with a score in [0, 1] is called.
+    /// The label of an image with this score in [0, 1].
     pub(crate) fn label(&self, score: f64) -> &'static str {
         if score >= self.image { "anomalous" } else { "normal" }
     }
@@ -43,8 +43,8 @@ impl Thresholds {
     }
 }
 
-/// The detector that a calibration was made with, its settings and the thresholds. Of the folder of normal
-/// images those are remembered that the calibration did not count on.
+/// The detector that a calibration was made with, its settings and the thresholds. The memory
+/// bank holds those normal images of the folder that the thresholds were not computed from.
 ///
 /// # Errors
 /// If the model, its settings or the memory bank are not those of the calibration.

@@ -16,8 +16,7 @@ use data::find_images;
 use self::state::{Stamp, State};
 use crate::inputs::{Input, is_below};
 use crate::job::{Job, Outcome, Read};
-use crate::names::Names;
-use crate::{interrupt, own, talk};
+use crate::{interrupt, names, own, talk};
 
 /// Between two looks at the folder; a file that did not change from one to the next is complete.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,7 +30,6 @@ pub(crate) struct Watch {
     folder: PathBuf,
     /// The folder of outputs, where it is in the watched one: nothing below is an input.
     out: Option<PathBuf>,
-    names: Option<Names>,
     state_file: PathBuf,
     state: State,
     /// Whether the last change of the state was not written.
@@ -52,7 +50,6 @@ impl Watch {
         folder: &Path,
         out: Option<&Path>,
         state_file: Option<&Path>,
-        names: Option<Names>,
     ) -> anyhow::Result<Self> {
         std::fs::read_dir(folder).with_context(|| format!("--watch {}", folder.display()))?;
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -69,7 +66,6 @@ impl Watch {
         Ok(Self {
             folder: folder.to_owned(),
             out: out.map(real).filter(|out| out.starts_with(real(folder))),
-            names,
             state_file,
             state,
             unsaved: false,
@@ -142,9 +138,7 @@ impl Watch {
             self.waiting.insert(path, (stamp, since));
             return Ok(());
         }
-        if let (Some(names), Ok(_)) = (&mut self.names, &read.image) {
-            read.stem = names.assign(&[(&self.folder, &input.path)]).swap_remove(0);
-        }
+        read.stem = names::assign(&[(&self.folder, &input.path)]).swap_remove(0);
         match job.handle(&mut vec![read])?[..] {
             [Outcome::Complete] => {
                 self.state.add(&path, stamp, hash);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -83,9 +83,7 @@ pub(super) async fn answer(
     server.send(Job { pixels, normals, answer: sender })?;
     let prediction =
         receiver.await.map_err(|_| Problem::internal())?.map_err(|NotKept| not_kept())?;
-    prediction
-        .require_finite()
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    prediction.require_finite().map_err(|error| Problem::answer(&image.name, &error))?;
     let thresholds = server.levels.of(options.threshold, remembered.is_some());
     let score = loaded.scales[usize::from(remembered.is_some())].score(prediction.score);
     let judged =

@@ -78,11 +78,10 @@ fn points(log: &[Value]) -> Result<Vec<Value>> {
             let values: Vec<f64> = part.iter().filter_map(|step| of(step)).collect();
             values.iter().sum::<f64>() / values.len() as f64
         };
-        let mut point = json!({
-            "step": step["step"], "rate": step["rate"],
-            "stages": [0, 1, 2].map(|stage| mean(&|step| step["stages"][stage].as_f64())),
-            "pooled": mean(&|step| step["pooled"].as_f64()),
-        });
+        let stages = [0, 1, 2].map(|stage| mean(&|step| step["stages"][stage].as_f64()));
+        let pooled = mean(&|step| step["pooled"].as_f64());
+        let (number, rate) = (&step["step"], &step["rate"]);
+        let mut point = json!({ "step": number, "rate": rate, "stages": stages, "pooled": pooled });
         for (key, _) in QUALITIES {
             point[key] = step[key].clone();
         }

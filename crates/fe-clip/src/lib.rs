@@ -9,6 +9,7 @@ mod device;
 mod error;
 pub mod evaluate;
 pub mod files;
+pub mod group;
 mod head;
 mod loss;
 mod memory;

@@ -1,5 +1,6 @@
 //! `run.toml`: everything that changes a number.
 
+mod group;
 mod model;
 mod stage_ends;
 mod train;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::files::read_to_string;
 
+pub use group::*;
 pub use model::*;
 pub use stage_ends::*;
 pub use train::*;

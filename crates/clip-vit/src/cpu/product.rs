@@ -53,6 +53,11 @@ impl Tiles {
         self.rows
     }
 
+    /// The tiles, each of `depth` columns.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[[f32; ROWS]]> {
+        self.values.chunks_exact(self.depth)
+    }
+
     /// Columns in shares, for the tasks of [`multiply`].
     pub(super) fn shares_mut(&mut self) -> Vec<ArrayViewMut2<'_, [f32; ROWS]>> {
         shares(&mut self.values, self.depth, SHARE)
@@ -105,7 +110,7 @@ pub(super) fn multiply<O: Send>(
         simd(
             #[inline(always)]
             || {
-                for (t, tile) in rows.values.chunks_exact(depth).enumerate() {
+                for (t, tile) in rows.iter().enumerate() {
                     for (p, panel) in panels.outer_iter().enumerate() {
                         let panel = panel.to_slice().expect("panels are contiguous");
                         finish(&mut out, t, p * COLUMNS, product(tile, panel));

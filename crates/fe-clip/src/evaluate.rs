@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use data::{Limits, Sample, Split, preprocess, read_image, read_mask_of, resize_mask};
+use data::{Limits, Sample, Split, preprocess, read_image};
 use image::RgbImage;
 use metrics::{Connectivity, Curve, PixelMetrics, Undefined};
 use ndarray::{Array1, Array2, Array3};
@@ -15,7 +15,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::detect::{Detector, Prediction};
+use crate::detect::Detector;
+use crate::masks::read_sample_mask;
+use crate::scorer::Prediction;
 
 /// False-positive rate up to which AUPRO is integrated.
 const MAX_FPR: f64 = 0.3;
@@ -279,13 +281,7 @@ fn read_sample(sample: &Sample, detector: &Detector) -> Result<Read, Error> {
     let image = read_image(&sample.image, &limits)?;
     let mask = match &sample.defect {
         None => Some(Array2::default((p.height, p.width))),
-        Some(defect) => match &defect.mask {
-            None => None,
-            Some(path) => {
-                let mask = read_mask_of(image.dimensions(), path, &limits)?;
-                Some(resize_mask(mask.view(), p))
-            }
-        },
+        Some(_) => read_sample_mask(sample, image.dimensions(), p)?,
     };
     Ok(Read { pixels: preprocess(&image, p), image, mask })
 }

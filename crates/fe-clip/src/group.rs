@@ -24,7 +24,7 @@ pub use rescore::{relative, rescored};
 
 use crate::Error;
 use crate::precision::{Precision, decode, encode};
-use crate::run::GroupConfig;
+use crate::settings::group::GroupConfig;
 use neighbourhood::{layer_norm, neighbourhoods};
 use plan::Plan;
 use store::Store;

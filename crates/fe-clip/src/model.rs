@@ -7,14 +7,13 @@ use clip_vit::{Clip, VisionTower};
 use ndarray::{Array2, Axis};
 
 use crate::Error;
-use crate::detect::grids;
 use crate::head::Head;
-use crate::methods::core;
-use crate::run::{
-    Aggregate, FewFeature, ModelConfig, ProjectionInit, Prompts, Temperature, TemperatureWord,
+use crate::settings::fe_clip::{
+    Aggregate, FeClipConfig, FewFeature, ProjectionInit, Temperature, TemperatureWord,
 };
-use crate::tensors::normalize;
-use crate::wording::{TextAxes, UNNAMED, Wording};
+use crate::settings::prompts::Prompts;
+use crate::tensors::{grids, normalize};
+use crate::wording::{CutText, TextAxes, UNNAMED, Wording};
 
 /// FE-CLIP: a frozen image tower, a trained head, and the two text embeddings.
 ///
@@ -26,7 +25,7 @@ pub struct FeClip {
     texts: TextAxes,
     /// Anomalous minus normal text embedding, `[1 or batch, embed_dim, 1]`.
     axis: Tensor<3>,
-    config: ModelConfig,
+    config: FeClipConfig,
     stage_ends: Vec<usize>,
     temperature: f64,
 }
@@ -66,7 +65,7 @@ impl FeClip {
     /// If the settings do not fit the backbone.
     pub fn new(
         clip: &Clip,
-        config: &ModelConfig,
+        config: &FeClipConfig,
         prompts: &Prompts,
         head: Head,
         device: &Device,
@@ -77,16 +76,16 @@ impl FeClip {
     /// The same with prompts that may name the category.
     pub(crate) fn worded(
         clip: &Clip,
-        config: &ModelConfig,
+        config: &FeClipConfig,
         wording: Wording,
         head: Head,
         device: &Device,
     ) -> Result<Self, Error> {
-        let config = core(config, clip);
+        let config = config.clone();
         let stage_ends = stage_ends(&config, clip)?;
         let mut texts = TextAxes::new(clip, wording, device);
         let axis = texts.of(&[UNNAMED]);
-        let temperature = temperature(&config, clip);
+        let temperature = temperature(config.temperature, clip);
         let vision = clip.vision.clone();
         Ok(Self { head, vision, texts, axis, config, stage_ends, temperature })
     }
@@ -95,8 +94,7 @@ impl FeClip {
     ///
     /// # Errors
     /// If the settings do not fit the backbone.
-    pub fn new_head(clip: &Clip, config: &ModelConfig, device: &Device) -> Result<Head, Error> {
-        let config = &core(config, clip);
+    pub fn new_head(clip: &Clip, config: &FeClipConfig, device: &Device) -> Result<Head, Error> {
         let stages = stage_ends(config, clip)?.len();
         let own = clip.vision.projection.weight.val();
         let [width, embed_dim] = own.dims();
@@ -117,8 +115,13 @@ impl FeClip {
         self.axis = self.texts.of(categories);
     }
 
+    /// The texts about a category that have more tokens than the text tower takes.
+    pub fn cut_texts(&self, category: &str) -> Vec<CutText> {
+        self.texts.cut(category)
+    }
+
     /// Settings that the model was made with.
-    pub fn config(&self) -> &ModelConfig {
+    pub fn config(&self) -> &FeClipConfig {
         &self.config
     }
 
@@ -267,8 +270,8 @@ impl FeClip {
 }
 
 /// What divides cosine differences.
-pub(crate) fn temperature(config: &ModelConfig, clip: &Clip) -> f64 {
-    match config.temperature {
+pub(crate) fn temperature(said: Temperature, clip: &Clip) -> f64 {
+    match said {
         Temperature::Value(value) => value,
         // What is learned is the head's factor on margins.
         Temperature::Word(TemperatureWord::Learned) => Temperature::DEFAULT,
@@ -278,7 +281,7 @@ pub(crate) fn temperature(config: &ModelConfig, clip: &Clip) -> f64 {
     }
 }
 
-fn stage_ends(config: &ModelConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
+fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
     let depth = clip.vision.blocks.len();
     let ends = match &config.stage_ends {
         None if depth < 4 => Err(Error::Settings(format!(

@@ -1,6 +1,6 @@
 //! Which images of a group are compared, and what that costs.
 
-use crate::run::GroupConfig;
+use crate::settings::group::GroupConfig;
 
 /// What a group takes to score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

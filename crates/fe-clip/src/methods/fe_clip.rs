@@ -1,36 +1,48 @@
-//! FE-CLIP, zero-shot and with a memory bank; plain CLIP, which is FE-CLIP without adapters.
+//! FE-CLIP, zero-shot and with a memory bank.
 
-use burn::tensor::Device;
 use ndarray::{Array2, Array3, Axis};
 
-use super::{Normals, Scorer, Staged, highest, to_pixels};
-use crate::detect::{Prediction, batch, floats, grids};
+use super::staged::{Staged, to_pixels};
+use crate::Error;
+use crate::head::Head;
 use crate::memory::Memory;
 use crate::model::{FeClip, LastStage};
 use crate::resample::both_axes;
-use crate::run::{ImageScore, Method};
 use crate::score::ScoreScale;
+use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
+use crate::settings::fe_clip::{FeClipConfig, ImageScore};
+use crate::tensors::{batch, floats, grids};
+use crate::wording::CutText;
+
+impl FeClipConfig {
+    pub(super) fn model(&self, base: &Base<'_>, head: Head) -> Result<FeClip, Error> {
+        FeClip::new(base.clip, self, base.prompts, head, base.device)
+    }
+
+    pub(super) fn scorer(&self, base: &Base<'_>, head: Head) -> Result<Box<dyn Scorer>, Error> {
+        let model = self.model(base, head)?;
+        Ok(Box::new(FeClipScorer::new(model, Normals::Optional, base)))
+    }
+}
 
 /// FE-CLIP's scores and maps from its stages.
-pub(crate) struct FeClipScorer {
+pub(super) struct FeClipScorer {
     staged: Staged,
+    normals: Normals,
     /// Upsampling and smoothing of one axis, `[size, grid]`.
     to_pixels: Array2<f32>,
 }
 
 impl FeClipScorer {
-    pub(crate) fn new(model: FeClip, grid: usize, size: usize, device: &Device) -> Self {
-        let to_pixels = to_pixels(model.config(), grid, size);
-        Self { staged: Staged::new(model, device), to_pixels }
+    pub(super) fn new(model: FeClip, normals: Normals, base: &Base<'_>) -> Self {
+        let to_pixels = to_pixels(model.config(), base.grid, base.size);
+        Self { staged: Staged::new(model, base.device), normals, to_pixels }
     }
 }
 
 impl Scorer for FeClipScorer {
     fn normals(&self) -> Normals {
-        match self.staged.model.config().method {
-            Method::Clip => Normals::Unused,
-            _ => Normals::Optional,
-        }
+        self.normals
     }
 
     fn remember(&mut self, normals: &[Array3<f32>]) {
@@ -43,6 +55,10 @@ impl Scorer for FeClipScorer {
 
     fn describe(&mut self, category: &str) {
         self.staged.model.describe(&[category]);
+    }
+
+    fn cut_texts(&self, category: &str) -> Vec<CutText> {
+        self.staged.model.cut_texts(category)
     }
 
     fn score_scale(&self, compared: bool) -> ScoreScale {
@@ -76,9 +92,5 @@ impl Scorer for FeClipScorer {
     fn last_stage(&self, image: &Array3<f32>) -> Option<LastStage> {
         let Staged { model, device, .. } = &self.staged;
         model.last_stage(batch(std::slice::from_ref(image), device))
-    }
-
-    fn into_model(self: Box<Self>) -> Option<FeClip> {
-        Some(self.staged.model)
     }
 }

@@ -6,19 +6,71 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::{Array2, Array3, Axis};
+use serde::{Deserialize, Serialize};
 
-use super::{Normals, Scorer, Staged, highest, to_pixels};
-use crate::detect::{Prediction, grids};
+use super::staged::{Staged, to_pixels};
+use crate::Error;
 use crate::memory::{Memory, highest_similarity};
 use crate::model::FeClip;
 use crate::resample::both_axes;
 use crate::score::ScoreScale;
-use crate::tensors::normalize;
+use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
+use crate::settings::fe_clip::FeClipConfig;
+use crate::settings::stage_ends::StageEnds;
+use crate::tensors::{grids, normalize};
+
+/// What `[model]` says of the memory bank beside the keys of every method.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryBankConfig {
+    /// Tokens are compared after these layers, counted from 1. Default: four equal stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_ends: Option<StageEnds>,
+    /// Whether upsampling takes the centres of corner tokens to the corners of the image.
+    pub align_corners: bool,
+    /// Whether the bank holds each normal image in four rotations.
+    pub few_rotate: bool,
+    /// Stages that are compared, from 1. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub few_stages: Option<Vec<usize>>,
+    /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
+    /// pixels and in proportion at other sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing_sigma: Option<f64>,
+}
+
+impl MemoryBankConfig {
+    /// # Errors
+    /// If a value is out of range; the message names its key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.core().check()
+    }
+
+    /// The tokens are those of FE-CLIP's stages without adapters.
+    pub(super) fn scorer(&self, base: &Base<'_>) -> Result<Box<dyn Scorer>, Error> {
+        let core = self.core();
+        let head = FeClip::new_head(base.clip, &core, base.device)?;
+        let model = FeClip::new(base.clip, &core, base.prompts, head, base.device)?;
+        let to_pixels = to_pixels(&core, base.grid, base.size);
+        Ok(Box::new(BankScorer { staged: Staged::new(model, base.device), bank: None, to_pixels }))
+    }
+
+    fn core(&self) -> FeClipConfig {
+        FeClipConfig {
+            stage_ends: self.stage_ends.clone(),
+            align_corners: self.align_corners,
+            few_rotate: self.few_rotate,
+            few_stages: self.few_stages.clone(),
+            smoothing_sigma: self.smoothing_sigma,
+            ..FeClipConfig::without_adapters()
+        }
+    }
+}
 
 /// Every token is the mean of its 3x3 neighbourhood, of unit length in each stage, stages after
 /// one another. The anomaly of a token is half the Euclidean distance to the nearest remembered
 /// one, in [0, 1]; the score is the map's maximum before smoothing.
-pub(crate) struct BankScorer {
+struct BankScorer {
     staged: Staged,
     /// `[tokens, stages * channels]`, of unit length.
     bank: Option<Tensor<2>>,
@@ -27,11 +79,6 @@ pub(crate) struct BankScorer {
 }
 
 impl BankScorer {
-    pub(crate) fn new(model: FeClip, grid: usize, size: usize, device: &Device) -> Self {
-        let to_pixels = to_pixels(model.config(), grid, size);
-        Self { staged: Staged::new(model, device), bank: None, to_pixels }
-    }
-
     /// `[batch, height, width, stages * channels]`, the last axis of unit length.
     fn features(&self, images: &[Array3<f32>]) -> Tensor<4> {
         let stages = self.staged.compared(&self.staged.stages(images));
@@ -107,7 +154,7 @@ mod tests {
         let values: Vec<f32> = (0..6).map(|v| v as f32).collect(); // two rows of three
         let grid = Tensor::<1>::from_data(TensorData::new(values, [6]), &device);
         let mean = neighbourhood_mean(grid.reshape([1, 2, 3, 1]));
-        let mean: Vec<f32> = crate::detect::floats(mean);
+        let mean: Vec<f32> = crate::tensors::floats(mean);
         // Both rows see both rows; columns see {0, 1}, {0, 1, 2}, {1, 2}.
         assert_eq!(mean, [2.0, 2.5, 3.0, 2.0, 2.5, 3.0]);
     }

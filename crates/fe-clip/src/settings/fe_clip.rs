@@ -1,29 +1,16 @@
-//! `[model]`.
+//! `[model]` of FE-CLIP.
 
-use adapters::{FfeConfig, LfsConfig, Mixing, Padding, Transform};
-use clip_vit::Activation;
+use adapters::{FfeConfig, LfsConfig, Padding, Transform};
 use serde::{Deserialize, Serialize};
 
-use super::StageEnds;
-use crate::switch::Switch;
+use super::stage_ends::StageEnds;
+use super::switch::Switch;
 
-/// `[model]`. Absent values mean what their documentation says.
+/// What `[model]` says of FE-CLIP beside the keys of every method. Absent values mean what their
+/// documentation says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ModelConfig {
-    /// What scores the images; each method refuses settings that it does not have.
-    pub method: Method,
-    /// What `--model` takes: `tiny`, `vit-l-14-336`, a hub id, a folder or a file.
-    pub backbone: String,
-    /// Activation of a backbone whose files do not tell: a weight file without a configuration. Default: quick GELU.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activation: Option<Activation>,
-    /// Side of the square model input in pixels; a multiple of the patch. Default: 518 for
-    /// ViT-L/14@336, else the backbone's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_size: Option<usize>,
-    /// How an image becomes a square.
-    pub resize: data::Resize,
+pub struct FeClipConfig {
     /// The adapters act after these layers, counted from 1. Default: four equal stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage_ends: Option<StageEnds>,
@@ -52,8 +39,6 @@ pub struct ModelConfig {
     pub image_score: ImageScore,
     /// Whether upsampling takes the centres of corner tokens to the corners of the image.
     pub align_corners: bool,
-    /// How positions are resampled for another image size than the backbone's own.
-    pub positional_interpolation: Interpolation,
     /// Which tokens the memory bank compares.
     pub few_feature: FewFeature,
     /// Weight of the distance from the memory bank in map and score.
@@ -76,14 +61,9 @@ pub struct ModelConfig {
     pub conv_adapter: Option<ConvAdapterConfig>,
 }
 
-impl Default for ModelConfig {
+impl Default for FeClipConfig {
     fn default() -> Self {
         Self {
-            method: Method::FeClip,
-            backbone: "tiny".into(),
-            activation: None,
-            image_size: None,
-            resize: data::Resize::Squash,
             stage_ends: None,
             lambda: 0.1,
             temperature: Temperature::Value(Temperature::DEFAULT),
@@ -97,7 +77,6 @@ impl Default for ModelConfig {
             score_stages: None,
             image_score: ImageScore::ClassToken,
             align_corners: false,
-            positional_interpolation: Interpolation::Bicubic,
             few_feature: FewFeature::Adapted,
             few_weight: 1.0,
             few_rotate: false,
@@ -110,9 +89,15 @@ impl Default for ModelConfig {
     }
 }
 
-impl ModelConfig {
-    pub(super) fn check(&self) -> Result<(), String> {
-        self.check_method()?;
+impl FeClipConfig {
+    /// The defaults without adapters: the stages of the frozen backbone.
+    pub(crate) fn without_adapters() -> Self {
+        Self { ffe: Switch::Off, lfs: Switch::Off, ..Self::default() }
+    }
+
+    /// # Errors
+    /// If a value is out of range; the message names its key.
+    pub(crate) fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.lambda) {
             return Err(format!("model.lambda: expected 0 to 1, got {}", self.lambda));
         }
@@ -120,9 +105,6 @@ impl ModelConfig {
             && !(t.is_finite() && t > 0.0)
         {
             return Err(format!("model.temperature: expected a number above 0, got {t}"));
-        }
-        if self.temperature == Temperature::LEARNED && self.method != Method::FeClip {
-            return Err("model.temperature: only method fe-clip learns it".into());
         }
         if let Some(sigma) = self.smoothing_sigma
             && !(0.0..=1000.0).contains(&sigma)
@@ -152,28 +134,8 @@ impl ModelConfig {
         if windows.into_iter().flatten().any(|w| !(1..=64).contains(&w)) {
             return Err("model: expected adapter windows of 1 to 64 tokens".into());
         }
-        if let Some(ffe) = self.ffe.on() {
-            if ffe.padding == Padding::Zero {
-                return Err("model.ffe.padding: expected replicate or reflect".into());
-            }
-            if ffe.separate_imaginary && self.transform == Transform::Dct {
-                return Err(
-                    "model.ffe.separate_imaginary: only transform = \"fft\" has them".into()
-                );
-            }
-            match ffe.linear {
-                Mixing::LowRank(rank) if !(1..=65536).contains(&rank) => {
-                    return Err(format!(
-                        "model.ffe.linear.low_rank: expected 1 or more, got {rank}"
-                    ));
-                }
-                Mixing::LowRank(_) if ffe.separate_imaginary => {
-                    return Err(
-                        "model.ffe: separate_imaginary and low_rank exclude each other".into()
-                    );
-                }
-                _ => {}
-            }
+        if self.ffe.on().is_some_and(|ffe| ffe.padding == Padding::Zero) {
+            return Err("model.ffe.padding: expected replicate or reflect".into());
         }
         let kernels =
             [self.lfs.on().map(|c| c.kernel), self.conv_adapter.as_ref().map(|c| c.kernel)];
@@ -181,117 +143,6 @@ impl ModelConfig {
             return Err("model: expected convolution kernels of 1 or 3".into());
         }
         Ok(())
-    }
-}
-
-impl ModelConfig {
-    fn check_method(&self) -> Result<(), String> {
-        let table = |config: &Self| serde_json::to_value(config).expect("settings serialise");
-        let (own, default) = (table(self), table(&Self::default()));
-        let Some(settings) = self.method.settings() else { return Ok(()) };
-        let set = own.as_object().into_iter().flatten();
-        for (key, value) in set.filter(|(key, value)| default.get(key) != Some(value)) {
-            if key != "method" && !settings.contains(&key.as_str()) {
-                let method = self.method.name();
-                return Err(format!("model.{key} = {value}: method {method} has no such setting"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// FE-CLIP and the methods it is compared with, on one backbone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// The paper's.
-    FeClip,
-    /// Plain CLIP with two prompts.
-    Clip,
-    /// Windows and a prompt ensemble without training.
-    Winclip,
-    /// A trained linear layer a stage and a prompt ensemble.
-    AprilGan,
-    /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
-    /// published method of that name, on a WideResNet, is not.
-    #[serde(alias = "patchcore")]
-    MemoryBank,
-    /// Spectral residual saliency: no network at all.
-    SpectralResidual,
-}
-
-impl Method {
-    /// Its name in `run.toml`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FeClip => "fe-clip",
-            Self::Clip => "clip",
-            Self::Winclip => "winclip",
-            Self::AprilGan => "april-gan",
-            Self::MemoryBank => "memory-bank",
-            Self::SpectralResidual => "spectral-residual",
-        }
-    }
-
-    /// Whether `train` makes a part of it.
-    pub fn is_trained(self) -> bool {
-        matches!(self, Self::FeClip | Self::AprilGan)
-    }
-
-    /// Whether it looks through a CLIP.
-    pub fn has_backbone(self) -> bool {
-        self != Self::SpectralResidual
-    }
-
-    /// The keys of `[model]` that it obeys; none named means all.
-    fn settings(self) -> Option<&'static [&'static str]> {
-        Some(match self {
-            Self::FeClip => return None,
-            Self::Clip => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "temperature",
-                "smoothing_sigma",
-                "align_corners",
-                "image_score",
-            ][..],
-            Self::Winclip => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "temperature",
-            ],
-            Self::AprilGan => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "stage_ends",
-                "smoothing_sigma",
-                "few_weight",
-                "few_rotate",
-                "few_stages",
-            ],
-            Self::MemoryBank => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "stage_ends",
-                "smoothing_sigma",
-                "align_corners",
-                "few_rotate",
-                "few_stages",
-            ],
-            Self::SpectralResidual => &["backbone", "image_size", "resize"],
-        })
     }
 }
 
@@ -334,6 +185,14 @@ impl Temperature {
     pub const DEFAULT: f64 = 0.07;
     /// The word `"learned"`.
     pub const LEARNED: Self = Self::Word(TemperatureWord::Learned);
+
+    /// Refuses the word `"learned"`, for methods that do not train one.
+    pub(crate) fn check_fixed(self) -> Result<(), String> {
+        if self == Self::LEARNED {
+            return Err("model.temperature: only method fe-clip learns it".into());
+        }
+        Ok(())
+    }
 }
 
 /// How the stages' answers become one.
@@ -364,16 +223,6 @@ pub enum ProjectionInit {
     Random,
     /// The backbone's own projection of the class token, with a bias of zero.
     Clip,
-}
-
-/// How positional embeddings are resampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Interpolation {
-    /// Bicubic, antialiased when shrinking: open_clip's.
-    Bicubic,
-    /// Bilinear without antialiasing: AnomalyCLIP's.
-    Bilinear,
 }
 
 /// Tokens in the memory bank.

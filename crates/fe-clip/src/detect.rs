@@ -50,6 +50,14 @@ impl Detector {
         Ok(Self { scorer, method: method.name(), preprocess })
     }
 
+    pub(crate) fn scorer(&self) -> &dyn Scorer {
+        &*self.scorer
+    }
+
+    pub(crate) fn method_name(&self) -> &'static str {
+        self.method
+    }
+
     /// The preprocessing that images need before [`detect`](Self::detect).
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
@@ -92,12 +100,6 @@ impl Detector {
         self.scorer.cut_texts(category.unwrap_or(UNNAMED))
     }
 
-    /// How many images the method must see together at least, because it judges them by each
-    /// other; none where it judges each by itself.
-    pub fn group(&self) -> Option<usize> {
-        self.scorer.group()
-    }
-
     /// Remembers normal images instead of those before: from now on the distance from them
     /// counts, if the method has a use for it.
     ///
@@ -120,8 +122,8 @@ impl Detector {
     /// Scores and maps of a batch of preprocessed images, each `[3, size, size]`.
     ///
     /// # Panics
-    /// If an image has another size, or the method needs normal images and remembers none, or
-    /// it judges images by each other and is given fewer than [`group`](Self::group) says.
+    /// If an image has another size, the method needs normal images and remembers none, or it
+    /// scores the images of a group against each other alone.
     pub fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
         if images.is_empty() { Vec::new() } else { self.scorer.detect(images) }
     }

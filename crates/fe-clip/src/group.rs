@@ -5,6 +5,7 @@
 //! Source: Li et al., MuSc: Zero-Shot Industrial Anomaly Classification and Segmentation with
 //! Mutual Scoring of the Unlabeled Images, ICLR 2024.
 
+mod detection;
 mod mutual;
 mod neighbourhood;
 mod plan;
@@ -19,6 +20,8 @@ use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+pub(crate) use detection::{Alone, GroupScorer};
+pub use detection::{GroupImages, GroupScores};
 pub use plan::GroupCost;
 pub use rescore::{relative, rescored};
 

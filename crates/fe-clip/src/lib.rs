@@ -41,7 +41,8 @@ pub use head::{Head, StageAdapters};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
-    AprilGanConfig, ClipConfig, MemoryBankConfig, Method, SpectralResidualConfig, WinclipConfig,
+    AprilGanConfig, ClipConfig, MemoryBankConfig, Method, MuscConfig, SpectralResidualConfig,
+    WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
@@ -51,7 +52,7 @@ pub use score::ScoreScale;
 pub use scorer::Prediction;
 pub use settings::eval::{EvalConfig, Source};
 pub use settings::fe_clip::{
-    AdapterInit, Aggregate, ConvAdapterConfig, FeClipConfig, FewFeature, ImageScore,
+    AdapterInit, Aggregate, ConvAdapterConfig, FeClipConfig, FewFeature, FewScore, ImageScore,
     ProjectionInit, Temperature, TemperatureWord,
 };
 pub use settings::group::{GroupConfig, Rescore};

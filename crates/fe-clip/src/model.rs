@@ -40,6 +40,8 @@ pub struct Stages {
     /// Tokens of each stage for the memory bank, `[batch, height, width, channels]`: after the
     /// adapters, or before them where `few_feature` says so.
     pub tokens: Vec<Tensor<4>>,
+    /// The image's embedding from the last stage's class token, of unit length: `[batch, embed_dim]`.
+    pub class: Tensor<2>,
     /// Tokens of the last stage before its adapters, `[batch, height, width, channels]`.
     pub last: Tensor<4>,
 }
@@ -162,7 +164,7 @@ impl FeClip {
         assert!(side * side == n - 1, "stages: expected a square grid, got {} patches", n - 1);
         let mut x = prefix;
         let (mut image, mut pixel, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
-        let mut last = None;
+        let (mut last, mut embedding) = (None, None);
         for (stage, adapters) in self.head.stages.iter().enumerate() {
             if stage > 0 {
                 x = self.layers(stage, x);
@@ -171,7 +173,10 @@ impl FeClip {
             let patches = x.narrow(1, 1, n - 1).reshape([b, side, side, d]);
             let adapted = adapters.forward(patches.clone());
             last = Some(patches.clone());
-            image.push(self.class_margin(class.clone())); // [b, 1]
+            let class_embedding = self.class_embedding(class.clone()); // [b, 1, e]
+            let margin = class_embedding.clone().matmul(self.axis.clone()); // [b, 1, 1]
+            image.push(margin.squeeze_dim(2));
+            embedding = Some(class_embedding.squeeze_dim(1));
             let flat = adapted.clone().reshape([b, n - 1, d]);
             pixel.push(self.patch_margin(stage, flat.clone()).reshape([b, 1, side, side]));
             tokens.push(match self.config.few_feature {
@@ -186,7 +191,8 @@ impl FeClip {
             pixel = pixel * scale.unsqueeze();
         }
         let last = last.expect("a model has at least one stage");
-        Stages { image, pixel, tokens, last }
+        let class = embedding.expect("a model has at least one stage");
+        Stages { image, pixel, tokens, class, last }
     }
 
     /// What takes margins to the fixed temperature where the temperature is learned, `[1]`.
@@ -254,11 +260,10 @@ impl FeClip {
         blocks.iter().fold(tokens, |x, block| block.forward(x))
     }
 
-    fn class_margin(&self, class: Tensor<3>) -> Tensor<2> {
+    fn class_embedding(&self, class: Tensor<3>) -> Tensor<3> {
         let class =
             if self.config.class_ln_post { self.vision.ln_post.forward(class) } else { class };
-        let embedding = normalize(self.vision.projection.forward(class)); // [b, 1, e]
-        embedding.matmul(self.axis.clone()).squeeze_dim(2) // [b, 1]
+        normalize(self.vision.projection.forward(class))
     }
 
     fn patch_margin(&self, stage: usize, patches: Tensor<3>) -> Tensor<3> {
@@ -292,9 +297,11 @@ fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
             .layers(depth)
             .map_err(|reason| Error::Settings(format!("model.stage_ends: {reason}"))),
     }?;
-    for (key, stages) in
-        [("score_stages", &config.score_stages), ("few_stages", &config.few_stages)]
-    {
+    for (key, stages) in [
+        ("score_stages", &config.score_stages),
+        ("few_stages", &config.few_stages),
+        ("group.stages", &config.group.stages),
+    ] {
         if let Some(stage) = stages.iter().flatten().find(|stage| **stage > ends.len()) {
             let count = ends.len();
             return Err(Error::Settings(format!(

@@ -5,6 +5,7 @@ use clip_vit::Clip;
 use ndarray::{Array2, Array3, ArrayView2};
 
 use crate::Error;
+use crate::group::GroupScorer;
 use crate::memory::Memory;
 use crate::model::LastStage;
 use crate::score::ScoreScale;
@@ -90,11 +91,14 @@ pub(crate) trait Scorer: Send + Sync {
     /// What its raw scores are, with normal images or without.
     fn score_scale(&self, compared: bool) -> ScoreScale;
 
-    /// How many images it must see together at least: it judges them by each other, so one call
-    /// of [`detect`](Self::detect) is given all images of a category. None where each image is
-    /// judged by itself and any division into calls gives the same.
-    fn group(&self) -> Option<usize> {
+    /// How it scores the images of a group against each other, if it can.
+    fn group(&self) -> Option<&dyn GroupScorer> {
         None
+    }
+
+    /// Whether it can do nothing else.
+    fn needs_group(&self) -> bool {
+        false
     }
 
     /// Scores and maps, in the order of the images; there is at least one.

@@ -1,16 +1,18 @@
 //! FE-CLIP, zero-shot and with a memory bank.
 
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
+use crate::group::{Alone, GroupScorer, GroupTokens};
 use crate::head::Head;
 use crate::memory::Memory;
-use crate::model::{FeClip, LastStage};
+use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::both_axes;
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
 use crate::settings::fe_clip::{FeClipConfig, ImageScore};
+use crate::settings::group::GroupConfig;
 use crate::tensors::{batch, floats, grids};
 use crate::wording::CutText;
 
@@ -40,6 +42,55 @@ impl FeClipScorer {
     }
 }
 
+impl FeClipScorer {
+    /// Scores and maps of the tokens.
+    fn alone(&self, stages: &Stages) -> Vec<Alone> {
+        let model = &self.staged.model;
+        let scores = floats(model.image_score(stages));
+        let maps = grids(model.patch_map(stages));
+        let few = self.staged.few(stages);
+        let each = scores.into_iter().zip(maps.axis_iter(Axis(0))).enumerate();
+        each.map(|(i, (score, map))| {
+            let score = match model.config().image_score {
+                ImageScore::ClassToken => score,
+                ImageScore::ClassTokenAndMap => (score + highest(map)) / 2.0,
+            };
+            let Some(few) = &few else {
+                return Alone { score, map: map.to_owned() };
+            };
+            // M = M_a + M_few, S = S_a + max(M_few); the maximum before smoothing.
+            let few = few.index_axis(Axis(0), i);
+            let score = score + model.config().few_score.of(few);
+            Alone { score, map: &map + &few }
+        })
+        .collect()
+    }
+}
+
+/// What the group says is added like the distance from normal images: M = M_a + w M_group,
+/// S = S_a + w max(M_group), the maximum before smoothing and averaged over similar images.
+impl GroupScorer for FeClipScorer {
+    fn config(&self) -> &GroupConfig {
+        &self.staged.model.config().group
+    }
+
+    fn observe(&self, images: &[Array3<f32>]) -> Vec<(Alone, GroupTokens)> {
+        let stages = self.staged.stages(images);
+        self.alone(&stages).into_iter().zip(self.staged.group_tokens(&stages)).collect()
+    }
+
+    fn score(&self, map: ArrayView2<'_, f32>) -> f32 {
+        highest(map)
+    }
+
+    fn conclude(&self, alone: &Alone, map: ArrayView2<'_, f32>, score: f32) -> Prediction {
+        let weight = self.config().weight as f32;
+        let map = &alone.map + &(&map * weight);
+        let score = alone.score + weight * score;
+        Prediction { score, map: both_axes(&self.to_pixels, map.view()) }
+    }
+}
+
 impl Scorer for FeClipScorer {
     fn normals(&self) -> Normals {
         self.normals
@@ -66,27 +117,17 @@ impl Scorer for FeClipScorer {
         if compared { ScoreScale::Open } else { ScoreScale::Unit }
     }
 
+    fn group(&self) -> Option<&dyn GroupScorer> {
+        Some(self)
+    }
+
     fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        let model = &self.staged.model;
-        let stages = self.staged.stages(images);
-        let scores = floats(model.image_score(&stages));
-        let maps = grids(model.patch_map(&stages));
-        let few = self.staged.few(&stages);
-        let each = scores.into_iter().zip(maps.axis_iter(Axis(0))).enumerate();
-        each.map(|(i, (score, map))| {
-            let score = match model.config().image_score {
-                ImageScore::ClassToken => score,
-                ImageScore::ClassTokenAndMap => (score + highest(map)) / 2.0,
-            };
-            let Some(few) = &few else {
-                return Prediction { score, map: both_axes(&self.to_pixels, map) };
-            };
-            // M = M_a + M_few, S = S_a + max(M_few); the maximum before smoothing.
-            let few = few.index_axis(Axis(0), i);
-            let map = both_axes(&self.to_pixels, (&map + &few).view());
-            Prediction { score: score + highest(few), map }
-        })
-        .collect()
+        let alone = self.alone(&self.staged.stages(images)).into_iter();
+        let prediction = |Alone { score, map }| Prediction {
+            score,
+            map: both_axes(&self.to_pixels, map.view()),
+        };
+        alone.map(prediction).collect()
     }
 
     fn last_stage(&self, image: &Array3<f32>) -> Option<LastStage> {

@@ -4,6 +4,7 @@ mod april_gan;
 mod clip;
 mod fe_clip;
 mod memory_bank;
+mod musc;
 mod spectral_residual;
 mod staged;
 mod winclip;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use april_gan::AprilGanConfig;
 pub use clip::ClipConfig;
 pub use memory_bank::MemoryBankConfig;
+pub use musc::MuscConfig;
 pub use spectral_residual::SpectralResidualConfig;
 pub use winclip::WinclipConfig;
 
@@ -45,6 +47,8 @@ pub enum Method {
     /// published method of that name, on a WideResNet, is not.
     #[serde(alias = "patchcore")]
     MemoryBank(MemoryBankConfig),
+    /// Images scored against each other.
+    Musc(MuscConfig),
     /// Spectral residual saliency: no network at all.
     SpectralResidual(SpectralResidualConfig),
 }
@@ -64,6 +68,7 @@ impl Method {
             Self::Winclip(_) => "winclip",
             Self::AprilGan(_) => "april-gan",
             Self::MemoryBank(_) => "memory-bank",
+            Self::Musc(_) => "musc",
             Self::SpectralResidual(_) => "spectral-residual",
         }
     }
@@ -108,6 +113,7 @@ impl Method {
             Self::Winclip(config) => config.check(),
             Self::AprilGan(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
+            Self::Musc(config) => config.check(),
             Self::SpectralResidual(_) => Ok(()),
         }
     }
@@ -164,6 +170,7 @@ impl Method {
             (Self::Clip(config), None) => config.scorer(base),
             (Self::Winclip(config), None) => Ok(config.scorer(base)),
             (Self::MemoryBank(config), None) => config.scorer(base),
+            (Self::Musc(config), None) => config.scorer(base),
             (Self::FeClip(_) | Self::AprilGan(_), None) => {
                 Err(self.refusal("has a trained part, and none was given"))
             }

@@ -3,11 +3,12 @@
 use burn::tensor::{Device, Tensor};
 use ndarray::{Array2, Array3, Axis};
 
-use crate::memory::MemoryBank;
+use crate::group::GroupTokens;
+use crate::memory::{MemoryBank, neighbourhood_mean};
 use crate::model::{FeClip, Stages};
 use crate::resample::{bilinear, bilinear_aligned, gaussian};
 use crate::settings::fe_clip::FeClipConfig;
-use crate::tensors::{batch, grids};
+use crate::tensors::{batch, floats, grids};
 
 /// A model with stages and what it remembers of normal images.
 pub(super) struct Staged {
@@ -43,12 +44,28 @@ impl Staged {
         normals.iter().flat_map(move |image| (0..turns).map(move |turn| rotated(image, turn)))
     }
 
-    /// Tokens of the stages that the memory bank compares.
+    /// Tokens of the stages that the memory bank compares, averaged over neighbourhoods.
     pub(super) fn compared(&self, stages: &Stages) -> Vec<Tensor<4>> {
-        match &self.model.config().few_stages {
-            None => stages.tokens.clone(),
-            Some(chosen) => chosen.iter().map(|stage| stages.tokens[stage - 1].clone()).collect(),
+        let config = self.model.config();
+        let tokens = chosen(stages, config.few_stages.as_deref()).into_iter();
+        tokens.map(|tokens| neighbourhood_mean(tokens, config.few_neighbourhood)).collect()
+    }
+
+    /// What the images of a group are compared by.
+    pub(super) fn group_tokens(&self, stages: &Stages) -> Vec<GroupTokens> {
+        let [_, embed_dim] = stages.class.dims();
+        let classes = floats(stages.class.clone());
+        let class = |values: &[f32]| GroupTokens { stages: Vec::new(), class: values.to_vec() };
+        let mut images: Vec<GroupTokens> = classes.chunks_exact(embed_dim).map(class).collect();
+        for tokens in chosen(stages, self.model.config().group.stages.as_deref()) {
+            let [_, h, w, d] = tokens.dims();
+            let values = floats(tokens);
+            for (image, values) in images.iter_mut().zip(values.chunks_exact(h * w * d)) {
+                let map = Array3::from_shape_vec((h, w, d), values.to_vec());
+                image.stages.push(map.expect("a token has as many channels as all"));
+            }
         }
+        images
     }
 
     /// Weighted distances to what is remembered, `[batch, height, width]`.
@@ -56,6 +73,14 @@ impl Staged {
         let weight = self.model.config().few_weight as f32;
         let distance = |bank: &MemoryBank| grids(bank.distance(&self.compared(stages))) * weight;
         self.memory.as_ref().map(distance)
+    }
+}
+
+/// Tokens of some stages, counted from 1, or of all.
+fn chosen(stages: &Stages, chosen: Option<&[usize]>) -> Vec<Tensor<4>> {
+    match chosen {
+        None => stages.tokens.clone(),
+        Some(chosen) => chosen.iter().map(|stage| stages.tokens[stage - 1].clone()).collect(),
     }
 }
 

@@ -14,6 +14,8 @@ pub struct EvalConfig {
     pub shots: usize,
     /// Seed that chooses them.
     pub shot_seed: u64,
+    /// Whether the images of a category are scored against each other.
+    pub group: bool,
 }
 
 /// A data set on disk.

@@ -1,8 +1,10 @@
 //! `[model]` of FE-CLIP.
 
 use adapters::{FfeConfig, LfsConfig, Padding, Transform};
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
+use super::group::GroupConfig;
 use super::stage_ends::StageEnds;
 use super::switch::Switch;
 
@@ -48,6 +50,11 @@ pub struct FeClipConfig {
     /// Stages that the memory bank compares, from 1. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub few_stages: Option<Vec<usize>>,
+    /// Side of the neighbourhood over which tokens are averaged before the memory bank compares
+    /// them; odd, 1 = the tokens themselves.
+    pub few_neighbourhood: usize,
+    /// What of the distances from the memory bank the image score has.
+    pub few_score: FewScore,
     /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
     /// pixels and in proportion at other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +66,9 @@ pub struct FeClipConfig {
     /// The Conv adapter of Table 3; absent by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conv_adapter: Option<ConvAdapterConfig>,
+    /// How the images of a group are scored against each other, where they are.
+    #[serde(skip_serializing_if = "GroupConfig::is_default")]
+    pub group: GroupConfig,
 }
 
 impl Default for FeClipConfig {
@@ -81,10 +91,13 @@ impl Default for FeClipConfig {
             few_weight: 1.0,
             few_rotate: false,
             few_stages: None,
+            few_neighbourhood: 1,
+            few_score: FewScore::Max,
             smoothing_sigma: None,
             ffe: Switch::On(FfeConfig::default()),
             lfs: Switch::On(LfsConfig::default()),
             conv_adapter: None,
+            group: GroupConfig::default(),
         }
     }
 }
@@ -130,6 +143,8 @@ impl FeClipConfig {
             let weight = self.few_weight;
             return Err(format!("model.few_weight: expected a number >= 0, got {weight}"));
         }
+        check_few_neighbourhood(self.few_neighbourhood)?;
+        self.group.check()?;
         let windows = [self.ffe.on().map(|c| c.window), self.lfs.on().map(|c| c.window)];
         if windows.into_iter().flatten().any(|w| !(1..=64).contains(&w)) {
             return Err("model: expected adapter windows of 1 to 64 tokens".into());
@@ -144,6 +159,15 @@ impl FeClipConfig {
         }
         Ok(())
     }
+}
+
+fn check_few_neighbourhood(side: usize) -> Result<(), String> {
+    if side % 2 == 0 || side > 99 {
+        return Err(format!(
+            "model.few_neighbourhood: expected an odd number below 100, got {side}"
+        ));
+    }
+    Ok(())
 }
 
 /// `[model.conv_adapter]`.
@@ -233,6 +257,30 @@ pub enum FewFeature {
     Adapted,
     /// Before them.
     Raw,
+}
+
+/// What an image's distances from a memory bank are for its score.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FewScore {
+    /// The largest.
+    #[default]
+    Max,
+    /// The mean of the largest hundredth of them, of one at least: AnomalyDINO's.
+    TopPercent,
+}
+
+impl FewScore {
+    /// The score of a map of distances, which are at least 0.
+    pub(crate) fn of(self, distances: ArrayView2<'_, f32>) -> f32 {
+        let count = match self {
+            Self::Max => 1,
+            Self::TopPercent => (distances.len() / 100).max(1),
+        };
+        let mut largest: Vec<f32> = distances.iter().copied().collect();
+        largest.sort_unstable_by(|a, b| b.total_cmp(a));
+        largest[..count].iter().sum::<f32>() / count as f32
+    }
 }
 
 /// What the image score is made of.

@@ -81,6 +81,10 @@ impl GroupConfig {
         }
     }
 
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether the values are in range; `stages` is compared with the model's where that is known.
     ///
     /// # Errors

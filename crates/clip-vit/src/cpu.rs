@@ -19,10 +19,12 @@ use crate::panels::{COLUMNS, Panels, Row, interleave};
 
 mod activation;
 mod attention;
+mod nearest;
 mod product;
 
 use activation::activate;
 use attention::Scratch;
+pub use nearest::Points;
 use product::{ROWS, SHARE, Tiles, Weights, add_bias, add_rows, multiply, shares, write_rows};
 
 /// Added to the variance, as in every CLIP.

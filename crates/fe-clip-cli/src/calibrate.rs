@@ -81,6 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
 
     let (mut detector, _, mut model) = args.model.identified_detector()?;
     detector.check_normals(references.len())?;
+    detector.check_group(false)?;
     if !references.is_empty() {
         detector.remember(&ImageFile::read_all(&references, detector.preprocess())?);
         model.references = references.iter().map(|r| r.sha256.clone()).collect();

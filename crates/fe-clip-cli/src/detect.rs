@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::talk::Progress;
 use crate::thresholds::{Thresholds, calibrated_detector};
 use crate::watch::Watch;
-use crate::{interrupt, names, talk, threads};
+use crate::{group, interrupt, names, talk, threads};
 
 /// Score images and draw where they are anomalous.
 #[derive(clap::Args)]
@@ -27,6 +27,7 @@ use crate::{interrupt, names, talk, threads};
     fe-clip detect parts/ --out results --report\n  \
     find . -name '*.png' | fe-clip detect - --format jsonl\n  \
     fe-clip detect parts/ --normals good-parts/ --out results --save overlay,map\n  \
+    fe-clip detect --group parts/ --out results\n  \
     fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
@@ -37,9 +38,12 @@ pub(crate) struct Args {
     /// Folder of a few normal images of the same kind: their distance is added.
     #[arg(long, value_name = "DIR")]
     normals: Option<PathBuf>,
+    /// Score the images against each other: at least five pictures of one kind of thing.
+    #[arg(long, conflicts_with_all = ["watch", "calibration"])]
+    group: bool,
     /// Images with at least this score, in [0, 1], are labelled anomalous, and pixels with this
     /// value. Default: for `tiny`
-    /// without --normals the one that it was shipped with, else none.
+    /// without --normals and --group the one that it was shipped with, else none.
     #[arg(long, value_name = "X")]
     threshold: Option<f64>,
     /// Thresholds from `fe-clip calibrate`: one labels images, one makes the masks.
@@ -67,9 +71,9 @@ pub(crate) struct Args {
 }
 
 /// Images decoded ahead of the model.
-const AHEAD: usize = 6;
+pub(crate) const AHEAD: usize = 6;
 /// Images of a forward pass.
-const BATCH: usize = 2;
+pub(crate) const BATCH: usize = 2;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if let Some(x) = args.threshold
@@ -108,6 +112,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         watch.run(&mut job)?;
         return Ok(job.failed == 0);
     }
+    if args.group {
+        group::run(&mut job, inputs)?;
+        return finish(job, images);
+    }
     let read = move |input: &_| Read::new(input, &preprocessing);
     let mut batch = Vec::new();
     for item in prefetch(inputs, threads::count(), AHEAD, read) {
@@ -129,8 +137,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
 fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
     match args.threshold {
         Some(level) => Ok(Some(Thresholds::both(level))),
-        None if args.normals.is_none() => Thresholds::shipped(&args.model),
-        None => Ok(None), // normal images move all scores
+        None if args.normals.is_none() && !args.group => Thresholds::shipped(&args.model),
+        None => Ok(None), // normal images and groups move all scores
     }
 }
 
@@ -150,6 +158,7 @@ fn load(
         None => Vec::new(),
     };
     detector.check_normals(normals.len())?;
+    detector.check_group(args.group)?;
     if !normals.is_empty() {
         detector.remember(&normals);
     }
@@ -171,10 +180,13 @@ fn new_job(
             save.push(Save::Mask);
         }
     }
-    // A bar only helps where the results do not already show the progress.
+    // A bar only helps where the results do not already show the progress; a group has its own.
     let shown = format == Format::Table && args.format.is_none();
-    let progress =
-        if images > 1 && !shown { Progress::new(images, "images") } else { Progress::hidden() };
+    let progress = if images > 1 && !shown && !args.group {
+        Progress::new(images, "images")
+    } else {
+        Progress::hidden()
+    };
     let report = args.report.then(|| {
         let side = detector.preprocess().height;
         let mut facts = vec![
@@ -186,6 +198,9 @@ fn new_job(
         if let Some(folder) = &args.normals {
             facts.push(("normal images", folder.display().to_string()));
         }
+        if args.group {
+            facts.push(("scored", "as a group, against each other".into()));
+        }
         let given: Vec<String> = args.paths.iter().map(|p| p.display().to_string()).collect();
         Report {
             title: given.join(" "),
@@ -196,7 +211,7 @@ fn new_job(
         }
     });
     let out = args.out.clone();
-    let scale = detector.score_scale(args.normals.is_some());
+    let scale = detector.score_scale(args.normals.is_some() || args.group);
     Job {
         detector,
         scale,

@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use data::path_text::to_text;
 use data::{Layout, Limits, Preprocess, Sample, preprocess, read_image};
 use fe_clip::evaluate::{
-    DatasetReport, Evaluated, ImageMetrics, Notes, PixelMetricsReport, evaluate_category, mean,
-    references,
+    CategoryGroup, DatasetReport, Evaluated, ImageMetrics, Notes, PixelMetricsReport,
+    evaluate_category, mean, references,
 };
 use fe_clip::{Detector, RunConfig, Source};
 use serde_json::json;
@@ -81,6 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         "adapters": args.model.adapters().map(|path| to_text(path).into_owned()),
         "seeds": { "train": run.train.seed, "shots": run.eval.shot_seed },
         "versions": { "fe-clip": env!("CARGO_PKG_VERSION") },
+        "group": run.eval.group,
         "references": chosen,
         "undefined": undefined,
     });
@@ -144,6 +145,7 @@ fn evaluate(
     let progress = Progress::new(images, "images");
     let mut report = DatasetReport::default();
     detector.check_normals(run.eval.shots).context("eval.shots")?;
+    detector.check_group(run.eval.group).context("eval.group")?;
     for (category, samples) in by_category {
         progress.message(category.to_string());
         detector.describe(category);
@@ -160,18 +162,36 @@ fn evaluate(
             detector.remember(&normals);
             notes.references.insert(category.to_string(), paths);
         }
-        let scale = detector.score_scale(run.eval.shots > 0);
+        let group = if run.eval.group {
+            let go_on = || match interrupt::asked() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            let group = CategoryGroup::score(detector, &samples, go_on);
+            let Some(group) = group.with_context(|| category.to_string())? else { break };
+            Some(group)
+        } else {
+            None
+        };
+        let scale = detector.score_scale(run.eval.shots > 0 || run.eval.group);
         let finished_rows = pages.as_ref().map_or(0, |pages| pages.rows.len());
-        let found = evaluate_category(detector, category, &samples, notes, |sample, seen| {
-            progress.advance();
-            if let (Some(pages), Some(seen)) = (pages.as_deref_mut(), &seen) {
-                let picture = pages.has_room();
-                let mut row = row(name, sample, seen, detector.preprocess(), picture);
-                row.score = row.raw_score.map(|raw| scale.score(raw));
-                pages.rows.push(row);
-            }
-            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        let found = evaluate_category(
+            detector,
+            category,
+            &samples,
+            group.as_ref(),
+            notes,
+            |sample, seen| {
+                progress.advance();
+                if let (Some(pages), Some(seen)) = (pages.as_deref_mut(), &seen) {
+                    let picture = pages.has_room();
+                    let mut row = row(name, sample, seen, detector.preprocess(), picture);
+                    row.score = row.raw_score.map(|raw| scale.score(raw));
+                    pages.rows.push(row);
+                }
+                if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        );
         let Some(found) = found else {
             if let Some(pages) = pages {
                 pages.rows.truncate(finished_rows);

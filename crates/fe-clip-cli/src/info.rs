@@ -6,7 +6,7 @@ use anyhow::Context;
 use burn::module::Module;
 use clap::ValueEnum;
 use data::path_text::to_text;
-use fe_clip::{Backbone, Checkpoint, Detector, Origin};
+use fe_clip::{Backbone, Checkpoint, Origin, model_to_train};
 use serde_json::{Value, json};
 
 use crate::model::{ModelArgs, Parts};
@@ -61,13 +61,11 @@ fn model(args: &ModelArgs) -> anyhow::Result<Value> {
     };
     found["adapters"] = adapters(&checkpoint, path.as_deref());
     let run = run.context("the adapters do not say their settings: give them with --config")?;
-    let head = checkpoint.head(&loaded.clip, &run.model, &device)?;
+    let head = checkpoint.head(run.model.method.new_head(&loaded.clip, &device)?, &device)?;
     found["adapters"]["parameters"] = json!(head.num_params());
-    let detector = Detector::new(loaded.clip, &run, head, &device)?;
-    let size = detector.preprocess().height;
-    let model = detector.into_model();
+    let (model, preprocess) = model_to_train(&run, loaded.clip, head, &device)?;
     found["model"] = json!({
-        "image_size": size,
+        "image_size": preprocess.height,
         "stage_ends": model.stage_ends(),
         "temperature": model.temperature(),
         "settings": run.model,

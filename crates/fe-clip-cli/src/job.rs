@@ -77,29 +77,41 @@ impl Job {
         let mut predictions = self.detector.detect(&pixels).into_iter();
         let mut outcomes = Vec::with_capacity(batch.len());
         for read in batch.drain(..) {
-            let outcome = match read.image {
-                Ok((image, pixels)) => {
-                    let prediction = predictions.next().expect("one prediction an image");
-                    match prediction.require_finite() {
-                        Ok(()) => {
-                            let seen = (&image, &pixels);
-                            self.scored(&read.path, &read.stem, seen, &prediction)?
-                        }
-                        Err(error) => {
-                            let error = format!("{}: {error}", read.path.display());
-                            self.failed(read.path, error)?
-                        }
-                    }
-                }
-                Err(error) => self.failed(read.path, error)?,
+            let predict = || {
+                let prediction = predictions.next().expect("one prediction an image");
+                prediction.require_finite().map(|()| prediction).map_err(|e| e.to_string())
             };
-            self.scored += usize::from(outcome != Outcome::Failed);
-            self.failed += usize::from(outcome != Outcome::Complete);
-            self.done += 1;
-            self.progress.advance();
-            outcomes.push(outcome);
+            outcomes.push(self.report(read, predict)?);
         }
         Ok(outcomes)
+    }
+
+    /// Reports an image that was read, for which `predict` is asked, or why it was not.
+    ///
+    /// # Errors
+    /// If standard output is closed or full.
+    pub(crate) fn report(
+        &mut self,
+        read: Read,
+        predict: impl FnOnce() -> Result<Prediction, String>,
+    ) -> anyhow::Result<Outcome> {
+        let outcome = match read.image {
+            Ok((image, pixels)) => match predict() {
+                Ok(prediction) => {
+                    self.scored(&read.path, &read.stem, (&image, &pixels), &prediction)?
+                }
+                Err(error) => {
+                    let error = format!("{}: {error}", read.path.display());
+                    self.failed(read.path, error)?
+                }
+            },
+            Err(error) => self.failed(read.path, error)?,
+        };
+        self.scored += usize::from(outcome != Outcome::Failed);
+        self.failed += usize::from(outcome != Outcome::Complete);
+        self.done += 1;
+        self.progress.advance();
+        Ok(outcome)
     }
 
     fn failed(&mut self, path: PathBuf, error: String) -> anyhow::Result<Outcome> {

@@ -9,6 +9,7 @@ mod embed;
 mod eval;
 mod fault;
 mod features;
+mod group;
 mod info;
 mod inputs;
 mod interrupt;

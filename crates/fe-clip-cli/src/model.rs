@@ -104,17 +104,14 @@ impl ModelArgs {
 
     fn assemble(&self, parts: Parts, device: &Device) -> anyhow::Result<Loaded> {
         let Parts { method, backbone, adapters, run } = parts;
-        let Some(backbone) = backbone else {
-            let run = run.context("a method without backbone comes from --config")?;
-            let detector = Detector::without_backbone(&run)?;
-            return Ok(Loaded { detector, run, weights: None, adapters: None });
-        };
-        let (name, Backbone { clip, weights, .. }) = backbone;
         if !method.is_trained() {
             let run = run.context("a method without training comes from --config")?;
-            let detector = Detector::untrained(clip, &run, device)?;
-            return Ok(Loaded { detector, run, weights: Some(weights), adapters: None });
+            let (clip, weights) = backbone.map(|(_, b)| (b.clip, b.weights)).unzip();
+            let detector = Detector::new(&run, clip, None, device)?;
+            return Ok(Loaded { detector, run, weights, adapters: None });
         }
+        let (name, Backbone { clip, weights, .. }) =
+            backbone.context("a trained method has a backbone")?;
         let Some((checkpoint, _)) = adapters else {
             bail!(
                 "{name} has no adapters of its own for method {}: name some with --adapters",
@@ -123,8 +120,8 @@ impl ModelArgs {
         };
         let run = run.context("the adapters do not say their settings: give them with --config")?;
         let adapters = Some(checkpoint.sha256().to_string());
-        let head = checkpoint.head(&clip, &run.model, device)?;
-        let detector = Detector::new(clip, &run, head, device)?;
+        let head = checkpoint.head(method.new_head(&clip, device)?, device)?;
+        let detector = Detector::new(&run, Some(clip), Some(head), device)?;
         Ok(Loaded { detector, run, weights: Some(weights), adapters })
     }
 
@@ -149,7 +146,7 @@ impl ModelArgs {
             Some(run) => Some(run.model.clone()),
             None => given.as_ref().and_then(of_adapters),
         };
-        let method = model.as_ref().map_or(Method::FeClip, |m| m.method);
+        let method = model.as_ref().map(|m| m.method.clone()).unwrap_or_default();
         if let (Some(path), false) = (&self.adapters, method.is_trained()) {
             bail!("--adapters {}: method {} has none", path.display(), method.name());
         }
@@ -168,7 +165,7 @@ impl ModelArgs {
                 Some((checkpoint, Some(path.clone())))
             }
             _ => {
-                let own = backbone.adapters()?.filter(|_| method == Method::FeClip);
+                let own = backbone.adapters()?.filter(|_| matches!(method, Method::FeClip(_)));
                 own.map(|own| (own, None))
             }
         };

@@ -76,6 +76,16 @@ pub enum Error {
         /// Images that there are.
         given: usize,
     },
+    /// A group too small for its images to be scored against each other.
+    #[error(
+        "a group needs at least {needed} images to score against each other, there are {images}"
+    )]
+    SmallGroup {
+        /// Images that there are.
+        images: usize,
+        /// Images that it needs.
+        needed: usize,
+    },
     /// A calibration of another model or of other settings.
     #[error("{}: made for another model: {differences}", path.display())]
     OtherModel {

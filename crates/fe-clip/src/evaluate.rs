@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use data::{Limits, Sample, Split, preprocess, read_image, read_mask_of, resize_mask};
+use data::{Limits, Sample, Split, preprocess, read_image};
 use image::RgbImage;
 use metrics::{Connectivity, Curve, PixelMetrics, Undefined};
 use ndarray::{Array1, Array2, Array3};
@@ -15,7 +15,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::detect::{Detector, Prediction};
+use crate::detect::Detector;
+use crate::group::{GroupLimits, GroupScores};
+use crate::masks::read_sample_mask;
+use crate::scorer::Prediction;
 
 /// False-positive rate up to which AUPRO is integrated.
 const MAX_FPR: f64 = 0.3;
@@ -133,7 +136,51 @@ pub fn references(
     Ok(paths)
 }
 
-/// Evaluates one category. `visit` is told of every image: with its prediction, or without one if
+/// The images of a category, scored against each other.
+pub struct CategoryGroup {
+    scores: GroupScores,
+    /// Of every sample its place in the group, or why it has none.
+    places: Vec<Result<usize, String>>,
+}
+
+impl CategoryGroup {
+    /// Scores the images of a category against each other; those that cannot be read are left out.
+    /// Before each image and each block of comparisons `go_on` is asked; nothing is returned if it
+    /// breaks off.
+    ///
+    /// # Errors
+    /// If there are too few images, the method scores every image by itself, or what memory does
+    /// not hold cannot be kept in a file.
+    pub fn score(
+        detector: &Detector,
+        samples: &[&Sample],
+        mut go_on: impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<Self>, Error> {
+        let mut group = detector.group(GroupLimits::default())?;
+        let mut places = Vec::with_capacity(samples.len());
+        for sample in samples {
+            if go_on().is_break() {
+                return Ok(None);
+            }
+            let image = match read_image(&sample.image, &Limits::default()) {
+                Ok(image) => preprocess(&image, detector.preprocess()),
+                Err(error) => {
+                    places.push(Err(cause(error.into(), &sample.image)));
+                    continue;
+                }
+            };
+            let place = group.len();
+            let added = detector.add_to_group(&mut group, &[image]).pop();
+            let added = added.expect("an answer an image");
+            places.push(added.map(|()| place).map_err(|error| error.to_string()));
+        }
+        let scores = detector.score_group(group, |_, _| go_on())?;
+        Ok(scores.map(|scores| Self { scores, places }))
+    }
+}
+
+/// Evaluates one category, whose images were scored against each other where a group is given.
+/// `visit` is told of every image: with its prediction, or without one if
 /// it could not be read; there is no report if it breaks off.
 ///
 /// Images and masks that cannot be read are left out and named in the notes.
@@ -143,6 +190,7 @@ pub fn evaluate_category(
     detector: &Detector,
     category: &str,
     samples: &[&Sample],
+    group: Option<&CategoryGroup>,
     notes: &mut Notes,
     mut visit: impl FnMut(&Sample, Option<Evaluated<'_>>) -> ControlFlow<()>,
 ) -> Option<CategoryReport> {
@@ -150,11 +198,14 @@ pub fn evaluate_category(
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
     let mut pixels = PixelMetrics::new(Connectivity::Eight);
     let mut masks_known = true;
-    for chunk in samples.chunks(BATCH) {
-        let mut read = Vec::new();
-        for sample in chunk {
+    for (start, chunk) in (0..).step_by(BATCH).zip(samples.chunks(BATCH)) {
+        let (mut read, mut images) = (Vec::new(), Vec::new());
+        for (at, sample) in (start..).zip(chunk) {
             match read_sample(sample, detector) {
-                Ok(found) => read.push((*sample, found)),
+                Ok((pixels, found)) => {
+                    read.push((at, *sample, found));
+                    images.push(pixels);
+                }
                 Err(error) => {
                     notes.failed.push((sample.image.clone(), cause(error, &sample.image)));
                     if visit(sample, None).is_break() {
@@ -163,16 +214,24 @@ pub fn evaluate_category(
                 }
             }
         }
-        let pixels_of = |(_, found): &(&Sample, Read)| found.pixels.clone();
-        let images: Vec<Array3<f32>> = read.iter().map(pixels_of).collect();
-        for ((sample, found), prediction) in read.iter().zip(detector.detect(&images)) {
-            if let Err(error) = prediction.require_finite() {
-                notes.failed.push((sample.image.clone(), error.to_string()));
-                if visit(sample, None).is_break() {
-                    return None;
-                }
-                continue;
+        let predictions: Vec<Result<Prediction, String>> = match group {
+            None => detector.detect(&images).into_iter().map(finite).collect(),
+            Some(CategoryGroup { scores, places }) => {
+                let predict = |image: usize| finite(detector.group_prediction(scores, image));
+                read.iter().map(|(at, ..)| places[*at].clone().and_then(predict)).collect()
             }
+        };
+        for ((_, sample, found), prediction) in read.iter().zip(predictions) {
+            let prediction = match prediction {
+                Ok(prediction) => prediction,
+                Err(error) => {
+                    notes.failed.push((sample.image.clone(), error));
+                    if visit(sample, None).is_break() {
+                        return None;
+                    }
+                    continue;
+                }
+            };
             let Read { image, mask, .. } = found;
             let mask = mask.as_ref();
             if visit(sample, Some(Evaluated { image, prediction: &prediction, mask })).is_break() {
@@ -225,6 +284,10 @@ pub fn evaluate_category(
     Some(report)
 }
 
+fn finite(prediction: Prediction) -> Result<Prediction, String> {
+    prediction.require_finite().map(|()| prediction).map_err(|error| error.to_string())
+}
+
 /// The plain mean over categories.
 pub fn mean(categories: &BTreeMap<String, CategoryReport>) -> Mean {
     let of = |value: fn(&CategoryReport) -> Option<f64>| {
@@ -268,24 +331,17 @@ fn cause(error: Error, image: &Path) -> String {
 /// What is read of a sample.
 struct Read {
     image: RgbImage,
-    /// The model's input.
-    pixels: Array3<f32>,
     /// The mask at the model's size; absent where an anomalous image has none.
     mask: Option<Array2<bool>>,
 }
 
-fn read_sample(sample: &Sample, detector: &Detector) -> Result<Read, Error> {
+/// The model's input, and what else is read.
+fn read_sample(sample: &Sample, detector: &Detector) -> Result<(Array3<f32>, Read), Error> {
     let (limits, p) = (Limits::default(), detector.preprocess());
     let image = read_image(&sample.image, &limits)?;
     let mask = match &sample.defect {
         None => Some(Array2::default((p.height, p.width))),
-        Some(defect) => match &defect.mask {
-            None => None,
-            Some(path) => {
-                let mask = read_mask_of(image.dimensions(), path, &limits)?;
-                Some(resize_mask(mask.view(), p))
-            }
-        },
+        Some(_) => read_sample_mask(sample, image.dimensions(), p)?,
     };
-    Ok(Read { pixels: preprocess(&image, p), image, mask })
+    Ok((preprocess(&image, p), Read { image, mask }))
 }

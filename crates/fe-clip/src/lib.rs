@@ -9,8 +9,10 @@ mod device;
 mod error;
 pub mod evaluate;
 pub mod files;
+pub mod group;
 mod head;
 mod loss;
+mod masks;
 mod memory;
 mod methods;
 mod model;
@@ -20,7 +22,8 @@ mod prefix;
 pub mod resample;
 mod run;
 mod score;
-mod switch;
+mod scorer;
+mod settings;
 pub mod tensors;
 mod train;
 mod wording;
@@ -31,17 +34,31 @@ pub use calibrate::{
 };
 pub use checkpoint::{Checkpoint, Origin, save};
 pub use clip_vit::{Activation, keep_freed_memory};
-pub use detect::{Detector, Prediction};
+pub use detect::{Detector, model_to_train};
 pub use device::open_device;
 pub use error::Error;
 pub use head::{Head, StageAdapters};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
+pub use methods::{
+    AprilGanConfig, ClipConfig, MemoryBankConfig, Method, MuscConfig, SpectralResidualConfig,
+    WinclipConfig,
+};
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
-pub use run::*;
+pub use run::{Interpolation, ModelConfig, RunConfig};
 pub use score::ScoreScale;
-pub use switch::Switch;
+pub use scorer::Prediction;
+pub use settings::eval::{EvalConfig, Source};
+pub use settings::fe_clip::{
+    AdapterInit, Aggregate, ConvAdapterConfig, FeClipConfig, FewFeature, FewScore, ImageScore,
+    ProjectionInit, Temperature, TemperatureWord,
+};
+pub use settings::group::{GroupConfig, Rescore};
+pub use settings::prompts::Prompts;
+pub use settings::stage_ends::{StageEnds, StagePreset};
+pub use settings::switch::Switch;
+pub use settings::train::{Supervision, TrainConfig};
 pub use train::{StepReport, TrainingRun};
 pub use wording::CutText;

@@ -54,6 +54,11 @@ impl Tiles {
         self.rows
     }
 
+    /// The tiles, each of `depth` columns.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[[f32; ROWS]]> {
+        self.values.chunks_exact(self.depth)
+    }
+
     /// Columns in shares, for the tasks of [`multiply`].
     pub(super) fn shares_mut(&mut self) -> Vec<ArrayViewMut2<'_, [f32; ROWS]>> {
         shares(&mut self.values, self.depth, SHARE)
@@ -107,7 +112,6 @@ pub(super) fn multiply<O: Send>(
         simd(
             #[inline(always)]
             || {
-                let tiles = rows.values.chunks_exact(depth).enumerate();
                 let mut panels = panels.outer_iter().map(|panel| panel.to_slice());
                 let mut panel = || panels.next().map(|panel| panel.expect("panels are contiguous"));
                 match (panel(), panel()) {
@@ -130,7 +134,7 @@ pub(super) fn multiply<O: Send>(
                         }
                     }
                     panels => {
-                        for (t, tile) in tiles {
+                        for (t, tile) in rows.iter().enumerate() {
                             for (p, panel) in
                                 <[_; 2]>::from(panels).into_iter().flatten().enumerate()
                             {

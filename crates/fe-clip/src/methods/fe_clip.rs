@@ -11,7 +11,7 @@ use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::both_axes;
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
-use crate::settings::fe_clip::{FeClipConfig, ImageScore};
+use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::group::GroupConfig;
 use crate::tensors::{batch, floats, grids};
 use crate::wording::CutText;
@@ -51,10 +51,7 @@ impl FeClipScorer {
         let few = self.staged.few(stages);
         let each = scores.into_iter().zip(maps.axis_iter(Axis(0))).enumerate();
         each.map(|(i, (score, map))| {
-            let score = match model.config().image_score {
-                ImageScore::ClassToken => score,
-                ImageScore::ClassTokenAndMap => (score + highest(map)) / 2.0,
-            };
+            let score = model.config().image_score.of(score, map);
             let Some(few) = &few else {
                 return Alone { score, map: map.to_owned() };
             };

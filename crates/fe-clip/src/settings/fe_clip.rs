@@ -271,7 +271,7 @@ pub enum FewScore {
 }
 
 impl FewScore {
-    /// The score of a map of distances, which are at least 0.
+    /// The score of a map.
     pub(crate) fn of(self, distances: ArrayView2<'_, f32>) -> f32 {
         let count = match self {
             Self::Max => 1,
@@ -291,4 +291,39 @@ pub enum ImageScore {
     ClassToken,
     /// The mean of S_a and the map's maximum: for defects too small for the class token.
     ClassTokenAndMap,
+    /// The mean of the largest hundredth of the map, of one token at least.
+    TopPercent,
+    /// The mean of S_a and that.
+    ClassTokenAndTopPercent,
+}
+
+impl ImageScore {
+    /// The score of an image from its class tokens' and its map.
+    pub(crate) fn of(self, class_token: f32, map: ArrayView2<'_, f32>) -> f32 {
+        match self {
+            Self::ClassToken => class_token,
+            Self::ClassTokenAndMap => (class_token + FewScore::Max.of(map)) / 2.0,
+            Self::TopPercent => FewScore::TopPercent.of(map),
+            Self::ClassTokenAndTopPercent => (class_token + FewScore::TopPercent.of(map)) / 2.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_score_is_of_the_class_token_and_the_largest_of_the_map() {
+        let map = ndarray::Array2::from_shape_fn((20, 15), |(y, x)| (y * 15 + x) as f32 / 299.0);
+        let top = (299.0 + 298.0 + 297.0) / 299.0 / 3.0;
+        for (score, expected) in [
+            (ImageScore::ClassToken, 0.25),
+            (ImageScore::ClassTokenAndMap, 0.625),
+            (ImageScore::TopPercent, top),
+            (ImageScore::ClassTokenAndTopPercent, (0.25 + top) / 2.0),
+        ] {
+            assert!((score.of(0.25, map.view()) - expected).abs() < 1e-6, "{score:?}");
+        }
+    }
 }

@@ -2,10 +2,11 @@
 
 use data::Preprocess;
 use fe_clip::LastStage;
+use fe_clip::geometry::to_image;
 use image::RgbImage;
 use ndarray::{Array2, ArrayView2};
 
-use crate::overlay::{colour, to_image};
+use crate::overlay::colour;
 use crate::panels::side_by_side;
 
 /// The image, and how anomalous eq. 1 finds the last stage's tokens, what FFE and what LFS answer

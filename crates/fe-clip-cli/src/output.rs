@@ -4,9 +4,8 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use data::Preprocess;
+use fe_clip::Verdict;
 use fe_clip::files::write_atomic;
-use fe_clip::{LastStage, Prediction};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
@@ -15,7 +14,7 @@ use tiff::encoder::colortype::Gray32Float;
 use tiff::tags::Tag;
 
 use crate::features::features;
-use crate::overlay::{overlay, to_image};
+use crate::overlay::overlay;
 use crate::{npy, own, talk};
 
 /// Files that can be written for an image.
@@ -43,30 +42,19 @@ pub(crate) struct Saved {
     pub(crate) problems: Vec<String>,
 }
 
-/// An image and what the model said about it.
+/// An image that was judged, and how its pictures look.
 pub(crate) struct Scored<'a> {
-    pub(crate) image: &'a RgbImage,
-    pub(crate) prediction: &'a Prediction,
-    /// How the image became the model's input.
-    pub(crate) preprocessing: &'a Preprocess,
+    pub(crate) verdict: &'a Verdict,
     /// A line above the overlay.
-    pub(crate) caption: &'a str,
+    pub(crate) caption: String,
     /// Pixels with at least this value are in the mask and inside the contour.
     pub(crate) pixel_threshold: Option<f32>,
-    /// Features of the last stage, where they are to be saved.
-    pub(crate) last_stage: Option<LastStage>,
 }
 
 /// Writes what was asked for under `out`/`stem`; one that cannot be written stops no other.
 pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) -> Saved {
-    let Scored { image, prediction, preprocessing, .. } = *scored;
-    let size = image.dimensions();
     let needs_full = what.iter().any(|w| !matches!(w, Save::Map | Save::Features));
-    let full = if needs_full {
-        to_image(prediction.map.view(), preprocessing, size, size)
-    } else {
-        Array2::default((0, 0))
-    };
+    let full = if needs_full { scored.verdict.map_on_image() } else { Array2::default((0, 0)) };
     let mut saved = Saved::default();
     for kind in what {
         let mut name = out.join(stem).into_os_string();
@@ -109,17 +97,18 @@ impl Save {
 
     /// The file's content; `full` is the map at the image's size.
     fn bytes(self, scored: &Scored<'_>, full: ArrayView2<'_, f32>) -> anyhow::Result<Vec<u8>> {
-        let Scored { image, prediction, preprocessing, caption, pixel_threshold, .. } = *scored;
+        let Scored { verdict, ref caption, pixel_threshold } = *scored;
+        let Verdict { image, map, .. } = verdict;
         match self {
             Self::Overlay => rgb_png(&overlay(image, full, caption, pixel_threshold)),
             Self::Features => {
-                let last = scored.last_stage.as_ref();
+                let last = verdict.last_stage.as_ref();
                 let last = last.context("--save features: the method has no FFE or LFS")?;
-                rgb_png(&features(image, last, preprocessing))
+                rgb_png(&features(image, last, verdict.preprocess()))
             }
             Self::Map => {
-                let (rows, columns) = prediction.map.dim();
-                Ok(npy::encode([rows, columns], prediction.map.iter().copied()))
+                let (rows, columns) = map.dim();
+                Ok(npy::encode([rows, columns], map.iter().copied()))
             }
             Self::Tiff => tiff_bytes(full),
             Self::Mask => {

@@ -2,22 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
-use data::{Limits, Preprocess, prefetch, preprocess, read_image};
-use fe_clip::{Detector, RunConfig};
-use ndarray::Array3;
+use anyhow::{Context, bail};
+use fe_clip::{Inspector, RunConfig, Thresholds};
 
 use crate::inputs::{expand, images};
-use crate::job::{Job, Read};
+use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
 use crate::output::Save;
 use crate::protect::Protected;
 use crate::report::Report;
 use crate::talk::Progress;
-use crate::thresholds::{Thresholds, calibrated_detector};
+use crate::thresholds::{calibrated_inspector, shipped};
 use crate::watch::Watch;
-use crate::{group, interrupt, names, talk, threads};
+use crate::{group, interrupt, names, talk};
 
 /// Score images and draw where they are anomalous.
 #[derive(clap::Args)]
@@ -70,11 +68,6 @@ pub(crate) struct Args {
     format: Option<Format>,
 }
 
-/// Images decoded ahead of the model.
-pub(crate) const AHEAD: usize = 6;
-/// Images of a forward pass.
-pub(crate) const BATCH: usize = 2;
-
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if let Some(x) = args.threshold
         && !(0.0..=1.0).contains(&x)
@@ -103,33 +96,34 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         }
         None => None,
     };
-    let (detector, run, thresholds) = load(&args, thresholds)?;
+    let (inspector, run) = load(&args, thresholds)?;
     let images = inputs.len();
-    let mut job = new_job(&args, detector, &run, thresholds, images);
-    let preprocessing = job.detector.preprocess().clone();
+    let mut job = new_job(&args, &inspector, &run, images);
     interrupt::catch()?;
     if let Some(mut watch) = watch {
-        watch.run(&mut job)?;
+        watch.run(&inspector, &mut job)?;
         return Ok(job.failed == 0);
     }
-    if args.group {
-        group::run(&mut job, inputs)?;
-        return finish(job, images);
-    }
-    let read = move |input: &_| Read::new(input, &preprocessing);
-    let mut batch = Vec::new();
-    for item in prefetch(inputs, threads::count(), AHEAD, read) {
+    let readable = inputs.iter().filter(|input| input.error.is_none());
+    let paths: Vec<&PathBuf> = readable.map(|input| &input.path).collect();
+    let mut verdicts: Box<dyn Iterator<Item = _>> = if args.group {
+        let Some(group) = group::compare(&inspector, &paths)? else { return finish(job, images) };
+        if job.out.is_some() {
+            job.progress = Progress::new(images, "results");
+        }
+        Box::new(inspector.group_verdicts(group))
+    } else {
+        Box::new(inspector.inspect(paths))
+    };
+    for input in inputs {
         if interrupt::asked() {
-            batch.clear();
             break;
         }
-        batch.push(item);
-        // The first answer should not wait for a second image.
-        if job.done == 0 || batch.len() == BATCH {
-            job.handle(&mut batch)?;
-        }
+        match input.error {
+            Some(error) => job.failed(input.path, error)?,
+            None => job.handle(&input.stem, verdicts.next().context("a verdict an image")?)?,
+        };
     }
-    job.handle(&mut batch)?;
     finish(job, images)
 }
 
@@ -137,41 +131,30 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
 fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
     match args.threshold {
         Some(level) => Ok(Some(Thresholds::both(level))),
-        None if args.normals.is_none() && !args.group => Thresholds::shipped(&args.model),
+        None if args.normals.is_none() && !args.group => shipped(&args.model),
         None => Ok(None), // normal images and groups move all scores
     }
 }
 
-/// The detector with what it remembers, its settings, and from when on something is anomalous.
-fn load(
-    args: &Args,
-    thresholds: Option<Thresholds>,
-) -> anyhow::Result<(Detector, RunConfig, Option<Thresholds>)> {
-    if let Some(file) = &args.calibration {
-        let (detector, run, thresholds) =
-            calibrated_detector(&args.model, args.normals.as_deref(), file)?;
-        return Ok((detector, run, Some(thresholds)));
-    }
-    let (mut detector, run) = args.model.detector()?;
-    let normals = match &args.normals {
-        Some(folder) => read_normals(folder, detector.preprocess())?,
-        None => Vec::new(),
+/// The inspector with what it remembers and its thresholds, and the settings.
+fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspector, RunConfig)> {
+    let (inspector, run) = match &args.calibration {
+        Some(file) => calibrated_inspector(&args.model, args.normals.as_deref(), file)?,
+        None => {
+            let (mut inspector, run) = args.model.inspector()?;
+            match &args.normals {
+                Some(folder) => inspector.remember(normals(folder)?)?,
+                None => inspector.detector().check_normals(0)?,
+            }
+            (inspector.thresholds(thresholds), run)
+        }
     };
-    detector.check_normals(normals.len())?;
-    detector.check_group(args.group)?;
-    if !normals.is_empty() {
-        detector.remember(&normals);
-    }
-    Ok((detector, run, thresholds))
+    inspector.detector().check_group(args.group)?;
+    Ok((inspector.features(args.save.contains(&Save::Features)), run))
 }
 
-fn new_job(
-    args: &Args,
-    detector: Detector,
-    run: &RunConfig,
-    thresholds: Option<Thresholds>,
-    images: usize,
-) -> Job {
+fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -> Job {
+    let thresholds = inspector.judge().thresholds;
     let format = Format::or_usual(args.format);
     let mut save = args.save.clone();
     if save.is_empty() && args.out.is_some() {
@@ -188,7 +171,7 @@ fn new_job(
         Progress::hidden()
     };
     let report = args.report.then(|| {
-        let side = detector.preprocess().height;
+        let side = inspector.detector().preprocess().height;
         let mut facts = vec![
             ("model", run.model.backbone.clone()),
             ("input", format!("{side} x {side} pixels")),
@@ -211,20 +194,7 @@ fn new_job(
         }
     });
     let out = args.out.clone();
-    let scale = detector.score_scale(args.normals.is_some() || args.group);
-    Job {
-        detector,
-        scale,
-        thresholds,
-        format,
-        out,
-        save,
-        report,
-        progress,
-        done: 0,
-        scored: 0,
-        failed: 0,
-    }
+    Job { thresholds, format, out, save, report, progress, done: 0, scored: 0, failed: 0 }
 }
 
 /// Writes the report and says how it went.
@@ -246,13 +216,10 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
     Ok(job.failed == 0 && job.done == images)
 }
 
-fn read_normals(folder: &Path, preprocessing: &Preprocess) -> anyhow::Result<Vec<Array3<f32>>> {
+fn normals(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let found = images(folder)?;
     if found.is_empty() {
         bail!("--normals {}: no image in this folder", folder.display());
     }
-    let read = |path: Result<PathBuf, data::Error>| -> anyhow::Result<_> {
-        Ok(preprocess(&read_image(&path?, &Limits::default())?, preprocessing))
-    };
-    found.into_iter().map(read).collect()
+    Ok(found.into_iter().collect::<Result<_, _>>()?)
 }

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use burn::tensor::Device;
 use clap::Args;
 use fe_clip::{
-    Backbone, Checkpoint, Detector, Method, ModelConfig, ModelIdentity, Origin, RunConfig, Weights,
+    Backbone, Checkpoint, Detector, Error, Inspector, Method, ModelConfig, ModelIdentity, Origin,
+    RunConfig, Weights,
 };
 
 use crate::device::DeviceArgs;
@@ -74,17 +75,23 @@ impl ModelArgs {
         Ok((loaded.detector, loaded.run))
     }
 
+    /// The same as an inspector without thresholds.
+    pub(crate) fn inspector(&self) -> anyhow::Result<(Inspector, RunConfig)> {
+        let (detector, run) = self.detector()?;
+        Ok((Inspector::new(detector).threads(threads::count()), run))
+    }
+
     /// The same with the model's identity, without a memory bank; reads the weights once more.
-    pub(crate) fn identified_detector(
+    pub(crate) fn identified_inspector(
         &self,
-    ) -> anyhow::Result<(Detector, RunConfig, ModelIdentity)> {
+    ) -> anyhow::Result<(Inspector, RunConfig, ModelIdentity)> {
         let Loaded { detector, run, weights, adapters } = self.load()?;
         let config =
             ModelConfig { image_size: Some(detector.preprocess().height), ..run.model.clone() };
         let prompts = run.prompts.clone();
         let backbone = weights.map(|w| w.sha256()).transpose()?;
         let identity = ModelIdentity { backbone, adapters, config, prompts, references: vec![] };
-        Ok((detector, run, identity))
+        Ok((Inspector::new(detector).threads(threads::count()), run, identity))
     }
 
     fn load(&self) -> anyhow::Result<Loaded> {
@@ -160,7 +167,12 @@ impl ModelArgs {
         let adapters = match (given, &self.adapters) {
             (Some(checkpoint), Some(path)) => {
                 if !self.allow_backbone_mismatch {
-                    backbone.check(&checkpoint, path)?;
+                    backbone.check(&checkpoint, path).map_err(|error| match error {
+                        Error::BackboneMismatch { .. } => {
+                            anyhow!("{error}; --allow-backbone-mismatch uses it all the same")
+                        }
+                        error => error.into(),
+                    })?;
                 }
                 Some((checkpoint, Some(path.clone())))
             }

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
-use data::Preprocess;
-use fe_clip::{LastStage, Prediction};
+use fe_clip::Verdict;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
@@ -15,7 +14,7 @@ use tiff::encoder::colortype::Gray32Float;
 use tiff::tags::Tag;
 
 use crate::features::features;
-use crate::overlay::{overlay, to_image};
+use crate::overlay::overlay;
 use crate::own::{self, Mark, Occupant};
 use crate::{names, npy, talk};
 
@@ -44,35 +43,22 @@ pub(crate) struct Saved {
     pub(crate) problems: Vec<String>,
 }
 
-/// An image and what the model said about it.
+/// An image that was judged, and how its pictures look.
 pub(crate) struct Scored<'a> {
-    /// Where the image lies.
-    pub(crate) input: &'a Path,
-    pub(crate) image: &'a RgbImage,
-    pub(crate) prediction: &'a Prediction,
-    /// How the image became the model's input.
-    pub(crate) preprocessing: &'a Preprocess,
+    pub(crate) verdict: &'a Verdict,
     /// A line above the overlay.
-    pub(crate) caption: &'a str,
+    pub(crate) caption: String,
     /// Pixels with at least this value are in the mask and inside the contour.
     pub(crate) pixel_threshold: Option<f32>,
-    /// Features of the last stage, where they are to be saved.
-    pub(crate) last_stage: Option<LastStage>,
 }
 
 /// Writes what was asked for under `out`/`stem`; one that cannot be written stops no other. Where
 /// files of another image have that name, the image's mark follows it.
 pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) -> Saved {
-    let Scored { image, prediction, preprocessing, .. } = *scored;
-    let size = image.dimensions();
     let needs_full = what.iter().any(|w| !matches!(w, Save::Map | Save::Features));
-    let full = if needs_full {
-        to_image(prediction.map.view(), preprocessing, size, size)
-    } else {
-        Array2::default((0, 0))
-    };
+    let full = if needs_full { scored.verdict.map_on_image() } else { Array2::default((0, 0)) };
     let mut saved = Saved::default();
-    let mark = Mark::of(scored.input);
+    let mark = Mark::of(&scored.verdict.path);
     let mut name = out.join(stem);
     let marked = names::with_mark(&name, mark);
     let is_anothers = |kind: &Save| match own::occupant(&kind.path(&name)) {
@@ -138,19 +124,20 @@ impl Save {
         full: ArrayView2<'_, f32>,
         mark: Mark,
     ) -> anyhow::Result<Vec<u8>> {
-        let Scored { image, prediction, preprocessing, caption, pixel_threshold, .. } = *scored;
+        let Scored { verdict, ref caption, pixel_threshold } = *scored;
+        let Verdict { image, map, .. } = verdict;
         match self {
             Self::Overlay => {
                 marked_png(&overlay(image, full, caption, pixel_threshold), Some(mark))
             }
             Self::Features => {
-                let last = scored.last_stage.as_ref();
+                let last = verdict.last_stage.as_ref();
                 let last = last.context("--save features: the method has no FFE or LFS")?;
-                marked_png(&features(image, last, preprocessing), Some(mark))
+                marked_png(&features(image, last, verdict.preprocess()), Some(mark))
             }
             Self::Map => {
-                let (rows, columns) = prediction.map.dim();
-                Ok(npy::encode([rows, columns], prediction.map.iter().copied(), Some(mark)))
+                let (rows, columns) = map.dim();
+                Ok(npy::encode([rows, columns], map.iter().copied(), Some(mark)))
             }
             Self::Tiff => tiff_bytes(full, mark),
             Self::Mask => {

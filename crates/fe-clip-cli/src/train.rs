@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use data::{Layout, Sample};
 use fe_clip::files::write_atomic;
 use fe_clip::{
-    Backbone, Origin, Precision, Prefixes, Preparation, RunConfig, Source, Storage, TrainingRun,
-    model_to_train, save,
+    Backbone, Error, Origin, Precision, Prefixes, Preparation, RunConfig, Source, Storage,
+    TrainingRun, model_to_train, save,
 };
 use indicatif::BinaryBytes;
 use serde_json::json;
@@ -93,9 +93,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let training = TrainingRun { config: &run, out: &args.out, resume: args.resume, stop };
     let steps = training.steps(prefixes.len());
     let progress = Progress::new(steps, "steps");
-    let head = training.train(&mut model, &prefixes, &device, |line| {
+    let trained = training.train(&mut model, &prefixes, &device, |line| {
         progress.set(line.step);
         progress.message(format!("epoch {}, loss {:.4}", line.epoch, line.terms.loss));
+    });
+    let head = trained.map_err(|error| match error {
+        Error::Interrupted { .. } => anyhow!("{error}, go on with --resume"),
+        error => error.into(),
     })?;
     progress.finish();
 

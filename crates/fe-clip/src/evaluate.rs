@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use data::{Limits, Sample, Split, preprocess, read_image};
-use image::RgbImage;
+use data::{Sample, Split};
 use metrics::{Connectivity, Curve, PixelMetrics, Undefined};
-use ndarray::{Array1, Array2, Array3};
+use ndarray::{Array1, Array2};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -15,15 +14,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::detect::Detector;
-use crate::group::{GroupLimits, GroupScores};
+use crate::inspect::{Inspector, JudgedGroup, Verdict};
 use crate::masks::read_sample_mask;
-use crate::scorer::Prediction;
 
 /// False-positive rate up to which AUPRO is integrated.
 const MAX_FPR: f64 = 0.3;
-/// Images of a forward pass.
-const BATCH: usize = 4;
 
 /// Image metrics, fractions in [0, 1]; absent where undefined.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -96,12 +91,10 @@ pub struct Notes {
     pub failed: Vec<(PathBuf, String)>,
 }
 
-/// An image that the model has seen, with what is known about it.
+/// An image that was judged, with what is known about it.
 pub struct Evaluated<'a> {
-    /// The image as read.
-    pub image: &'a RgbImage,
-    /// What the model says.
-    pub prediction: &'a Prediction,
+    /// What is said of it.
+    pub verdict: &'a Verdict,
     /// The mask at the model's size; absent where an anomalous image has none.
     pub mask: Option<&'a Array2<bool>>,
 }
@@ -136,61 +129,17 @@ pub fn references(
     Ok(paths)
 }
 
-/// The images of a category, scored against each other.
-pub struct CategoryGroup {
-    scores: GroupScores,
-    /// Of every sample its place in the group, or why it has none.
-    places: Vec<Result<usize, String>>,
-}
-
-impl CategoryGroup {
-    /// Scores the images of a category against each other; those that cannot be read are left out.
-    /// Before each image and each block of comparisons `go_on` is asked; nothing is returned if it
-    /// breaks off.
-    ///
-    /// # Errors
-    /// If there are too few images, the method scores every image by itself, or what memory does
-    /// not hold cannot be kept in a file.
-    pub fn score(
-        detector: &Detector,
-        samples: &[&Sample],
-        mut go_on: impl FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<Self>, Error> {
-        let mut group = detector.group(GroupLimits::default())?;
-        let mut places = Vec::with_capacity(samples.len());
-        for sample in samples {
-            if go_on().is_break() {
-                return Ok(None);
-            }
-            let image = match read_image(&sample.image, &Limits::default()) {
-                Ok(image) => preprocess(&image, detector.preprocess()),
-                Err(error) => {
-                    places.push(Err(cause(error.into(), &sample.image)));
-                    continue;
-                }
-            };
-            let place = group.len();
-            let added = detector.add_to_group(&mut group, &[image]).pop();
-            let added = added.expect("an answer an image");
-            places.push(added.map(|()| place).map_err(|error| error.to_string()));
-        }
-        let scores = detector.score_group(group, |_, _| go_on())?;
-        Ok(scores.map(|scores| Self { scores, places }))
-    }
-}
-
-/// Evaluates one category, whose images were scored against each other where a group is given.
-/// `visit` is told of every image: with its prediction, or without one if
+/// Evaluates one category, whose images were scored against each other where a group is given. `visit` is told of every image: with its verdict, or without one if
 /// it could not be read; there is no report if it breaks off.
 ///
 /// Images and masks that cannot be read are left out and named in the notes.
 ///
 /// Undefined metrics are notes.
 pub fn evaluate_category(
-    detector: &Detector,
+    inspector: &Inspector,
     category: &str,
     samples: &[&Sample],
-    group: Option<&CategoryGroup>,
+    group: Option<JudgedGroup>,
     notes: &mut Notes,
     mut visit: impl FnMut(&Sample, Option<Evaluated<'_>>) -> ControlFlow<()>,
 ) -> Option<CategoryReport> {
@@ -198,55 +147,38 @@ pub fn evaluate_category(
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
     let mut pixels = PixelMetrics::new(Connectivity::Eight);
     let mut masks_known = true;
-    for (start, chunk) in (0..).step_by(BATCH).zip(samples.chunks(BATCH)) {
-        let (mut read, mut images) = (Vec::new(), Vec::new());
-        for (at, sample) in (start..).zip(chunk) {
-            match read_sample(sample, detector) {
-                Ok((pixels, found)) => {
-                    read.push((at, *sample, found));
-                    images.push(pixels);
+    let verdicts: Box<dyn Iterator<Item = _>> = match group {
+        None => Box::new(inspector.inspect(samples.iter().map(|sample| &sample.image))),
+        Some(group) => Box::new(inspector.group_verdicts(group)),
+    };
+    for (sample, found) in samples.iter().zip(verdicts) {
+        let found = found.map_err(|failed| failed.error).and_then(|verdict| {
+            let mask = read_mask(sample, &verdict)?;
+            Ok((verdict, mask))
+        });
+        let (verdict, mask) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                notes.failed.push((sample.image.clone(), cause(error, &sample.image)));
+                if visit(sample, None).is_break() {
+                    return None;
                 }
-                Err(error) => {
-                    notes.failed.push((sample.image.clone(), cause(error, &sample.image)));
-                    if visit(sample, None).is_break() {
-                        return None;
-                    }
-                }
-            }
-        }
-        let predictions: Vec<Result<Prediction, String>> = match group {
-            None => detector.detect(&images).into_iter().map(finite).collect(),
-            Some(CategoryGroup { scores, places }) => {
-                let predict = |image: usize| finite(detector.group_prediction(scores, image));
-                read.iter().map(|(at, ..)| places[*at].clone().and_then(predict)).collect()
+                continue;
             }
         };
-        for ((_, sample, found), prediction) in read.iter().zip(predictions) {
-            let prediction = match prediction {
-                Ok(prediction) => prediction,
-                Err(error) => {
-                    notes.failed.push((sample.image.clone(), error));
-                    if visit(sample, None).is_break() {
-                        return None;
-                    }
-                    continue;
-                }
-            };
-            let Read { image, mask, .. } = found;
-            let mask = mask.as_ref();
-            if visit(sample, Some(Evaluated { image, prediction: &prediction, mask })).is_break() {
-                return None;
-            }
-            let anomalous = sample.defect.is_some();
-            *if anomalous { &mut report.anomalous } else { &mut report.normal } += 1;
-            scores.push(prediction.score);
-            labels.push(anomalous);
-            match mask {
-                None => masks_known = false,
-                Some(mask) => {
-                    if let Err(error) = pixels.add(prediction.map.view(), mask.view()) {
-                        notes.failed.push((sample.image.clone(), error.to_string()));
-                    }
+        let mask = mask.as_ref();
+        if visit(sample, Some(Evaluated { verdict: &verdict, mask })).is_break() {
+            return None;
+        }
+        let anomalous = sample.defect.is_some();
+        *if anomalous { &mut report.anomalous } else { &mut report.normal } += 1;
+        scores.push(verdict.raw_score);
+        labels.push(anomalous);
+        match mask {
+            None => masks_known = false,
+            Some(mask) => {
+                if let Err(error) = pixels.add(verdict.map.view(), mask.view()) {
+                    notes.failed.push((sample.image.clone(), error.to_string()));
                 }
             }
         }
@@ -282,10 +214,6 @@ pub fn evaluate_category(
         aupro_peer: note("pixel.aupro_peer", found.aupro_peer),
     };
     Some(report)
-}
-
-fn finite(prediction: Prediction) -> Result<Prediction, String> {
-    prediction.require_finite().map(|()| prediction).map_err(|error| error.to_string())
 }
 
 /// The plain mean over categories.
@@ -328,20 +256,10 @@ fn cause(error: Error, image: &Path) -> String {
     }
 }
 
-/// What is read of a sample.
-struct Read {
-    image: RgbImage,
-    /// The mask at the model's size; absent where an anomalous image has none.
-    mask: Option<Array2<bool>>,
-}
-
-/// The model's input, and what else is read.
-fn read_sample(sample: &Sample, detector: &Detector) -> Result<(Array3<f32>, Read), Error> {
-    let (limits, p) = (Limits::default(), detector.preprocess());
-    let image = read_image(&sample.image, &limits)?;
-    let mask = match &sample.defect {
-        None => Some(Array2::default((p.height, p.width))),
-        Some(_) => read_sample_mask(sample, image.dimensions(), p)?,
-    };
-    Ok((preprocess(&image, p), Read { image, mask }))
+/// The mask of a sample at the model's size; absent where an anomalous image has none.
+fn read_mask(sample: &Sample, verdict: &Verdict) -> Result<Option<Array2<bool>>, Error> {
+    match sample.defect {
+        None => Ok(Some(Array2::default(verdict.map.dim()))),
+        Some(_) => read_sample_mask(sample, verdict.size, verdict.preprocess()),
+    }
 }

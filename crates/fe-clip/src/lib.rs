@@ -1,4 +1,4 @@
-//! FE-CLIP: frequency-enhanced CLIP for zero-shot anomaly detection.
+#![doc = include_str!("../README.md")]
 
 mod backbone;
 mod cache;
@@ -9,8 +9,12 @@ mod device;
 mod error;
 pub mod evaluate;
 pub mod files;
+pub mod geometry;
 pub mod group;
 mod head;
+mod input;
+mod inspect;
+mod judge;
 mod loss;
 mod masks;
 mod memory;
@@ -19,6 +23,7 @@ mod model;
 mod mosaic;
 mod precision;
 mod prefix;
+mod regions;
 pub mod resample;
 mod run;
 mod score;
@@ -38,6 +43,9 @@ pub use detect::{Detector, model_to_train};
 pub use device::open_device;
 pub use error::Error;
 pub use head::{Head, StageAdapters};
+pub use input::Input;
+pub use inspect::{Failed, GroupProgress, Inspector, JudgedGroup, Verdict, Verdicts};
+pub use judge::{Judge, Judgement, Label, Thresholds};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
@@ -47,6 +55,7 @@ pub use methods::{
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
+pub use regions::{Region, regions};
 pub use run::{Interpolation, ModelConfig, RunConfig};
 pub use score::ScoreScale;
 pub use scorer::Prediction;

@@ -48,6 +48,7 @@ pub struct Stages {
 
 /// How anomalous the features of the last stage are, eq. 1 applied to each of them: maps of the
 /// token grid, `[height, width]` in [0, 1]; the paper's Figure 5.
+#[derive(Debug, Clone)]
 pub struct LastStage {
     /// Of the tokens that come in.
     pub before: Array2<f32>,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clip_vit::{Activation, Hub};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::files::read_to_string;
@@ -133,7 +133,9 @@ fn parse_method(mut keys: Map<String, Value>) -> Result<Method, String> {
         // Every key is optional, so the one to blame is found by giving each alone.
         let alone = |(key, value): (String, Value)| {
             let reason = parse(Map::from_iter([(key.clone(), value)])).err()?;
-            Some(format!("model.{key}: method {}: {reason}", usual.name()))
+            let unknown = reason.starts_with(&format!("unknown field `{key}`"));
+            let shared = if unknown { SHARED } else { "" };
+            Some(format!("model.{key}: method {}: {reason}{shared}", usual.name()))
         };
         keys.into_iter().find_map(alone).unwrap_or(reason)
     })
@@ -143,18 +145,20 @@ fn parse_method(mut keys: Map<String, Value>) -> Result<Method, String> {
 const METHOD: &str = "method";
 const FE_CLIP: &str = "fe-clip";
 
-/// Settings that there are no more, with the value that changed nothing: checkpoints and
-/// calibrations of earlier versions say them.
-const FORMER: [(&str, &str, &str); 3] = [
-    ("ffe", "linear", "\"full\""),
-    ("ffe", "separate_imaginary", "false"),
-    ("lfs", "separable", "false"),
-];
+/// What an unknown key may have been meant for, beside the method's own.
+const SHARED: &str = ", or one of every method: `backbone`, `activation`, `image_size`, `resize`, \
+                      `positional_interpolation`";
 
+/// Drops settings that there are no more where they have the value that changed nothing:
+/// checkpoints and calibrations of earlier versions name them.
 fn drop_former(keys: &mut Map<String, Value>) {
-    for (part, key, usual) in FORMER {
+    for (part, key, usual) in [
+        ("ffe", "linear", json!("full")),
+        ("ffe", "separate_imaginary", json!(false)),
+        ("lfs", "separable", json!(false)),
+    ] {
         if let Some(Value::Object(part)) = keys.get_mut(part)
-            && part.get(key).is_some_and(|value| value.to_string() == usual)
+            && part.get(key) == Some(&usual)
         {
             part.remove(key);
         }

@@ -148,6 +148,7 @@ fn the_loss_of_certain_and_right_answers_is_small_and_of_wrong_ones_large() {
         image: Tensor::full([1, 2], sign, &device),
         pixel: Tensor::full([1, 2, 3, 3], sign, &device),
         tokens: Vec::new(),
+        class: Tensor::zeros([1, 1], &device),
         last: Tensor::zeros([1, 3, 3, 1], &device),
     };
     let (_, right) = loss(&stages(1.0), 0.05, &[1.0], Some(&[1.0; 36]), 6);

@@ -99,6 +99,7 @@ fn mistakes_are_named_with_the_file() {
         ("[model]\nfew_weight = -0.1\n", "model.few_weight"),
         ("[model]\nfew_feature = \"both\"\n", "both"),
         ("[model.ffe]\npadding = \"zero\"\n", "model.ffe.padding"),
+        ("[model]\nbackbon = \"tiny\"\n", "or one of every method: `backbone`"),
         ("[model]\nlambda = \"much\"\n", "model.lambda: method fe-clip: invalid type"),
         ("[model]\nmethod = \"clip\"\nlambda = 0.2\n", "model.lambda: method clip: unknown field"),
         ("[model]\nmethod = \"winclip\"\nimage_score = \"x\"\n", "method winclip: unknown field"),

@@ -3,12 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use data::Preprocess;
+use fe_clip::geometry::to_image;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 
-use crate::overlay::{colour, to_image};
+use crate::overlay::colour;
 
 /// Longer side of an image on the page, in pixels.
 const IMAGE: u32 = 208;

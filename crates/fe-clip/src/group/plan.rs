@@ -172,7 +172,7 @@ mod tests {
             let config = GroupConfig { references, ..GroupConfig::default() };
             let plan = Plan::new(&identities(9), &config);
             let width = plan.candidates().len();
-            let mut found = vec![[false; 9]; 9];
+            let mut found = [[false; 9]; 9];
             let mut pairs = 0;
             for image in 0..9 {
                 for at in (0..width).filter(|at| plan.compares(image, *at)) {

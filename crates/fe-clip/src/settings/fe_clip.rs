@@ -162,7 +162,7 @@ impl FeClipConfig {
 }
 
 fn check_few_neighbourhood(side: usize) -> Result<(), String> {
-    if side % 2 == 0 || side > 99 {
+    if side.is_multiple_of(2) || side > 99 {
         return Err(format!(
             "model.few_neighbourhood: expected an odd number below 100, got {side}"
         ));

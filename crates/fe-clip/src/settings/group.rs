@@ -38,7 +38,7 @@ impl Default for GroupConfig {
             seed: 0,
             rescore: Rescore::Switch(true),
             duplicates: 0.0,
-            weight: 1.0,
+            weight: 0.5,
         }
     }
 }

@@ -1,53 +1,33 @@
 //! Where a map reaches a threshold.
 
-use data::Preprocess;
 use metrics::{Connectivity, connected_regions};
 use ndarray::ArrayView2;
 use serde::Serialize;
 
-/// Where the whole map lies on the image, in pixels of the image; beyond its edges where the model
-/// saw padding, inside where it saw a crop.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Extent {
-    left: f64,
-    top: f64,
-    width: f64,
-    height: f64,
-}
-
-impl Extent {
-    pub(super) fn new(p: &Preprocess, (width, height): (u32, u32)) -> Self {
-        let placed = p.placement(width, height);
-        let (x, y) =
-            (f64::from(width) / placed.width as f64, f64::from(height) / placed.height as f64);
-        Self {
-            left: -placed.left as f64 * x,
-            top: -placed.top as f64 * y,
-            width: p.width as f64 * x,
-            height: p.height as f64 * y,
-        }
-    }
-}
+use crate::geometry::Extent;
 
 /// Pixels of the map at or above the threshold that touch, edges or corners.
-#[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Region {
-    /// The smallest box around it, in pixels of the image.
-    x: u32,
-    y: u32,
-    width: u32,
-    height: u32,
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Region {
+    /// Left edge of the smallest box around it, in pixels of the image.
+    pub x: u32,
+    /// Top edge of that box.
+    pub y: u32,
+    /// Width of that box.
+    pub width: u32,
+    /// Height of that box.
+    pub height: u32,
     /// Its area in pixels of the image.
-    area: u64,
+    pub area: u64,
     /// The highest value of the map in it.
-    peak: f32,
+    pub peak: f32,
 }
 
 /// The regions of a map, the highest peak first.
 ///
 /// # Shapes
 /// - map: `[image_size, image_size]`; `extent` says where it lies on an image of `size`
-pub(super) fn regions(
+pub fn regions(
     map: ArrayView2<'_, f32>,
     threshold: f32,
     extent: &Extent,
@@ -87,9 +67,10 @@ pub(super) fn regions(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use data::Resize;
+    use data::{Preprocess, Resize};
     use ndarray::Array2;
+
+    use super::*;
 
     fn preprocess(resize: Resize) -> Preprocess {
         Preprocess::clip(4, resize)

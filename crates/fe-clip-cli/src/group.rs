@@ -30,7 +30,7 @@ pub(crate) fn compare(
                 progress = Some(Progress::new(0, "comparisons"));
             }
             GroupProgress::Compared(done, all) => {
-                for progress in &progress {
+                if let Some(progress) = &progress {
                     progress.set_total(all as usize);
                     progress.set(done as usize);
                 }

@@ -14,7 +14,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::inspect::{Inspector, JudgedGroup, Verdict};
+use crate::inspect::{Inspector, Verdict};
+use crate::inspect_group::JudgedGroup;
 use crate::masks::read_sample_mask;
 
 /// False-positive rate up to which AUPRO is integrated.

@@ -1,17 +1,14 @@
 //! Images in, verdicts out: reading ahead, batches, scores, thresholds, regions.
 
-mod group;
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use data::{Prefetch, Preprocess, prefetch, preprocess};
 use image::RgbImage;
 use ndarray::{Array2, Array3};
-
-pub use group::{GroupProgress, JudgedGroup};
 
 use crate::Error;
 use crate::backbone::Backbone;
@@ -26,7 +23,7 @@ use crate::run::RunConfig;
 use crate::scorer::Prediction;
 
 /// Images of a forward pass, but for the first: its answer should not wait for others.
-const BATCH: usize = 4;
+pub(crate) const BATCH: usize = 4;
 /// Images that are read ahead of the model.
 const AHEAD: usize = 8;
 
@@ -253,12 +250,26 @@ impl Inspector {
         Judge { scale, thresholds, preprocess: self.detector.preprocess().clone() }
     }
 
+    /// What turns predictions for the images of a group into verdicts: those move all scores, so
+    /// thresholds that were shipped do not hold.
+    pub(crate) fn group_judge(&self) -> Judge {
+        let Judge { thresholds, preprocess, .. } = self.judge();
+        let thresholds = thresholds.filter(|_| !matches!(self.levels, Levels::Shipped(_)));
+        Judge { scale: self.detector.score_scale(true), thresholds, preprocess }
+    }
+
+    /// Reads images ahead of the one who asks.
+    pub(crate) fn reading(&self, inputs: &Arc<Vec<Input>>) -> Prefetch<Read> {
+        let (preprocessing, all) = (self.detector.preprocess().clone(), inputs.clone());
+        let read = move |i: &usize| Read::new(&all[*i], &preprocessing);
+        prefetch((0..inputs.len()).collect(), self.threads, AHEAD, read)
+    }
+
     /// Judges images: one result an image, in their order. Threads read ahead of the model; an
     /// image that fails costs no other its verdict.
     pub fn inspect(&self, images: impl IntoIterator<Item = impl Into<Input>>) -> Verdicts<'_> {
         let inputs: Vec<Input> = images.into_iter().map(Into::into).collect();
-        let preprocessing = self.detector.preprocess().clone();
-        let read = prefetch(inputs, self.threads, AHEAD, move |i| Read::new(i, &preprocessing));
+        let read = self.reading(&Arc::new(inputs));
         Verdicts { inspector: self, judge: self.judge(), read, ready: VecDeque::new(), first: true }
     }
 
@@ -300,7 +311,7 @@ impl Inspector {
         items.into_iter().map(verdict).collect()
     }
 
-    fn verdict(
+    pub(crate) fn verdict(
         &self,
         judge: &Judge,
         path: PathBuf,
@@ -326,10 +337,10 @@ impl Inspector {
 }
 
 /// An input after reading.
-struct Read {
-    path: PathBuf,
+pub(crate) struct Read {
+    pub(crate) path: PathBuf,
     /// The image and the model's input.
-    found: Result<(RgbImage, Array3<f32>), Error>,
+    pub(crate) found: Result<(RgbImage, Array3<f32>), Error>,
 }
 
 impl Read {

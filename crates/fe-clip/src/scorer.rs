@@ -5,10 +5,11 @@ use clip_vit::Clip;
 use ndarray::{Array2, Array3, ArrayView2};
 
 use crate::Error;
-use crate::group::GroupScorer;
+use crate::group::{GroupMaps, GroupTokens};
 use crate::memory::Memory;
 use crate::model::LastStage;
 use crate::score::ScoreScale;
+use crate::settings::group::GroupConfig;
 use crate::settings::prompts::Prompts;
 use crate::wording::CutText;
 
@@ -108,6 +109,34 @@ pub(crate) trait Scorer: Send + Sync {
     fn last_stage(&self, _image: &Array3<f32>) -> Option<LastStage> {
         None
     }
+}
+
+/// What a method says of an image of a group without the others.
+pub(crate) struct Alone {
+    /// Raw score; 0 where the method only compares.
+    pub(crate) score: f32,
+    /// Anomaly of every token, `[grid, grid]`.
+    pub(crate) map: Array2<f32>,
+}
+
+/// A method that scores the images of a group against each other.
+pub(crate) trait GroupScorer: Sync {
+    /// Its settings.
+    fn config(&self) -> &GroupConfig;
+
+    /// What it says of images alone, and what they are compared by.
+    fn observe(&self, images: &[Array3<f32>]) -> Vec<(Alone, GroupTokens)>;
+
+    /// An image's score from the group's map of its tokens, before re-scoring.
+    fn score(&self, map: ArrayView2<'_, f32>) -> f32;
+
+    /// Scores of the group, re-scored by class tokens.
+    fn rescored(&self, maps: &GroupMaps, scores: &[f32]) -> Vec<f32> {
+        maps.rescored(scores, self.config())
+    }
+
+    /// What it says in the end: of the image alone, by the group's map and by its re-scored score.
+    fn conclude(&self, alone: &Alone, map: ArrayView2<'_, f32>, score: f32) -> Prediction;
 }
 
 /// The highest value of a map, at least 0.

@@ -6,7 +6,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::Group;
+use super::images::Group;
 use super::plan::Plan;
 use super::store::Store;
 use crate::Error;

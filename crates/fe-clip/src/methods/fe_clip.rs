@@ -4,13 +4,13 @@ use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
-use crate::group::{Alone, GroupScorer, GroupTokens};
+use crate::group::GroupTokens;
 use crate::head::Head;
 use crate::memory::Memory;
 use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::both_axes;
 use crate::score::ScoreScale;
-use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
+use crate::scorer::{Alone, Base, GroupScorer, Normals, Prediction, Scorer, highest};
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::group::GroupConfig;
 use crate::tensors::{batch, floats, grids};

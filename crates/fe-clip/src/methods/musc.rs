@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::staged::Staged;
 use crate::Error;
-use crate::group::{Alone, GroupMaps, GroupScorer, GroupTokens, relative};
+use crate::group::{GroupMaps, GroupTokens, relative};
 use crate::model::FeClip;
 use crate::resample::{bilinear_aligned, both_axes};
 use crate::score::ScoreScale;
-use crate::scorer::{Base, Prediction, Scorer, highest};
+use crate::scorer::{Alone, Base, GroupScorer, Prediction, Scorer, highest};
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::group::GroupConfig;
 use crate::settings::stage_ends::StageEnds;

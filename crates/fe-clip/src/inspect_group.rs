@@ -4,13 +4,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use data::{Prefetch, prefetch};
-
-use super::{AHEAD, BATCH, Failed, Inspector, Levels, Read, Verdict};
 use crate::Error;
-use crate::group::{GroupCost, GroupLimits, GroupScores};
+use crate::group::{GroupCost, GroupLimits};
+use crate::group_detection::GroupScores;
 use crate::input::Input;
-use crate::judge::Judge;
+use crate::inspect::{BATCH, Failed, Inspector, Read, Verdict};
 
 /// How far a group has come.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +64,7 @@ impl Inspector {
         images: impl IntoIterator<Item = impl Into<Input>>,
         mut progress: impl FnMut(GroupProgress) -> ControlFlow<()>,
     ) -> Result<Option<JudgedGroup>, Error> {
-        let mut group = self.detector.group(GroupLimits::default())?;
+        let mut group = self.detector().group(GroupLimits::default())?;
         let inputs: Arc<Vec<Input>> = Arc::new(images.into_iter().map(Into::into).collect());
         let (mut places, mut sizes) = (Vec::with_capacity(inputs.len()), Vec::new());
         let mut read = self.reading(&inputs);
@@ -83,7 +81,7 @@ impl Inspector {
                 }));
             }
             let mut next = group.len();
-            let mut added = self.detector.add_to_group(&mut group, &pixels).into_iter();
+            let mut added = self.detector().add_to_group(&mut group, &pixels).into_iter();
             for found in found {
                 places.push(found.and_then(|()| {
                     added.next().expect("an answer an image")?;
@@ -99,7 +97,7 @@ impl Inspector {
             return Ok(None);
         }
         let compared = |done, all| progress(GroupProgress::Compared(done, all));
-        let scores = self.detector.score_group(group, compared)?;
+        let scores = self.detector().score_group(group, compared)?;
         Ok(scores.map(|scores| JudgedGroup { inputs, places, sizes, scores }))
     }
 
@@ -110,22 +108,14 @@ impl Inspector {
         group: JudgedGroup,
     ) -> impl Iterator<Item = Result<Verdict, Failed>> + use<'_> {
         let JudgedGroup { inputs, places, scores, .. } = group;
-        let Judge { thresholds, preprocess, .. } = self.judge();
-        let thresholds = thresholds.filter(|_| !matches!(self.levels, Levels::Shipped(_)));
-        let judge = Judge { scale: self.detector.score_scale(true), thresholds, preprocess };
+        let judge = self.group_judge();
         let each = self.reading(&inputs).zip(places);
         each.map(move |(Read { path, found }, place)| {
             let verdict = found.and_then(|(image, input)| {
-                let prediction = self.detector.group_prediction(&scores, place?);
+                let prediction = self.detector().group_prediction(&scores, place?);
                 self.verdict(&judge, path.clone(), image, &input, prediction)
             });
             verdict.map_err(|error| Failed { path, error })
         })
-    }
-
-    fn reading(&self, inputs: &Arc<Vec<Input>>) -> Prefetch<Read> {
-        let (preprocessing, all) = (self.detector.preprocess().clone(), inputs.clone());
-        let read = move |i: &usize| Read::new(&all[*i], &preprocessing);
-        prefetch((0..inputs.len()).collect(), self.threads, AHEAD, read)
     }
 }

@@ -2,41 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use ndarray::{Array2, Array3, ArrayView2};
+use ndarray::Array3;
 
-use super::{Group, GroupCost, GroupLimits, GroupMaps, GroupTokens};
 use crate::Error;
 use crate::detect::Detector;
-use crate::scorer::Prediction;
-use crate::settings::group::GroupConfig;
-
-/// What a method says of an image of a group without the others.
-pub(crate) struct Alone {
-    /// Raw score; 0 where the method only compares.
-    pub(crate) score: f32,
-    /// Anomaly of every token, `[grid, grid]`.
-    pub(crate) map: Array2<f32>,
-}
-
-/// A method that scores the images of a group against each other.
-pub(crate) trait GroupScorer: Sync {
-    /// Its settings.
-    fn config(&self) -> &GroupConfig;
-
-    /// What it says of images alone, and what they are compared by.
-    fn observe(&self, images: &[Array3<f32>]) -> Vec<(Alone, GroupTokens)>;
-
-    /// An image's score from the group's map of its tokens, before re-scoring.
-    fn score(&self, map: ArrayView2<'_, f32>) -> f32;
-
-    /// Scores of the group, re-scored by class tokens.
-    fn rescored(&self, maps: &GroupMaps, scores: &[f32]) -> Vec<f32> {
-        maps.rescored(scores, self.config())
-    }
-
-    /// What it says in the end: of the image alone, by the group's map and by its re-scored score.
-    fn conclude(&self, alone: &Alone, map: ArrayView2<'_, f32>, score: f32) -> Prediction;
-}
+use crate::group::{Group, GroupCost, GroupLimits, GroupMaps, GroupTokens};
+use crate::scorer::{Alone, GroupScorer, Prediction};
 
 /// A group while its images come in; [`Detector::group`] makes it.
 pub struct GroupImages {

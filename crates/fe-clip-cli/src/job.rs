@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use data::path_text::to_text;
 use fe_clip::{Failed, Label, Thresholds, Verdict};
 
-use crate::lines::{self, Format, Found, Line};
+use crate::lines::{self, Format, Found, Line, Place};
 use crate::output::{Save, Saved, Scored, save};
 use crate::report::{Picture, Report, Row};
 use crate::talk::{self, Progress};
@@ -94,6 +94,7 @@ impl Job {
             map: map_file.as_deref().map(to_text).as_deref(),
             overlay: overlay.as_deref().map(to_text).as_deref(),
             raw_score,
+            regions: verdict.regions.iter().map(Place::from).collect(),
             error: error.as_deref(),
         }))?;
         for problem in &problems {

@@ -1,5 +1,7 @@
 //! Where a map reaches a threshold.
 
+use std::ops::Range;
+
 use metrics::{Connectivity, connected_regions};
 use ndarray::ArrayView2;
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde::Serialize;
 use crate::geometry::Extent;
 
 /// Pixels of the map at or above the threshold that touch, edges or corners.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Region {
     /// Left edge of the smallest box around it, in pixels of the image.
     pub x: u32,
@@ -21,6 +23,9 @@ pub struct Region {
     pub area: u64,
     /// The highest value of the map in it.
     pub peak: f32,
+    /// Its outline `[x, y]` in pixels of the image, clockwise from its upper left corner, first point not repeated;
+    /// holes are not told. Parts that touch at a corner alone are one outline, which passes the corner twice.
+    pub polygon: Vec<[f64; 2]>,
 }
 
 /// The regions of a map, the highest peak first.
@@ -58,12 +63,66 @@ pub fn regions(
             height: (bottom - top) as u32,
             area: area.round() as u64,
             peak,
+            polygon: outline(&runs).into_iter().map(|[r, c]| [across(c), down(r)]).collect(),
         }
     });
     let mut regions: Vec<Region> = found.filter(|region| region.area > 0).collect();
     regions.sort_by(|a, b| b.peak.total_cmp(&a.peak));
     regions
 }
+
+/// The corners `[row, column]` of the outer outline of cells that touch, clockwise; runs are in order of rows, then
+/// columns.
+fn outline(runs: &[(usize, Range<usize>)]) -> Vec<[usize; 2]> {
+    let inside = |row: usize, column: usize| {
+        let first = runs.partition_point(|(r, run)| (*r, run.end) <= (row, column));
+        runs.get(first).is_some_and(|(r, run)| *r == row && run.contains(&column))
+    };
+    let Some((top, first)) = runs.first() else { return Vec::new() };
+    let start = [*top, first.start];
+    let mut corners: Vec<[usize; 2]> = Vec::new();
+    // Along the upper edge of the first cell; cells of the region lie to the right of the way.
+    let (mut at, mut heading) = (start, EAST);
+    loop {
+        let [row, column] = at;
+        let next = match heading {
+            EAST => [row, column + 1],
+            SOUTH => [row + 1, column],
+            WEST => [row, column - 1],
+            _ => [row - 1, column],
+        };
+        // Left first: cells that touch at a corner belong together.
+        let turned = [3, 0, 1].map(|turn| (heading + turn) % 4).into_iter().find(|&turned| {
+            let [row, column] = next;
+            // The cells to the left and right of a step from this corner.
+            let cell = |up: bool, left: bool| {
+                let (row, column) = (row.checked_sub(up.into()), column.checked_sub(left.into()));
+                row.zip(column).is_some_and(|(row, column)| inside(row, column))
+            };
+            let [left, right] = match turned {
+                EAST => [cell(true, false), cell(false, false)],
+                SOUTH => [cell(false, false), cell(false, true)],
+                WEST => [cell(false, true), cell(true, true)],
+                _ => [cell(true, true), cell(true, false)],
+            };
+            right && !left
+        });
+        let turned = turned.unwrap_or(heading);
+        if turned != heading {
+            corners.push(next);
+        }
+        (at, heading) = (next, turned);
+        if at == start && heading == EAST {
+            break;
+        }
+    }
+    corners.rotate_right(1);
+    corners
+}
+
+const EAST: usize = 0;
+const SOUTH: usize = 1;
+const WEST: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -87,8 +146,20 @@ mod tests {
         let size = (80, 40);
         let extent = Extent::new(&preprocess(Resize::Squash), size);
         let found = regions(map.view(), 0.5, &extent, size);
-        let right = Region { x: 60, y: 10, width: 20, height: 20, area: 400, peak: 0.95 };
-        let left = Region { x: 0, y: 0, width: 40, height: 20, area: 400, peak: 0.9 };
+        let polygon = vec![[60.0, 10.0], [80.0, 10.0], [80.0, 30.0], [60.0, 30.0]];
+        let right = Region { x: 60, y: 10, width: 20, height: 20, area: 400, peak: 0.95, polygon };
+        // Two cells that touch at the corner [20, 10].
+        let polygon = vec![
+            [0.0, 0.0],
+            [20.0, 0.0],
+            [20.0, 10.0],
+            [40.0, 10.0],
+            [40.0, 20.0],
+            [20.0, 20.0],
+            [20.0, 10.0],
+            [0.0, 10.0],
+        ];
+        let left = Region { x: 0, y: 0, width: 40, height: 20, area: 400, peak: 0.9, polygon };
         assert_eq!(found, [right, left]);
     }
 
@@ -98,9 +169,33 @@ mod tests {
         let size = (80, 40);
         let extent = Extent::new(&preprocess(Resize::ShortestCrop), size);
         let found = regions(all.view(), 0.5, &extent, size);
-        assert_eq!(found, [Region { x: 20, y: 0, width: 40, height: 40, area: 1600, peak: 1.0 }]);
+        let whole = |x: u32, width: u32| {
+            let [left, right] = [x, x + width].map(f64::from);
+            let polygon = vec![[left, 0.0], [right, 0.0], [right, 40.0], [left, 40.0]];
+            Region { x, y: 0, width, height: 40, area: u64::from(width * 40), peak: 1.0, polygon }
+        };
+        assert_eq!(found, [whole(20, 40)]);
         let extent = Extent::new(&preprocess(Resize::Letterbox), size);
         let found = regions(all.view(), 0.5, &extent, size);
-        assert_eq!(found, [Region { x: 0, y: 0, width: 80, height: 40, area: 3200, peak: 1.0 }]);
+        assert_eq!(found, [whole(0, 80)]);
+    }
+
+    /// The area inside the outline is that of the region and its holes, whatever its form.
+    #[test]
+    fn outlines_enclose_the_region() {
+        let ring =
+            ndarray::array![[1, 1, 1, 0, 1], [1, 0, 1, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0]];
+        let map = ring.mapv(|on| f32::from(u8::try_from(on).expect("0 or 1")));
+        let runs = connected_regions(map.mapv(|v| v > 0.0).view(), Connectivity::Eight);
+        assert_eq!(runs.len(), 1);
+        let corners = outline(&runs[0]);
+        assert_eq!(corners[0], [0, 0]);
+        let shoelace: f64 = (0..corners.len())
+            .map(|i| {
+                let ([y0, x0], [y1, x1]) = (corners[i], corners[(i + 1) % corners.len()]);
+                x0 as f64 * y1 as f64 - x1 as f64 * y0 as f64
+            })
+            .sum();
+        assert_eq!(shoelace / 2.0, f64::from(map.sum()) + 1.0);
     }
 }

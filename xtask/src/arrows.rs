@@ -1,6 +1,10 @@
-//! `cargo xtask arrows`: dependencies between the crates point one way.
+//! `cargo xtask arrows`: dependencies between the crates point one way, and so do those between
+//! the files of some.
+
+mod files;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -22,7 +26,10 @@ const ALLOWED: [(&str, &[&str]); 10] = [
 /// Crates that never see a tensor library.
 const WITHOUT_BURN: [&str; 5] = ["dct", "anomaly-metrics", "data", "synthetic", "xtask"];
 
-/// Check that dependencies between the crates point one way.
+/// Crates whose files use each other in no circle.
+const WITHOUT_CIRCLES: [&str; 1] = ["fe-clip"];
+
+/// Check that dependencies between the crates point one way, and those between files of some.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -53,6 +60,12 @@ pub(crate) fn run(_: &Args) -> anyhow::Result<()> {
             if to == "burn" && WITHOUT_BURN.contains(&from.as_str()) {
                 wrong.push(format!("{from} must not depend on burn"));
             }
+        }
+    }
+    for name in WITHOUT_CIRCLES {
+        for circle in files::circles(&Path::new("crates").join(name).join("src"))? {
+            let names: Vec<&str> = circle.iter().map(String::as_str).collect();
+            wrong.push(format!("{name}: {} use each other in a circle", names.join(", ")));
         }
     }
     if !wrong.is_empty() {

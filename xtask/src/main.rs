@@ -6,6 +6,7 @@ mod arrows;
 mod backends;
 mod bench;
 mod damaged_photographs;
+mod distil_curve;
 mod download;
 mod evaluate_tiny;
 mod libtorch;
@@ -29,6 +30,7 @@ enum Task {
     DamagedPhotographs(damaged_photographs::Args),
     /// Distil the image tower of `tiny` from the teacher.
     Distil(make_tiny::Args),
+    DistilCurve(distil_curve::Args),
     Download(download::Args),
     EvaluateTiny(evaluate_tiny::Args),
     Libtorch(libtorch::Args),
@@ -48,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::DamagedPhotographs(args) => damaged_photographs::run(&args),
         Task::Distil(args) => make_tiny::run("distil", &args),
+        Task::DistilCurve(args) => distil_curve::run(&args),
         Task::Download(args) => download::run(&args),
         Task::EvaluateTiny(args) => evaluate_tiny::run(&args),
         Task::Libtorch(args) => libtorch::run(&args),

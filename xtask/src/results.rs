@@ -239,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_and_its_json_say_placethey_come_from() {
+    fn a_page_and_its_json_say_where_they_come_from() {
         let folder = tempfile::tempdir().unwrap();
         let source = Source { command: "cargo xtask x".into(), ..Source::here() };
         write(folder.path(), "x", &format!("# X\n\n{source}\n"), &source).unwrap();
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_quoted_placea_shell_would_split_them() {
+    fn arguments_are_quoted_where_a_shell_would_split_them() {
         let shown = ["--seeds=1", "a b", "", "it's"].map(|a| quoted(a.into()));
         assert_eq!(shown, ["--seeds=1", "'a b'", "''", r"'it'\''s'"]);
     }

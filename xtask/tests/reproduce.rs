@@ -1,4 +1,5 @@
-//! `cargo xtask reproduce --profile quick`: all tables by two processes that share the work, and their merge.
+//! `cargo xtask reproduce --profile quick`: all tables by two processes that share the work, and their merge; a training
+//! that failed goes on.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -9,16 +10,23 @@ const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
 /// The quick run with one step a training, so that it takes a minute; from the root of the
 /// repository, where the embedded weights and the paper's tables are.
 fn quick(data: &Path, out: &Path, more: &[&str]) -> Child {
-    let mut command = Command::new(XTASK);
-    command.args(["reproduce", "--profile", "quick", "--max-steps", "1"]);
-    command.arg("--data").arg(data).arg("--out").arg(out).args(more);
+    let mut command = reproduce(data, out, &["--max-steps", "1"]);
+    command.args(more);
     // Built before by a test run of the whole workspace; else the task builds it.
     let program = Path::new(XTASK).with_file_name("fe-clip");
     if program.exists() {
         command.arg("--fe-clip").arg(program);
     }
+    command.spawn().unwrap()
+}
+
+fn reproduce(data: &Path, out: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(XTASK);
+    command.args(["reproduce", "--profile", "quick"]);
+    command.arg("--data").arg(data).arg("--out").arg(out).args(more);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 fn finish(run: Child) -> String {
@@ -78,4 +86,60 @@ fn shards_merge_into_complete_tables() {
     assert!(markdown.contains(" quoted |") && page.contains(" quoted"), "{markdown}");
     assert!(page.contains("they show that everything runs, and are not the paper's"));
     assert!(page.contains("Time of an image, one at a time, without decoding"), "{page}");
+}
+
+/// A training that ended after two of its steps is not begun again: its log keeps their lines, times and all.
+#[cfg(unix)]
+#[test]
+fn a_training_that_failed_goes_on_where_it_was() {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let program = Path::new(XTASK).with_file_name("fe-clip");
+    if !program.exists() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--release", "--workspace", "--bin", "fe-clip"]);
+        assert!(build.status().unwrap().success());
+    }
+    // The first training gets two steps, saves its state and fails; whatever comes later is the program itself.
+    let script = format!(
+        "#!/bin/sh\nset -e\nif [ \"$1\" = train ] && mkdir {failed:?} 2>/dev/null; then\n\
+         echo 'max_steps = 2' >> \"$3\"\n{program:?} \"$@\"\nrm \"$5/adapters.safetensors\"\nexit 1\nfi\n\
+         exec {program:?} \"$@\"\n",
+        failed = at("failed"),
+    );
+    fs::write(at("fails-once"), script).unwrap();
+    fs::set_permissions(at("fails-once"), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = || {
+        let mut command = reproduce(&at("data"), &at("out"), &["--table", "3", "--shard", "1/4"]);
+        command.arg("--fe-clip").arg(at("fails-once"));
+        command.output().unwrap()
+    };
+    let trainings = |folder: &str| -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(at(folder)).into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.join("train.jsonl").exists()).collect()
+    };
+
+    let first = run();
+    let said = String::from_utf8(first.stderr).unwrap();
+    assert!(!first.status.success() && said.contains("its training failed"), "{said}");
+    assert!(trainings("out").is_empty(), "a failed training counts as done");
+    let [partial] = &trainings("out/partial")[..] else { panic!("{said}") };
+    let before = fs::read_to_string(partial.join("train.jsonl")).unwrap();
+    assert_eq!(before.lines().count(), 2);
+
+    let second = run();
+    assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stderr));
+    let [done] = &trainings("out")[..] else { panic!("not one training") };
+    let after = fs::read_to_string(done.join("train.jsonl")).unwrap();
+    assert!(after.starts_with(&before), "{before}{after}");
+    let step =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64();
+    let steps: Vec<u64> = after.lines().map(|line| step(line).unwrap()).collect();
+    assert!(steps.len() > 2 && steps.iter().zip(1..).all(|(step, n)| *step == n), "{steps:?}");
+    assert!(done.join("adapters.safetensors").exists() && !done.join("state").exists());
+    assert!(trainings("out/partial").is_empty());
 }

@@ -18,10 +18,6 @@ pub struct FfeConfig {
     pub window: usize,
     /// What completes windows at the right and at the bottom: border tokens or mirrored ones.
     pub padding: Padding,
-    /// The linear layer.
-    pub linear: Mixing,
-    /// With the FFT, whether imaginary parts have a linear layer of their own.
-    pub separate_imaginary: bool,
     /// Transform of a window; set for the whole model.
     #[serde(skip)]
     pub transform: Option<Transform>,
@@ -29,50 +25,25 @@ pub struct FfeConfig {
 
 impl Default for FfeConfig {
     fn default() -> Self {
-        Self {
-            window: 3,
-            padding: Padding::Replicate,
-            linear: Mixing::Full,
-            separate_imaginary: false,
-            transform: None,
-        }
+        Self { window: 3, padding: Padding::Replicate, transform: None }
     }
-}
-
-/// What the linear layer mixes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mixing {
-    /// All channels, the same at every coefficient: `channels * channels` weights.
-    Full,
-    /// Nothing: a factor for each coefficient and channel, `window * window * channels` weights.
-    Depthwise,
-    /// All channels through so many of them.
-    LowRank(usize),
 }
 
 /// Window-wise transform, linear layer and GELU on every coefficient position, inverse
 /// transform. A grid that the window does not divide is padded on the right and at the bottom
 /// and cropped again.
 ///
-/// With the FFT the same layer, or one each, acts on real and imaginary parts, and the real part
-/// of the inverse is kept.
+/// With the FFT the same layer acts on real and imaginary parts, and the real part of the inverse
+/// is kept.
 ///
 /// Source: FE-CLIP, section 3.3.
 #[derive(Module, Debug)]
 pub struct Ffe {
-    /// The linear layer, channels to channels; the second of two of low rank; the factors
-    /// `[window * window, channels]` of a depthwise one.
+    /// The linear layer, channels to channels, the same at every coefficient.
     pub linear: Linear,
-    /// The first layer of two of low rank, without bias.
-    pub reduce: Option<Linear>,
-    /// The linear layer of imaginary parts, where they have one of their own.
-    pub imaginary: Option<Linear>,
     window: usize,
     #[module(skip)]
     padding: Padding,
-    #[module(skip)]
-    mixing: Mixing,
     #[module(skip)]
     transform: Transform,
 }
@@ -85,26 +56,10 @@ impl Ffe {
     pub fn new(config: &FfeConfig, channels: usize, device: &Device) -> Self {
         assert!(config.window > 0, "ffe: expected a window of at least 1, got 0");
         let transform = config.transform.unwrap_or(Transform::Dct);
-        let inputs = match config.linear {
-            Mixing::Full => channels,
-            Mixing::Depthwise => config.window * config.window,
-            Mixing::LowRank(rank) => rank,
-        };
-        let layer = || LinearConfig::new(inputs, channels).init(device);
-        let reduce = match config.linear {
-            Mixing::LowRank(rank) => {
-                Some(LinearConfig::new(channels, rank).with_bias(false).init(device))
-            }
-            Mixing::Full | Mixing::Depthwise => None,
-        };
-        let separate = config.separate_imaginary && transform == Transform::Fft;
         Self {
-            linear: layer(),
-            reduce,
-            imaginary: separate.then(layer),
+            linear: LinearConfig::new(channels, channels).init(device),
             window: config.window,
             padding: config.padding,
-            mixing: config.linear,
             transform,
         }
     }
@@ -119,11 +74,10 @@ impl Ffe {
         let windows = rows * columns;
         let x = gather(tokens.reshape([b, h * w, d]), &self.gathered(h, w));
         let x = x.reshape([b, p * p, windows * d]);
-        let layers = [&self.linear, self.imaginary.as_ref().unwrap_or(&self.linear)];
-        let parts = self.transform.bases_2d(p).into_iter().zip(layers).map(|(basis, layer)| {
+        let parts = self.transform.bases_2d(p).into_iter().map(|basis| {
             let basis = matrix(&basis, &device);
             let coefficients = basis.clone().unsqueeze::<3>().matmul(x.clone());
-            let mapped = gelu(self.mix(coefficients.reshape([b, p * p, windows, d]), layer));
+            let mapped = gelu(self.linear.forward(coefficients.reshape([b, p * p, windows, d])));
             // Real part of the inverse: both bases are symmetric or orthogonal.
             let mapped = mapped.reshape([b, p * p, windows * d]);
             basis.transpose().unsqueeze::<3>().matmul(mapped)
@@ -136,11 +90,6 @@ impl Ffe {
     /// Side of a window in tokens.
     pub fn window(&self) -> usize {
         self.window
-    }
-
-    /// What the linear layer mixes.
-    pub fn mixing(&self) -> Mixing {
-        self.mixing
     }
 
     /// Bases of the transform, `[window * window, window * window]`, row = frequency: one of the
@@ -172,21 +121,5 @@ impl Ffe {
         let windows = h.div_ceil(p) * columns;
         let place = |(y, x)| (y % p * p + x % p) * windows + y / p * columns + x / p;
         (0..h * w).map(|at| place((at / w, at % w))).collect()
-    }
-
-    /// The linear layer on coefficients `[batch, window * window, windows, channels]`.
-    fn mix(&self, coefficients: Tensor<4>, layer: &Linear) -> Tensor<4> {
-        match (self.mixing, &self.reduce) {
-            (Mixing::Depthwise, _) => {
-                let factors = layer.weight.val().unsqueeze_dim::<3>(1).unsqueeze();
-                let factors = coefficients * factors;
-                match &layer.bias {
-                    Some(bias) => factors + bias.val().unsqueeze(),
-                    None => factors,
-                }
-            }
-            (_, Some(reduce)) => layer.forward(reduce.forward(coefficients)),
-            (_, None) => layer.forward(coefficients),
-        }
     }
 }

@@ -36,8 +36,6 @@ pub struct LfsConfig {
     pub statistic: Option<Statistic>,
     /// Side of the learnable convolution's kernel: 1 or 3.
     pub kernel: usize,
-    /// Whether that convolution is one kernel a channel and a mixing of channels after it.
-    pub separable: bool,
     /// What windows see beyond the border.
     pub padding: Padding,
     /// Transform of a window; set for the whole model.
@@ -47,14 +45,7 @@ pub struct LfsConfig {
 
 impl Default for LfsConfig {
     fn default() -> Self {
-        Self {
-            window: 3,
-            statistic: None,
-            kernel: 3,
-            separable: false,
-            padding: Padding::Replicate,
-            transform: None,
-        }
+        Self { window: 3, statistic: None, kernel: 3, padding: Padding::Replicate, transform: None }
     }
 }
 
@@ -87,8 +78,7 @@ impl Lfs {
             Transform::Dct => Statistic::SignedMean,
             Transform::Fft => Statistic::AbsMean,
         });
-        let make = if config.separable { Conv::separable } else { Conv::new };
-        let conv = make(config.kernel, channels, device);
+        let conv = Conv::new(config.kernel, channels, device);
         Self { conv, window: config.window, padding: config.padding, statistic, transform }
     }
 

@@ -25,7 +25,7 @@ mod pad;
 mod transform;
 
 pub use conv::{Conv, ConvAdapter};
-pub use ffe::{Ffe, FfeConfig, Mixing};
+pub use ffe::{Ffe, FfeConfig};
 pub use lfs::{Lfs, LfsConfig, Statistic, literal_statistic};
 pub use pad::Padding;
 pub use transform::Transform;

@@ -1,9 +1,7 @@
 //! The adapters against their definitions.
 #![allow(clippy::unwrap_used)]
 
-use adapters::{
-    Conv, Ffe, FfeConfig, Lfs, LfsConfig, Mixing, Padding, Statistic, Transform, literal_statistic,
-};
+use adapters::{Ffe, FfeConfig, Lfs, LfsConfig, Padding, Statistic, Transform, literal_statistic};
 use burn::module::Param;
 use burn::tensor::{Device, Distribution, Tensor};
 
@@ -137,65 +135,4 @@ fn windows_see_beyond_the_border_what_they_are_told_to() {
     assert!(difference(reflected.clone(), replicating.clone()) > 1e-3);
     let whole = |t: Tensor<4>| t.narrow(1, 0, 3).narrow(2, 0, 3);
     assert!(difference(whole(reflected), whole(replicating)) < TOLERANCE);
-}
-
-/// Every special form of FFE's linear layer is the full one with weights that say so.
-#[test]
-fn low_rank_and_depthwise_layers_are_special_full_ones() {
-    let device = Device::flex();
-    let x = tokens([2, 6, 6, 4]);
-    let with = |linear| Ffe::new(&FfeConfig { linear, ..FfeConfig::default() }, 4, &device);
-    let low = with(Mixing::LowRank(2));
-    let (first, second) = (low.reduce.as_ref().unwrap().weight.val(), low.linear.weight.val());
-    assert_eq!((first.dims(), second.dims()), ([4, 2], [2, 4]));
-    let mut full = with(Mixing::Full);
-    full.linear.weight = Param::from_tensor(first.matmul(second));
-    full.linear.bias = low.linear.bias.clone();
-    assert!(difference(low.forward(x.clone()), full.forward(x.clone())) < TOLERANCE);
-
-    let mut depthwise = with(Mixing::Depthwise);
-    assert_eq!(depthwise.linear.weight.val().dims(), [9, 4]);
-    depthwise.linear.weight = Param::from_tensor(Tensor::ones([9, 4], &device) * 0.7);
-    full.linear.weight = Param::from_tensor(Tensor::eye(4, &device) * 0.7);
-    full.linear.bias = depthwise.linear.bias.clone();
-    assert!(difference(depthwise.forward(x.clone()), full.forward(x.clone())) < TOLERANCE);
-    // Coefficients have factors of their own.
-    let rows: Vec<Tensor<2>> =
-        (0..9).map(|k| Tensor::ones([1, 4], &device) * if k == 0 { 0.7 } else { -0.7 }).collect();
-    depthwise.linear.weight = Param::from_tensor(Tensor::cat(rows, 0));
-    assert!(difference(depthwise.forward(x.clone()), full.forward(x)) > 1e-2);
-}
-
-#[test]
-fn imaginary_parts_may_have_a_layer_of_their_own() {
-    let device = Device::flex();
-    let x = tokens([1, 6, 6, 4]);
-    let config = FfeConfig {
-        separate_imaginary: true,
-        transform: Some(Transform::Fft),
-        ..FfeConfig::default()
-    };
-    let mut separate = Ffe::new(&config, 4, &device);
-    let mut shared = separate.clone();
-    shared.imaginary = None;
-    assert!(difference(separate.forward(x.clone()), shared.forward(x.clone())) > 1e-3);
-    separate.imaginary = Some(separate.linear.clone());
-    assert!(difference(separate.forward(x.clone()), shared.forward(x)) < TOLERANCE);
-    let dct = FfeConfig { transform: Some(Transform::Dct), ..config };
-    assert!(Ffe::new(&dct, 4, &device).imaginary.is_none(), "the DCT has no imaginary part");
-}
-
-/// A separable convolution is a full one whose kernels are products.
-#[test]
-fn a_separable_convolution_is_a_special_full_one() {
-    let device = Device::flex();
-    let x = tokens([2, 5, 4, 3]);
-    let separable = Conv::separable(3, 3, &device);
-    let (taps, mix) = (separable.depthwise.as_ref().unwrap().val(), separable.linear.weight.val());
-    let mut full = Conv::new(3, 3, &device);
-    // Row (tap, input), column output: depthwise[tap, input] * mix[input, output].
-    let weight = taps.reshape([9, 3, 1]) * mix.reshape([1, 3, 3]);
-    full.linear.weight = Param::from_tensor(weight.reshape([27, 3]));
-    full.linear.bias = separable.linear.bias.clone();
-    assert!(difference(separable.forward(x.clone()), full.forward(x)) < TOLERANCE);
 }

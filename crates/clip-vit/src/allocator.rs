@@ -3,8 +3,8 @@
 /// Lets the allocator of glibc keep the memory that a forward pass frees for the next one, instead of handing it back
 /// to the system, which clears it page by page; elsewhere this does nothing.
 ///
-/// A matter of the whole process, so a program calls it, once, at its start.
-/// It takes about an eighth off a pass of ViT-L/14@336 (docs/results/clip-vit.md).
+/// The setting is process-wide, so a program calls this once at its start.
+/// It saves about an eighth of the time of a pass of ViT-L/14@336 (docs/results/clip-vit.md).
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

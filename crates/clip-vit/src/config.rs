@@ -83,7 +83,7 @@ pub struct ClipConfig {
 }
 
 impl ClipConfig {
-    /// Refuses an activation other than the one that this configuration, read from `path`, tells.
+    /// Refuses an activation other than the one in this configuration, which was read from `path`.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config).

@@ -19,10 +19,12 @@ use crate::panels::{COLUMNS, Panels, Row, interleave};
 
 mod activation;
 mod attention;
+mod nearest;
 mod product;
 
 use activation::activate;
 use attention::Scratch;
+pub use nearest::Points;
 use product::{ROWS, SHARE, Tiles, Weights, add_bias, add_rows, multiply, shares, write_rows};
 
 /// Added to the variance, as in every CLIP.
@@ -298,6 +300,14 @@ fn has_fused_multiply_add() -> bool {
     return pulp::x86::V3::try_new().is_some();
     #[cfg(not(target_arch = "x86_64"))]
     return cfg!(target_arch = "aarch64");
+}
+
+/// Whether a vector register holds sixteen numbers, as AVX-512's.
+fn has_wide_registers() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return pulp::x86::V4::try_new().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// Compiles the body, which must be inlined whole, for AVX-512 or for AVX2 and FMA where the machine has them; elsewhere

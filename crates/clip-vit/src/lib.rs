@@ -50,6 +50,7 @@ use burn::tensor::{Device, Tensor};
 pub use allocator::keep_freed_memory;
 pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
+pub use cpu::Points;
 pub use error::Error;
 pub use hub::{Hub, VIT_L_14_336};
 pub use positions::Interpolation;

@@ -12,12 +12,12 @@ pub(crate) const COLUMNS: usize = 16;
 /// A panel's row.
 pub(crate) type Row = [f32; COLUMNS];
 
-/// The columns of a matrix in panels of sixteen, `[columns / 16, rows]`: what stands for a linear layer's weights until
-/// someone looks at them.
+/// The columns of a matrix in panels of sixteen, `[columns / 16, rows]`: which stand in for a linear layer's weights
+/// until its parameter is accessed.
 ///
-/// The matrix is a parameter that is not yet initialised, and owns the panels; this only finds them. When the matrix is
-/// made, for training, saving or another device, or replaced, the panels are gone: they are never in memory twice for
-/// long, and are not read in place of a matrix that has been changed.
+/// The matrix is a parameter that is not yet initialised and owns the panels; this type only finds them. When the matrix
+/// is computed (for training, saving or another device) or replaced, the panels are dropped: weights are not in memory
+/// twice for long, and panels are never used in place of a matrix that has been changed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Panels {
     owner: Option<ParamId>,
@@ -46,7 +46,7 @@ impl Panels {
         (Param::uninitialized(owner, matrix, device.clone(), true, shape), panels)
     }
 
-    /// The panels, if they are those of this parameter and nobody has looked at it.
+    /// The panels, if they are those of this parameter and it has not been initialised since.
     pub(crate) fn of<const D: usize>(&self, parameter: &Param<Tensor<D>>) -> Option<Arc<Vec<Row>>> {
         let untouched = self.owner == Some(parameter.id)
             && !parameter.is_initialized()

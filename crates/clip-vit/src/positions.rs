@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::VisionTower;
 
-/// How positions between the trained ones are found.
+/// How positional embeddings between the trained ones are interpolated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interpolation {
     /// Bicubic with antialiasing, as open_clip has it.
@@ -69,7 +69,7 @@ impl VisionTower {
     }
 }
 
-/// What each of `to` places takes from each of `from` places along one axis, `[to, from]`; rows sum to one.
+/// Weights that resample an axis of `from` places to `to` places, `[to, from]`; rows sum to one.
 ///
 /// The cubic filter (a = -1/2) is stretched when shrinking and reaches two places to either side when growing.
 /// Source: PyTorch `aten/src/ATen/native/cpu/UpSampleKernel.cpp`, `_compute_indices_min_size_weights_aa`.

@@ -69,16 +69,16 @@ impl Pretrained {
 /// `*.bin` with the tensor names of Hugging Face, open_clip or OpenAI, an OpenAI TorchScript archive among them.
 /// What training code puts before the names (`module.`, `_orig_mod.`, `model.`, `state_dict.`, `text.`, …) is taken off.
 ///
-/// The architecture of a single file is read off its shapes. What shapes do not tell is the number of heads,
+/// The architecture of a single file is read off its shapes. Shapes do not determine the number of heads,
 /// `width / 64` except for the widths at which open_clip's H, g and G differ, and the activation:
-/// `activation`, or quick GELU. A directory's configuration tells both.
+/// `activation`, or quick GELU. A directory's configuration has both.
 ///
 /// No pickle is executed: the reader knows tensors and containers, and refuses anything else.
 ///
 /// # Errors
 /// Each names the file and the cause; [`Error::Weights`] lists every tensor that is missing, unexpected, of the wrong
-/// shape or type, or holds NaN or infinity. An `activation` other than the one that a directory's configuration tells
-/// is an error, too.
+/// shape or type, or holds NaN or infinity. An `activation` other than the one in a directory's configuration is an
+/// error, too.
 pub fn load(
     path: &Path,
     activation: Option<Activation>,
@@ -187,7 +187,7 @@ fn assemble(
     path: &Path,
     device: &Device,
 ) -> Result<Clip, Error> {
-    // A block has a dozen tensors: more layers than tensors is a lie that would only cost memory.
+    // A block has a dozen tensors: a configuration with more layers than tensors is wrong and would only cost memory.
     let layers = config.vision.layers.max(config.text.layers);
     if layers > tensors.len() {
         let problem = format!("{layers} layers, but only {} tensors in the weights", tensors.len());
@@ -253,7 +253,7 @@ impl ModuleVisitor for Lister {
     }
 }
 
-/// What of NaN and infinity some values hold.
+/// Which of NaN and infinity some values hold.
 fn not_finite(values: &[f32]) -> Option<&'static str> {
     let is_finite = |part: &[f32]| part.iter().fold(true, |all, x| all & x.is_finite());
     if values.par_chunks(1 << 16).all(is_finite) {
@@ -270,7 +270,7 @@ struct Filler<'a> {
     path: Vec<String>,
     /// What the kernels of the CPU read in place of some parameters, by their path.
     panels: &'a mut HashMap<String, Panels>,
-    /// A line for each tensor that holds no number.
+    /// A line for each tensor that holds NaN or infinity.
     problems: &'a mut Vec<String>,
 }
 

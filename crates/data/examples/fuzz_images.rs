@@ -1,6 +1,6 @@
 //! Feeds damaged images to the decoder: `fuzz_images SECONDS SEED DIRECTORY…` (valid files of at most 64 KiB are taken
 //! from the directories). Reports panics, slow files and the peak memory of the process; fails on a panic or a peak
-//! above twice the limit given to the decoder. A file that does harm is written to the temporary directory.
+//! above twice the limit given to the decoder. A file that does so is written to the temporary directory.
 #![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;

@@ -21,7 +21,7 @@ const MAX_CROPS: usize = 1_000_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Corpus {
-    /// Seed of every choice.
+    /// Seed of all random choices.
     pub seed: u64,
     /// Side of the crops in pixels.
     pub side: u32,
@@ -57,7 +57,7 @@ pub struct Source {
     pub file: String,
     /// What the file shows.
     pub shows: Shows,
-    /// Kept out of training: its crops judge what was learnt.
+    /// Held out: its crops are for validation, not for training.
     pub held_out: bool,
     /// Index of its first crop; the others follow.
     pub first: usize,
@@ -71,9 +71,9 @@ pub struct Source {
 pub enum Shows {
     /// A scene or an object.
     Photograph,
-    /// A material that looks alike everywhere.
+    /// A texture: one material all over the picture.
     Texture,
-    /// A thing cut out of its picture, laid onto crops of other sources.
+    /// An object with a transparent background, pasted onto crops of other sources.
     Cutout,
 }
 
@@ -216,7 +216,7 @@ impl Crops {
         let (start, size) = self.members[index];
         let mut bytes = vec![0; size as usize];
         {
-            // Every use of the file starts with a seek: one that was broken off harms nothing.
+            // Every read seeks first, so what a panic left in the middle of a read harms nothing.
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             file.seek(SeekFrom::Start(start))
                 .and_then(|_| file.read_exact(&mut bytes))

@@ -1,4 +1,4 @@
-//! Pictures of things without their surroundings.
+//! Pictures of objects with a transparent background.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::read::{decode, read_file};
 use crate::{Error, Limits};
 
 /// Reads an image as [`read_image`](crate::read_image) does, but keeps its transparency: the fourth channel is 255
-/// where the thing is, or everywhere in a picture without transparency.
+/// on the object, and everywhere in a picture without transparency.
 ///
 /// # Errors
 /// As [`read_image`](crate::read_image).

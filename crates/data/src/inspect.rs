@@ -1,4 +1,4 @@
-//! A look into every file of a data set.
+//! Checks a data set by opening its files.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -15,7 +15,7 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// As Pillow: XMP is asked only where EXIF says nothing; numbers that mean nothing turn nothing.
+    /// As in Pillow, XMP counts only where EXIF has no orientation, and invalid numbers leave the image as it is.
     pub(crate) fn orientation(&self) -> Orientation {
         let exif = self.exif.as_deref().and_then(exif_orientation);
         let number = exif.or_else(|| self.xmp.as_deref().and_then(xmp_orientation));

@@ -62,7 +62,7 @@ fn escaped(text: &[u8]) -> Option<u8> {
     Some((digit(high)? * 16 + digit(low)?) as u8)
 }
 
-/// The path that bytes are on Unix; elsewhere they are UTF-8, what is none replaced.
+/// The path that consists of these bytes on Unix; elsewhere the bytes are taken for UTF-8 and invalid ones replaced.
 pub fn from_bytes(bytes: Vec<u8>) -> PathBuf {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! PNG: the chunks that make the pixels, and the orientation wherever it stands.
+//! PNG: the critical chunks, for the decoder, and the orientation from whichever chunk holds it.
 
 use std::io::{BufRead, Cursor, ErrorKind, Read, Seek};
 
@@ -12,9 +12,9 @@ const MAX_TEXT: u64 = 4 << 20;
 const SIGNATURE: u64 = 8;
 const XMP: &[u8] = b"XML:com.adobe.xmp";
 
-/// A PNG file less what its pixels do without.
+/// A PNG file without its ancillary chunks, and what those say about the image.
 pub(crate) struct Chunks {
-    /// Signature and critical chunks: ancillary ones, which may be broken, are for others.
+    /// Signature and critical chunks. Ancillary ones may be broken without harm to the pixels.
     pub(crate) critical: Vec<u8>,
     pub(crate) metadata: Metadata,
 }
@@ -27,7 +27,7 @@ pub(crate) fn chunks(mut reader: impl BufRead + Seek, pixels: bool) -> Result<Ch
     loop {
         let mut head = [0; 8];
         match reader.read_exact(&mut head) {
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => break, // the decoder says what is missing
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => break, // the decoder reports what is missing
             other => other?,
         }
         let [length @ .., a, b, c, d] = head;
@@ -106,7 +106,7 @@ fn raw_profile(text: &[u8]) -> Option<Vec<u8>> {
     Some(digits.as_chunks().0.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-/// What stands before and behind the first zero.
+/// What comes before and after the first zero byte.
 fn cut(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().position(|&byte| byte == 0)?;
     Some((&bytes[..end], &bytes[end + 1..]))

@@ -1,4 +1,4 @@
-//! Work done in parallel ahead of the one who needs it.
+//! Parallel work ahead of its consumer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -26,7 +26,7 @@ pub struct Preprocess {
     pub height: usize,
     /// Width of the result in pixels, at least 1.
     pub width: usize,
-    /// How the shape is met.
+    /// How the image is fitted to this shape.
     pub resize: Resize,
     /// Subtracted from each channel of values in [0, 1].
     pub mean: [f32; 3],

@@ -54,7 +54,7 @@ pub(crate) struct Span {
     pub(crate) size: usize,
 }
 
-/// The source pixels that make one target pixel.
+/// The source pixels that one target pixel is made of.
 struct Window {
     start: usize,
     weights: Vec<i32>,
@@ -125,7 +125,7 @@ impl<const C: usize> WithSimd for Passes<'_, C> {
     }
 }
 
-/// Works on [`ROWS`] rows at a time, turned so that one column of them lies together: the same weight applies to all.
+/// Works on [`ROWS`] rows at a time, transposed: a column's samples are contiguous, and one weight applies to them all.
 #[inline(always)]
 fn horizontal<const C: usize>(pixels: &[u8], width: usize, columns: &[Window], output: &mut [u8]) {
     let (stride, narrow) = (width * C, columns.len() * C);
@@ -159,7 +159,7 @@ fn vertical(pixels: &[u8], stride: usize, rows: &[Window], output: &mut [u8]) {
     }
 }
 
-/// Weighs lines of `length` samples and adds them up.
+/// The weighted sum of lines of `length` samples.
 #[inline(always)]
 fn sum(sums: &mut [i32], weights: &[i32], lines: &[u8], length: usize) {
     sums.fill(HALF);

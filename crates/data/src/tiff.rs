@@ -1,4 +1,4 @@
-//! TIFF as libtiff reads it, the first page: strips and tiles are put together here, over decompressors of others.
+//! The first page of a TIFF, as libtiff reads it. Strips and tiles are assembled here; other crates decompress them.
 //!
 //! Integers of 1 to 16 bits and floats of 16 to 64; grey, palette, RGB, CMYK and YCbCr. What is not read is refused by
 //! the name that the tags give it.

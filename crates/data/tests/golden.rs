@@ -1,4 +1,4 @@
-//! Against Pillow: see golden/generate.py.
+//! Against Pillow: see golden/generate.py and golden/edges.py.
 #![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ use ndarray::Array2;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// Lossy WebP, where upsampling of the chroma is left to the decoder, and JPEG inside TIFF, which another decoder
-/// reads: a level of rounding in each component, times the factors of the conversion from YCbCr (up to 1.77).
+/// Lossy WebP, where upsampling of the chroma is left to the decoder: a level of rounding in each component, times the
+/// factors of the conversion from YCbCr (up to 1.77).
 const LEVELS: u8 = 4;
 
 fn golden(name: &str) -> PathBuf {
@@ -82,9 +82,9 @@ struct Format {
     rgb: Option<String>,
 }
 
-/// What differs from Pillow, if anything does.
-fn difference(name: &str, expected: &Format) -> Option<String> {
-    let (path, limits) = (golden("formats").join(name), Limits::default());
+/// What differs from the reference, if anything does.
+fn difference(folder: &str, name: &str, expected: &Format) -> Option<String> {
+    let (path, limits) = (golden(folder).join(name), Limits::default());
     let image = match read_image(&path, &limits) {
         Ok(image) => image,
         Err(e) => return Some(e.to_string()),
@@ -103,13 +103,23 @@ fn difference(name: &str, expected: &Format) -> Option<String> {
     }
 }
 
+/// Compares every file of `tests/golden/FOLDER` with FOLDER.json.
+fn assert_decoded_as_expected(folder: &str) {
+    let files: BTreeMap<String, Format> = read(&format!("{folder}.json"));
+    assert_eq!(fs::read_dir(golden(folder)).unwrap().count(), files.len());
+    let failures: Vec<String> =
+        files.iter().filter_map(|(name, expected)| difference(folder, name, expected)).collect();
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
 #[test]
 fn every_format_decodes_as_pillow_decodes_it() {
-    let formats: BTreeMap<String, Format> = read("formats.json");
-    assert_eq!(fs::read_dir(golden("formats")).unwrap().count(), formats.len());
-    let failures: Vec<String> =
-        formats.iter().filter_map(|(name, expected)| difference(name, expected)).collect();
-    assert!(failures.is_empty(), "{failures:#?}");
+    assert_decoded_as_expected("formats");
+}
+
+#[test]
+fn unusual_files_of_each_format_decode_as_the_reference_decodes_them() {
+    assert_decoded_as_expected("edges");
 }
 
 #[test]

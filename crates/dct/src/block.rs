@@ -85,7 +85,7 @@ pub fn block_dct_2d<T: Float, D: ImageDim>(
 
 /// Inverse of [`block_dct_2d`]: orthonormal DCT-III of each block.
 ///
-/// What padding added stays: cut it off with `slice`.
+/// Rows and columns that padding had added are still there: cut them off with `slice`.
 ///
 /// ```
 /// let y = ndarray::array![[5.0, -1.0], [-2.0, 0.0]];
@@ -156,7 +156,7 @@ pub fn block_idct_2d_in_place<T: Float, S: DataMut<Elem = T>, D: ImageDim>(
     Blocks::new(window, true).transform_in_place(coefficients)
 }
 
-/// From this number of channels on, vectors run over channels and a block is done in one go.
+/// From this number of channels on, SIMD vectors run over channels and a block is transformed in one pass.
 const MANY_CHANNELS: usize = 8;
 
 struct Blocks<T: Float> {
@@ -167,7 +167,7 @@ struct Blocks<T: Float> {
 
 struct Buffers<T> {
     plan: Scratch<T>,
-    /// A row of the image, one plane a channel.
+    /// A row of the image, one plane per channel.
     planes: Vec<T>,
 }
 
@@ -286,7 +286,7 @@ macro_rules! each_vector {
     }};
 }
 
-/// One strip, each block in one go, vectors running over channels.
+/// One strip, each block in one pass, SIMD vectors running over channels.
 pub(crate) struct Whole<'a, T, const N: usize> {
     pub(crate) columns: Unrolled<T, N>,
     pub(crate) strip: &'a mut [T],

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::Float;
 use crate::definition::{DctType, Definition, Normalization};
 
-/// The lengths that [`with_unrolled`] knows.
+/// The lengths that [`with_unrolled`] has code for.
 pub(crate) const UNROLLED: RangeInclusive<usize> = 2..=8;
 
 /// A type II or III transform of columns.
@@ -25,7 +25,7 @@ pub(crate) trait Columns<T>: Copy + Send + Sync {
 pub(crate) struct Matrix<T> {
     pub(crate) len: usize,
     pub(crate) inverse: bool,
-    /// Row = frequency, whichever the direction.
+    /// One row per frequency, whichever the direction.
     basis: Vec<T>,
 }
 
@@ -82,7 +82,7 @@ impl<T: Float> Columns<T> for Looped<'_, T> {
 
 #[derive(Clone, Copy)]
 pub(crate) struct Unrolled<T, const N: usize> {
-    /// By value: what is written meanwhile cannot be part of it, so factors stay in registers.
+    /// By value, so that stores to the output cannot alias it and the factors stay in registers.
     basis: [[T; N]; N],
     inverse: bool,
 }
@@ -106,7 +106,7 @@ impl<T: Float, const N: usize> Columns<T> for Unrolled<T, N> {
 }
 
 impl<T: Float, const N: usize> Unrolled<T, N> {
-    /// What each frequency has of the first sample.
+    /// The factor of the first sample in each frequency.
     pub(crate) fn first_column(self) -> [T; N] {
         self.basis.map(|row| row[0])
     }
@@ -121,7 +121,7 @@ impl<T: Float, const N: usize> Unrolled<T, N> {
     }
 }
 
-/// The lanes are the only loop that is left in unrolled code: the compiler vectorises it.
+/// Transforms each lane. The transform itself is unrolled, so this is the one loop left for the compiler to vectorise.
 #[inline(always)]
 fn each_lane<T: Float, const N: usize, const L: usize>(
     x: [[T; L]; N],

@@ -1,4 +1,4 @@
-//! The transforms as their definitions give them: everything faster is tested against this.
+//! The transforms by their definitions; the tests compare the fast algorithms with these.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI, SQRT_2};
 
@@ -57,8 +57,8 @@ impl Normalization {
     pub const None: Self = Self::Backward;
 }
 
-/// A transform reduced to "unscaled sums of one type, times a factor", the form that all
-/// algorithms of the crate implement.
+/// A transform as the unscaled sums of one type, times a factor: the form that all algorithms of
+/// the crate implement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Definition {
     pub(crate) kind: DctType,

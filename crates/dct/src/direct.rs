@@ -1,16 +1,17 @@
-//! Lengths beyond the unrolled ones, up to where an FFT wins: the matrix, folded by its symmetry.
+//! Lengths beyond the unrolled ones, up to where an FFT is faster: the product with the matrix, with
+//! half the multiplications thanks to its symmetry.
 //!
-//! Types I and II are even or odd about the middle sample, type III about the middle coefficient,
-//! so that half the products suffice:
+//! The rows of types I and II are even or odd about the middle sample, the columns of type III about
+//! the middle coefficient:
 //!
 //! ```text
 //! I, II   y[k] = sum_{i < n/2} M[k,i] (x[i] + (-1)^k x[n-1-i])
 //! III     y[i], y[n-1-i] = sum_{k even} M[i,k] x[k] +- sum_{k odd} M[i,k] x[k]
 //! ```
 //!
-//! Either way a row becomes pairs, (sum, difference) or (even, odd). In types I and II coefficients
-//! alternate between the two, so that a vector of the pair repeated meets a vector of coefficients
-//! in their own order, and neither samples nor coefficients need transposing.
+//! Either way a row is folded into pairs, (sum, difference) or (even, odd). In types I and II even
+//! coefficients need the sums and odd ones the differences: a SIMD vector that repeats one pair
+//! serves a vector of consecutive coefficients, and nothing needs transposing.
 
 use crate::Float;
 use crate::definition::{DctType, Definition};
@@ -19,7 +20,7 @@ use crate::simd::{Vectorize, load, store};
 /// Coefficients in a group: they are computed together.
 const WIDTH: usize = 8;
 
-/// Rows multiplied together, so that each factor is loaded once for all.
+/// Rows multiplied together, so that each factor is loaded once for all of them.
 const ROWS: usize = 4;
 
 /// No transform is shorter: overlapping groups need this many samples.
@@ -54,7 +55,7 @@ impl<T: Float> Direct<T> {
         let mut direct = Self { len, symmetry, terms, table: Vec::new() };
         for group in 0..direct.groups() {
             let start = direct.start(group);
-            // which half of the pairs, and which term, meets lane `lane` in step `term`
+            // the factors of each term, one for each coefficient of the group
             let mut push = |factor: &dyn Fn(usize, usize) -> f64| {
                 let terms = 0..terms;
                 let rows =
@@ -82,7 +83,7 @@ impl<T: Float> Direct<T> {
         direct
     }
 
-    /// Coefficients that groups have to cover.
+    /// How many coefficients the groups cover.
     fn covered(&self) -> usize {
         if self.symmetry == Symmetry::Output { self.terms } else { self.len }
     }
@@ -97,10 +98,10 @@ impl<T: Float> Direct<T> {
         (group * WIDTH).min(self.covered() - WIDTH)
     }
 
-    /// Samples of a folded row: a zero, then the pairs.
+    /// Length of a folded row: a zero, then the pairs.
     ///
-    /// The last group of an odd length begins with an odd coefficient; its vectors are of the pairs
-    /// that begin with the zero.
+    /// The zero is for the last group of an odd length, which begins with an odd coefficient: its
+    /// vectors are (difference, sum) instead of (sum, difference), and start one sample earlier.
     fn pitch(&self) -> usize {
         2 * self.terms + 1
     }
@@ -170,7 +171,7 @@ impl<T: Float> Direct<T> {
         let groups = self.groups() - usize::from(from_zero);
         let mut group = 0;
         while group < groups {
-            // few rows: more groups, to have as many sums in flight
+            // few rows: more groups at once, for as many independent sums
             group += match groups - group {
                 8.. if R == 1 => self.alternating::<R, 8>((folded, 1), group, tile),
                 7 if R == 1 => self.alternating::<R, 7>((folded, 1), group, tile),

@@ -25,7 +25,7 @@ fn turned<T: Float>(factor: f64, numerator: usize, denominator: usize) -> Comple
     Complex::new(T::of(factor * cos), T::of(-factor * sin))
 }
 
-/// Frequencies that are twisted together.
+/// Frequencies multiplied by their twiddle factors together.
 const L: usize = 8;
 
 /// Complex factors in groups of [`L`], `N` factors a frequency: `[re, im]` of each.
@@ -48,13 +48,13 @@ impl<T: Float, const N: usize> Factors<T, N> {
         Self { count, groups }
     }
 
-    /// The groups that are full, with the index of their first factors.
+    /// The full groups, each with the index of its first factors.
     #[inline(always)]
     fn whole(&self) -> impl Iterator<Item = (usize, &[[[T; L]; 2]; N])> {
         (0..).step_by(L).zip(&self.groups[..self.count / L])
     }
 
-    /// The factors that fill no group, with their index.
+    /// The factors after the last full group, each with its index.
     #[inline(always)]
     fn rest(&self) -> impl Iterator<Item = (usize, [Complex<T>; N])> {
         (self.count / L * L..self.count).map(|index| {
@@ -70,7 +70,7 @@ fn split<T: Float>(z: &[Complex<T>; L]) -> [[T; L]; 2] {
     [std::array::from_fn(|l| z[l].re), std::array::from_fn(|l| z[l].im)]
 }
 
-/// The numbers that [`split`] took apart.
+/// The inverse of [`split`].
 #[inline(always)]
 fn join<T: Float>([re, im]: [[T; L]; 2]) -> [Complex<T>; L] {
     std::array::from_fn(|l| Complex::new(re[l], im[l]))

@@ -1,4 +1,4 @@
-//! Sliding reductions that are separable filters.
+//! Sliding reductions that amount to separable filters.
 
 use crate::Float;
 use crate::pieces::{Lines, LinesMut, Reduce};

@@ -1,5 +1,5 @@
-//! The work that is compiled in this crate, once for each precision, and not in every crate that
-//! calls it.
+//! The heavy code, instantiated in this crate once for each precision and not again in every crate
+//! that calls it.
 #![expect(private_interfaces, reason = "nobody outside can name the trait")]
 
 use rustfft::num_complex::Complex;
@@ -16,7 +16,7 @@ use crate::simd::Vectorize;
 use crate::steps::{KeepColumn, Row};
 use crate::three::{MeanOfThree, ThreeBoth, ThreeColumns, ThreeRows};
 
-/// Sealed by being private.
+/// Private, which seals [`Float`](crate::Float).
 pub trait Kernels: Sized {
     fn plan(definition: Definition) -> Plan<Self>;
 

@@ -58,20 +58,20 @@
 //! not depend on the number of threads; they do not depend on the vector width of the processor
 //! except through the FFTs of `rustfft`.
 //!
-//! # How
+//! # Algorithms
 //!
-//! Rows up to 16 samples are products with an unrolled matrix. Longer ones, up to 62 or up to 256 if
-//! an FFT dislikes the length, are products with the two halves that the symmetry of the matrix
-//! leaves, four rows at a time. The rest goes through complex FFTs of `rustfft`: one of half the length where it
-//! is even; where it is odd and has a factor up to 31, half as many as that factor of what it leaves, so that
-//! real samples cost half of complex ones there too. A few lengths, and type IV of odd length, are left
-//! to `rustdct`.
-//! Blocks of eight channels or more are transformed in one pass, vectors running over channels; fewer
-//! channels go column by column, then row by row. Sides up to 8 are unrolled.
-//! Sliding windows that end in one value go columns first, straight from the image, then rows, a few
-//! columns at a time; where all coefficients are wanted, they share the horizontal transforms of each
-//! row through a ring of `q` rows. Either way the cost is linear in the number of windows, and nothing is
-//! allocated per window.
+//! Rows up to 16 samples are products with an unrolled matrix. Longer ones, up to 62, or up to 256
+//! where FFTs of the length are slow, are products with the matrix that use its symmetry to halve the
+//! multiplications, four rows at a time. The rest goes through complex FFTs of `rustfft`: one of
+//! length n/2 where n is even; where n is odd and has a factor p up to 31, about p/2 of length n/p, so
+//! that real samples cost half of what complex ones would. A few lengths, and type IV of odd length,
+//! are left to `rustdct`.
+//! Blocks of eight channels or more are transformed in one pass, SIMD vectors running over channels;
+//! with fewer channels the columns are transformed first, then the rows. Sides up to 8 are unrolled.
+//! Where sliding windows are reduced to one value each, columns are transformed first, straight from
+//! the image, then rows, a few columns at a time; where all coefficients are wanted, windows share the
+//! horizontal transforms of each row, the last `q` of which are kept in a ring buffer. Either way the
+//! cost is linear in the number of windows, and nothing is allocated per window.
 //!
 //! # Features
 //!

@@ -1,4 +1,5 @@
-//! The loop that all sliding transforms share: rows come in once, a ring keeps the last `window`.
+//! The loop that sliding transforms of all coefficients share: each row is transformed once, and a
+//! ring buffer keeps the last `window` of them.
 
 use ndarray::{ArrayView3, ArrayViewMut3, ArrayViewMut4, s};
 
@@ -8,11 +9,11 @@ use crate::{Float, Sliding};
 /// Samples in a vector. Lines are whole numbers of vectors.
 pub(crate) const L: usize = 16;
 
-/// Bytes to work on, about: half a second-level cache, so that rows of all channels, which are read
-/// and written in one piece, seldom have to be cut.
+/// Size of the working set in bytes, about: half a second-level cache, so that rows seldom have to be
+/// split by channels.
 const MEMORY: usize = 1 << 19;
 
-/// Lines are cut at multiples of this many channels: whole cache lines.
+/// Lines are split at multiples of this many channels: whole cache lines.
 const CHANNELS: usize = 64;
 
 /// The transform of a line, that is, of one row for some of the channels, columns outermost.
@@ -76,7 +77,7 @@ pub(crate) fn run<T: Float>(
     }
 }
 
-/// Some of the channels, and the lines to work on them.
+/// Some of the channels, and the buffers to work on them.
 struct Tile<'a, T> {
     image: ArrayView3<'a, T>,
     sliding: &'a Sliding,
@@ -84,7 +85,7 @@ struct Tile<'a, T> {
     columns: usize,
     /// Samples from one line to the next.
     line: usize,
-    /// One padded row, with room for a vector to read on.
+    /// One padded row, with room for a vector to read past its end.
     row: Vec<T>,
     /// `[window, planes_in, line]`
     ring: Vec<T>,

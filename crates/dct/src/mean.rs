@@ -1,4 +1,4 @@
-//! The mean of a function of the coefficients, which are never stored.
+//! The mean of a function of the coefficients, without storing them.
 
 use rustfft::num_traits::Float as NumFloat;
 
@@ -115,7 +115,7 @@ struct Windows<'a, T, K> {
 }
 
 impl<T: Float, K: Columns<T>> Windows<'_, T, K> {
-    /// `some` values of a column, vertical frequency `u`.
+    /// Some values of a column, vertical frequency `u`.
     #[inline(always)]
     fn load(&self, u: usize, j: usize, start: usize, some: usize) -> [T; L] {
         let Lines { values, pitch } = self.lines;
@@ -145,7 +145,7 @@ impl<T: Float, K: Columns<T>> Windows<'_, T, K> {
         sum.map(|x| x * scale)
     }
 
-    /// The logarithm of products, as long as they stay finite: one logarithm for all coefficients.
+    /// Sums logarithms as the logarithm of a product, as long as that stays finite: one logarithm for all coefficients.
     #[inline(always)]
     fn log_magnitude(&self, start: usize, some: usize) -> [T; L] {
         let limit = T::max_value().sqrt();

@@ -23,8 +23,8 @@ pub enum Padding {
 }
 
 impl Padding {
-    /// The index of the sample that stands at `position`, inside or outside an array of `len`
-    /// samples, or `None` if nothing or a zero stands there.
+    /// The index of the sample that is used at `position`, inside or outside an array of `len`
+    /// samples; `None` where it is zero, or where there is no padding.
     ///
     /// ```
     /// use dct::Padding;
@@ -34,7 +34,7 @@ impl Padding {
     /// ```
     ///
     /// # Panics
-    /// If `len == 0` and the sample nearest to `position` is asked for.
+    /// If `len == 0`, for [`Replicate`](Self::Replicate) and [`Reflect`](Self::Reflect).
     pub fn source(self, position: isize, len: usize) -> Option<usize> {
         if (0..len as isize).contains(&position) {
             return Some(position as usize);

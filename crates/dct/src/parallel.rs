@@ -1,10 +1,10 @@
-//! The loops that the `rayon` feature shares among threads.
+//! The loops that the `rayon` feature runs on several threads.
 
 use ndarray::{ArrayViewMut4, Axis};
 
 use crate::Float;
 
-/// Calls `work(state, index, chunk)` for each chunk of `size`, with a state made once a thread.
+/// Calls `work(state, index, chunk)` for each chunk of `size`, with one state per thread.
 pub(crate) fn each_chunk<T: Float, S>(
     samples: &mut [T],
     size: usize,
@@ -26,7 +26,7 @@ pub(crate) fn each_chunk<T: Float, S>(
     }
 }
 
-/// Rows of a new array, each made by `work(state, index, row)`, with a state made once a thread.
+/// A new array whose rows `work(state, index, row)` fills, with one state per thread.
 pub(crate) fn collect_rows<T: Float, S>(
     count: usize,
     length: usize,
@@ -53,7 +53,7 @@ pub(crate) fn collect_rows<T: Float, S>(
 }
 
 /// Calls `work(first_row, band)` for bands of rows of `[planes, rows, columns, channels]`: one band
-/// a thread.
+/// per thread.
 pub(crate) fn each_band<T: Float>(
     mut planes: ArrayViewMut4<'_, T>,
     work: impl Fn(usize, ArrayViewMut4<'_, T>) + Sync + Send,

@@ -1,5 +1,5 @@
-//! The loop of sliding transforms that end in one value a window: columns first, straight from the
-//! images, then rows, piece by piece, so that what lies between stays in the nearest caches.
+//! The loop of sliding transforms that reduce each window to one value: columns first, straight from
+//! the images, then rows, piece by piece, so that intermediate values stay in the fastest caches.
 
 use std::ops::Range;
 
@@ -8,18 +8,18 @@ use ndarray::{Array4, ArrayView4};
 use crate::parallel::collect_rows;
 use crate::{Float, Padding, Sliding};
 
-/// Bytes of a piece between columns and rows, about. What is read again lies in the last few columns.
+/// Size of a piece's intermediate values in bytes, about. Only the last few columns are read again by the next piece.
 const PIECE: usize = 64 << 10;
 
-/// Pieces are cut at multiples of this many channels: whole cache lines.
+/// Pieces are split at multiples of this many channels: whole cache lines.
 const CHANNELS: usize = 64;
 
-/// Channels of an array that are many enough to go column by column where columns are skipped.
+/// From this number of channels on, windows with a stride are worked on column by column.
 const WIDE: usize = 16;
 
-/// What becomes of a window, one axis after the other.
+/// How a window is reduced to one value, one axis after the other.
 pub(crate) trait Reduce<T: Float> {
-    /// Values that a column of the window becomes.
+    /// Intermediate values per column of a window.
     fn planes(&self) -> usize;
 
     /// From columns to values, `count` of each plane: column `e` is made of the samples `first + e`
@@ -30,7 +30,7 @@ pub(crate) trait Reduce<T: Float> {
     /// plane.
     fn rows(&self, lines: Lines<'_, T>, channels: usize, out: &mut [T]);
 
-    /// Both for whole columns of results whose windows lack their last columns; these are made of the
+    /// Both steps at once for a column of results, computing the last columns of their windows from the
     /// samples from `first` on.
     fn last_columns_and_rows(
         &self,
@@ -97,7 +97,7 @@ pub(crate) fn run<T: Float>(
     Array4::from_shape_vec(shape, out).expect("as many results")
 }
 
-/// What one row of results after the other is made with.
+/// Buffers and sizes, for one row of results after the other.
 struct Pieces<'a, T, R> {
     sliding: &'a Sliding,
     reduce: &'a R,
@@ -112,7 +112,7 @@ struct Pieces<'a, T, R> {
     /// `[planes, pitch]`
     line: Vec<T>,
     pitch: usize,
-    /// Results of which only some are wanted.
+    /// Results of all positions, where only some are wanted.
     dense: Vec<T>,
 }
 
@@ -124,7 +124,7 @@ impl<'a, T: Float, R: Reduce<T>> Pieces<'a, T, R> {
         reduce: &'a R,
     ) -> Self {
         let (window, apart) = (sliding.window, sliding.stride[1]);
-        // so many channels that a piece need not take along more columns than it adds
+        // so many channels that a piece recomputes no more columns than it adds
         let planes = reduce.planes();
         let place = PIECE / size_of::<T>() / planes;
         let most = (place / (2 * (window - 1)).max(window) / CHANNELS).max(1) * CHANNELS;
@@ -147,7 +147,7 @@ impl<'a, T: Float, R: Reduce<T>> Pieces<'a, T, R> {
         }
     }
 
-    /// Makes one row of results.
+    /// Computes one row of results.
     fn run(&mut self, out: &mut [T]) {
         let columns = out.len() / self.channels;
         let apart = self.sliding.stride[1];
@@ -176,7 +176,7 @@ impl<'a, T: Float, R: Reduce<T>> Pieces<'a, T, R> {
         }
     }
 
-    /// Makes results of some of the columns or channels.
+    /// Computes the results of some of the columns or channels.
     fn pick(&mut self, columns: usize, channels: Range<usize>, out: &mut [T]) {
         let (apart, count) = (self.sliding.stride[1], channels.len());
         if self.channels < WIDE {
@@ -197,8 +197,8 @@ impl<'a, T: Float, R: Reduce<T>> Pieces<'a, T, R> {
         }
     }
 
-    /// Makes the values of the `missing` columns, counted from column `left` of the image on, and
-    /// results if there is a place for them.
+    /// Computes the values of the `missing` columns, counted from column `left` of the image on, and
+    /// the results too where `out` is given.
     fn fill(
         &mut self,
         left: isize,
@@ -207,7 +207,7 @@ impl<'a, T: Float, R: Reduce<T>> Pieces<'a, T, R> {
         mut out: Option<&mut [T]>,
     ) {
         let (first, end) = (left + missing.start as isize, left + missing.end as isize);
-        // columns that lie in the image go together, the others one by one, in order
+        // columns inside the image are done together, those outside one by one, in order
         let width = self.width as isize;
         let inside = first.clamp(0, width)..end.clamp(0, width);
         let one = |column| (column, self.sliding.padding.source(column, self.width), 1);
@@ -230,10 +230,10 @@ impl<'a, T: Float, R: Reduce<T>> Pieces<'a, T, R> {
         }
     }
 
-    /// Makes the values of some columns from the column `source` of the image on, or of zeros.
+    /// Computes the values of some columns from the column `source` of the image on, or from zeros.
     fn columns(&mut self, columns: Range<usize>, source: Option<usize>, channels: &Range<usize>) {
         let count = channels.len();
-        // all channels of neighbours lie side by side
+        // neighbouring columns with all their channels are contiguous
         let (runs, size) = match columns.len() {
             many if count == self.channels => (usize::from(many > 0), many * count),
             many => (many, count),
@@ -252,8 +252,8 @@ impl<'a, T: Float, R: Reduce<T>> Pieces<'a, T, R> {
         }
     }
 
-    /// Makes results whose windows, from column `start` on, lack their last columns, which come from the
-    /// column `source` of the image on, or are zeros.
+    /// Computes results whose windows, from column `start` on, still lack their last columns, which come
+    /// from the column `source` of the image on, or are zeros.
     fn finish(&mut self, start: usize, source: Option<usize>, out: &mut [T]) {
         let (channels, pitch) = (self.channels, self.pitch);
         let values = &mut self.line[start * channels..];

@@ -248,7 +248,7 @@ impl<T: Float> Plan<T> {
         }
     }
 
-    /// [`process_inner`](Self::process_inner) of the algorithms that can do without gathering.
+    /// [`process_inner`](Self::process_inner), for the algorithms that need not gather lanes first.
     pub(crate) fn process_lanes(&self, arrays: &mut [T], inner: usize, real: &mut [T]) {
         match &self.algorithm {
             Algorithm::Small(small) => small.process_lanes(arrays, inner),
@@ -302,10 +302,10 @@ impl<T: Float> Scratch<T> {
     }
 }
 
-/// Lengths whose FFT is faster than two halves of it: 36 is a butterfly of `rustfft`, 18 is not.
+/// Lengths whose own FFT is faster than one of half the length: 36 is a butterfly of `rustfft`, 18 is not.
 const DELEGATED: [usize; 4] = [180, 252, 396, 900];
 
-/// The longest length for which the matrix beats an FFT: longer for lengths that FFTs dislike.
+/// The longest length for which the matrix beats an FFT; it depends on the factors of the length.
 /// Measured, see docs/results/dct.md.
 fn longest_direct(definition: &Definition) -> usize {
     let len = match definition.kind {
@@ -329,7 +329,7 @@ fn longest_direct(definition: &Definition) -> usize {
     if definition.kind == DctType::IV { limit / 2 } else { limit }
 }
 
-/// 1 for 1.
+/// The largest prime factor; 1 for 1.
 fn largest_prime_factor(mut n: usize) -> usize {
     let mut largest = 1;
     let mut factor = 2;

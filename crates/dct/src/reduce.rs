@@ -11,7 +11,7 @@ use crate::steps::{Keep, Map};
 use crate::three::MeanOfThree;
 use crate::{Float, ImageDim};
 
-/// What becomes of the `q*q` coefficients `X` of a window.
+/// How the `q*q` coefficients `X` of a window are reduced to one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// `mean X`: a fixed separable filter, see [`sliding_mean_kernel`](crate::sliding_mean_kernel).

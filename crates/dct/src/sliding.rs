@@ -7,7 +7,7 @@ use crate::parallel::each_band;
 use crate::steps::Keep;
 use crate::{Float, Padding};
 
-/// Where the windows of a sliding transform stand.
+/// Which windows a sliding transform has.
 ///
 /// With a padding, there is a window for each `stride`-th row and column from the first on,
 /// `ceil(H / stride)` by `ceil(W / stride)` of them; the one of position `(i, j)` covers rows
@@ -114,7 +114,7 @@ pub fn sliding_coefficients<T: Float>(image: ArrayView3<'_, T>, sliding: &Slidin
     out
 }
 
-/// The fixed kernel `[q, q]` that the mean of all `q*q` sliding-window coefficients is.
+/// The kernel `[q, q]` whose correlation with the image is the mean of all `q*q` sliding-window coefficients.
 ///
 /// The coefficients of a window `x` are `X = C x C^T`, so their mean is linear in `x`:
 ///

@@ -1,7 +1,7 @@
-//! Lengths up to 16: the whole matrix, unrolled for each length.
+//! Lengths up to 16: the product with the whole matrix, unrolled for each length.
 //!
-//! Rows are products of a sample with a column of the matrix, so that vectors run over the
-//! coefficients of one row: no transposition, no shuffle.
+//! A row is transformed by adding up samples times columns of the matrix, so that SIMD vectors run
+//! over the coefficients of one row: no transposition, no shuffle.
 
 use crate::Float;
 use crate::definition::Definition;
@@ -33,7 +33,7 @@ impl<T: Float> Small<T> {
         macro_rules! unrolled {
             ($($len:literal $padded:literal),*) => {
                 match self.len {
-                    // One short row takes less time than choosing wider vectors for it.
+                    // One short row takes less time than detecting the processor's wider vectors would.
                     $($len if $len <= 4 && rows.len() == $len => {
                         Rows::<T, $len, $padded> { table: &self.table, rows }.run()
                     })*
@@ -62,7 +62,7 @@ impl<T: Float> Small<T> {
         unrolled!(1 1, 2 2, 3 4, 4 4, 5 8, 6 8, 7 8, 8 8);
     }
 
-    /// Whether [`process_lanes`](Self::process_lanes) knows the length.
+    /// Whether [`process_lanes`](Self::process_lanes) has code for the length.
     pub(crate) fn takes_lanes(&self) -> bool {
         self.len <= 8
     }

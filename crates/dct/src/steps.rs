@@ -1,4 +1,4 @@
-//! What sliding transforms do to lines.
+//! The steps of sliding transforms on lines.
 
 use crate::Float;
 use crate::columns::{Columns, Matrix};

@@ -1,7 +1,7 @@
-//! Mean magnitudes of the coefficients of 3x3 windows, the size that tokens are filtered with.
+//! Mean magnitudes of the coefficients of 3x3 windows, the window of the adapters.
 //!
-//! Up to its scale a transform of three samples needs no product, and scales can wait until the
-//! magnitudes of a frequency are summed.
+//! Without its scale factors a transform of three samples takes additions and subtractions alone, and
+//! the scale of a frequency is applied once, after its magnitudes are summed.
 
 use rustfft::num_traits::Float as NumFloat;
 
@@ -151,7 +151,7 @@ impl<T: Float> Vectorize for ThreeRows<'_, T> {
     }
 }
 
-/// Column after column, and the rows that it completes while it is in registers.
+/// Transforms column after column, and the rows of each window as soon as its last column is in registers.
 pub(crate) struct ThreeBoth<'a, T> {
     pub(crate) mean: MeanOfThree<T>,
     pub(crate) rows: &'a [&'a [T]],

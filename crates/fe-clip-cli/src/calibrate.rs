@@ -4,15 +4,14 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use data::{Limits, prefetch, preprocess, read_image};
 use fe_clip::files::sha256_of_lines;
-use fe_clip::{Calibration, DataIdentity, Error, Scores, images_needed};
+use fe_clip::{Calibration, DataIdentity, Error, Failed, images_needed};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
 use crate::protect::Protected;
+use crate::stdout;
 use crate::talk::{self, Progress};
-use crate::{stdout, threads};
 
 /// Set thresholds at a wanted false-alarm rate from normal images alone.
 #[derive(clap::Args)]
@@ -42,11 +41,6 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
 }
-
-/// Images of a forward pass.
-const BATCH: usize = 4;
-/// Images decoded ahead of the model.
-const AHEAD: usize = 8;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let rate = args.false_alarm_rate;
@@ -79,45 +73,33 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let named = || format!("--normals {}", args.normals.display());
     check_count(normals.len()).with_context(named)?;
 
-    let (mut detector, _, mut model) = args.model.identified_detector()?;
-    detector.check_normals(references.len())?;
-    if !references.is_empty() {
-        detector.remember(&ImageFile::read_all(&references, detector.preprocess())?);
+    let (mut inspector, _, mut model) = args.model.identified_inspector()?;
+    inspector.detector().check_group(false)?;
+    if references.is_empty() {
+        inspector.detector().check_normals(0)?;
+    } else {
+        inspector.remember(references.iter().map(|r| &r.path))?;
         model.references = references.iter().map(|r| r.sha256.clone()).collect();
         model.references.sort();
     }
     let progress = Progress::new(normals.len(), "normal images");
     let files = normals.iter().chain(&references).map(|file| file.path.as_path());
     Protected::new(files.chain(args.model.files())).check(&args.out).context("--out")?;
-    let preprocessing = detector.preprocess().clone();
-    let mut read = prefetch(normals, threads::count(), AHEAD, move |file: &ImageFile| {
-        let image = read_image(&file.path, &Limits::default())?;
-        Ok::<_, data::Error>((file.clone(), preprocess(&image, &preprocessing)))
-    });
     let (mut scores, mut hashes) = (Vec::new(), Vec::new());
-    loop {
-        let chunk: Vec<_> = read.by_ref().take(BATCH).collect();
-        if chunk.is_empty() {
-            break;
-        }
-        chunk.iter().for_each(|_| progress.advance());
-        let (mut files, mut images) = (Vec::new(), Vec::new());
-        for item in chunk {
-            match item {
-                Ok((file, image)) => {
-                    files.push(file);
-                    images.push(image);
-                }
-                Err(error) => {
-                    failed += 1;
-                    progress.suspend(|| talk::error(&error));
-                }
+    let found = inspector.inspect(normals.iter().map(|file| &file.path));
+    for (file, found) in normals.iter().zip(found) {
+        progress.advance();
+        match found {
+            Ok(verdict) => {
+                hashes.push(file.sha256.clone());
+                scores.push(verdict.scores());
             }
-        }
-        for (file, prediction) in files.into_iter().zip(detector.detect(&images)) {
-            prediction.require_finite().with_context(|| file.path.display().to_string())?;
-            hashes.push(file.sha256);
-            scores.push(Scores::from(&prediction));
+            // A model that has no numbers for one image is not calibrated on the others.
+            Err(found @ Failed { error: Error::NoNumber { .. }, .. }) => return Err(found.into()),
+            Err(found) => {
+                failed += 1;
+                progress.suspend(|| talk::error(&found));
+            }
         }
     }
     progress.finish();
@@ -125,7 +107,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let data = DataIdentity { images: scores.len(), sha256: sha256_of_lines(&hashes) };
     let calibration = Calibration::new(&scores, rate, model, data).with_context(named)?;
     calibration.write(&args.out)?;
-    let scale = detector.score_scale(!references.is_empty());
+    let scale = inspector.judge().scale;
     talk::note(format_args!(
         "from {} normal images: anomalous is a score above {:.4}, a pixel above {:.4}; each \
          gives a false alarm on at most {:.3} of normal images",

@@ -2,23 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
-use data::{Limits, Preprocess, prefetch, preprocess, read_image};
-use fe_clip::{Detector, RunConfig};
-use ndarray::Array3;
+use anyhow::{Context, bail};
+use fe_clip::{Inspector, RunConfig, Thresholds};
 
 use crate::inputs::{expand, images};
-use crate::job::{Job, Read};
+use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
-use crate::names::Names;
 use crate::output::Save;
 use crate::protect::Protected;
 use crate::report::Report;
 use crate::talk::Progress;
-use crate::thresholds::{Thresholds, calibrated_detector};
+use crate::thresholds::{calibrated_inspector, shipped};
 use crate::watch::Watch;
-use crate::{interrupt, talk, threads};
+use crate::{group, interrupt, names, talk};
 
 /// Score images and draw where they are anomalous.
 #[derive(clap::Args)]
@@ -28,6 +25,7 @@ use crate::{interrupt, talk, threads};
     fe-clip detect parts/ --out results --report\n  \
     find . -name '*.png' | fe-clip detect - --format jsonl\n  \
     fe-clip detect parts/ --normals good-parts/ --out results --save overlay,map\n  \
+    fe-clip detect --group parts/ --out results\n  \
     fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
@@ -38,9 +36,12 @@ pub(crate) struct Args {
     /// Folder of a few normal images of the same kind: their distance is added.
     #[arg(long, value_name = "DIR")]
     normals: Option<PathBuf>,
+    /// Score the images against each other: at least five pictures of one kind of thing.
+    #[arg(long, conflicts_with_all = ["watch", "calibration"])]
+    group: bool,
     /// Images with at least this score, in [0, 1], are labelled anomalous, and pixels with this
     /// value. Default: for `tiny`
-    /// without --normals the one that it was shipped with, else none.
+    /// without --normals and --group the one that it was shipped with, else none.
     #[arg(long, value_name = "X")]
     threshold: Option<f64>,
     /// Thresholds from `fe-clip calibrate`: one labels images, one makes the masks.
@@ -67,11 +68,6 @@ pub(crate) struct Args {
     format: Option<Format>,
 }
 
-/// Images decoded ahead of the model.
-const AHEAD: usize = 6;
-/// Images of a forward pass.
-const BATCH: usize = 2;
-
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if let Some(x) = args.threshold
         && !(0.0..=1.0).contains(&x)
@@ -83,10 +79,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         bail!("--save mask needs --threshold or --calibration");
     }
     let mut inputs = expand(&args.paths, args.out.as_deref())?;
-    let mut names = args.out.as_deref().map(Names::open).transpose()?;
-    if let Some(names) = &mut names {
+    if let Some(out) = &args.out {
+        names::prepare(out)?;
         let files: Vec<_> = inputs.iter().map(|i| (i.given.as_path(), i.path.as_path())).collect();
-        let stems = names.assign(&files);
+        let stems = names::assign(&files);
         inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
     }
     if let (Some(out), true) = (&args.out, args.report) {
@@ -96,33 +92,38 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let watch = match &args.watch {
         Some(folder) => {
             let state_file = args.watch_state.as_deref();
-            Some(Watch::new(folder, args.out.as_deref(), state_file, names)?)
+            Some(Watch::new(folder, args.out.as_deref(), state_file)?)
         }
         None => None,
     };
-    let (detector, run, thresholds) = load(&args, thresholds)?;
+    let (inspector, run) = load(&args, thresholds)?;
     let images = inputs.len();
-    let mut job = new_job(&args, detector, &run, thresholds, images);
-    let preprocessing = job.detector.preprocess().clone();
+    let mut job = new_job(&args, &inspector, &run, images);
     interrupt::catch()?;
     if let Some(mut watch) = watch {
-        watch.run(&mut job)?;
+        watch.run(&inspector, &mut job)?;
         return Ok(job.failed == 0);
     }
-    let read = move |input: &_| Read::new(input, &preprocessing);
-    let mut batch = Vec::new();
-    for item in prefetch(inputs, threads::count(), AHEAD, read) {
+    let readable = inputs.iter().filter(|input| input.error.is_none());
+    let paths: Vec<&PathBuf> = readable.map(|input| &input.path).collect();
+    let mut verdicts: Box<dyn Iterator<Item = _>> = if args.group {
+        let Some(group) = group::compare(&inspector, &paths)? else { return finish(job, images) };
+        if job.out.is_some() {
+            job.progress = Progress::new(images, "results");
+        }
+        Box::new(inspector.group_verdicts(group))
+    } else {
+        Box::new(inspector.inspect(paths))
+    };
+    for input in inputs {
         if interrupt::asked() {
-            batch.clear();
             break;
         }
-        batch.push(item);
-        // The first answer should not wait for a second image.
-        if job.done == 0 || batch.len() == BATCH {
-            job.handle(&mut batch)?;
-        }
+        match input.error {
+            Some(error) => job.failed(input.path, error)?,
+            None => job.handle(&input.stem, verdicts.next().context("a verdict an image")?)?,
+        };
     }
-    job.handle(&mut batch)?;
     finish(job, images)
 }
 
@@ -130,40 +131,30 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
 fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
     match args.threshold {
         Some(level) => Ok(Some(Thresholds::both(level))),
-        None if args.normals.is_none() => Thresholds::shipped(&args.model),
-        None => Ok(None), // normal images move all scores
+        None if args.normals.is_none() && !args.group => shipped(&args.model),
+        None => Ok(None), // normal images and groups move all scores
     }
 }
 
-/// The detector with what it remembers, its settings, and from when on something is anomalous.
-fn load(
-    args: &Args,
-    thresholds: Option<Thresholds>,
-) -> anyhow::Result<(Detector, RunConfig, Option<Thresholds>)> {
-    if let Some(file) = &args.calibration {
-        let (detector, run, thresholds) =
-            calibrated_detector(&args.model, args.normals.as_deref(), file)?;
-        return Ok((detector, run, Some(thresholds)));
-    }
-    let (mut detector, run) = args.model.detector()?;
-    let normals = match &args.normals {
-        Some(folder) => read_normals(folder, detector.preprocess())?,
-        None => Vec::new(),
+/// The inspector with what it remembers and its thresholds, and the settings.
+fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspector, RunConfig)> {
+    let (inspector, run) = match &args.calibration {
+        Some(file) => calibrated_inspector(&args.model, args.normals.as_deref(), file)?,
+        None => {
+            let (mut inspector, run) = args.model.inspector()?;
+            match &args.normals {
+                Some(folder) => inspector.remember(normals(folder)?)?,
+                None => inspector.detector().check_normals(0)?,
+            }
+            (inspector.thresholds(thresholds), run)
+        }
     };
-    detector.check_normals(normals.len())?;
-    if !normals.is_empty() {
-        detector.remember(&normals);
-    }
-    Ok((detector, run, thresholds))
+    inspector.detector().check_group(args.group)?;
+    Ok((inspector.features(args.save.contains(&Save::Features)), run))
 }
 
-fn new_job(
-    args: &Args,
-    detector: Detector,
-    run: &RunConfig,
-    thresholds: Option<Thresholds>,
-    images: usize,
-) -> Job {
+fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -> Job {
+    let thresholds = inspector.judge().thresholds;
     let format = Format::or_usual(args.format);
     let mut save = args.save.clone();
     if save.is_empty() && args.out.is_some() {
@@ -172,12 +163,15 @@ fn new_job(
             save.push(Save::Mask);
         }
     }
-    // A bar only helps where the results do not already show the progress.
+    // A bar only helps where the results do not already show the progress; a group has its own.
     let shown = format == Format::Table && args.format.is_none();
-    let progress =
-        if images > 1 && !shown { Progress::new(images, "images") } else { Progress::hidden() };
+    let progress = if images > 1 && !shown && !args.group {
+        Progress::new(images, "images")
+    } else {
+        Progress::hidden()
+    };
     let report = args.report.then(|| {
-        let side = detector.preprocess().height;
+        let side = inspector.detector().preprocess().height;
         let mut facts = vec![
             ("model", run.model.backbone.clone()),
             ("input", format!("{side} x {side} pixels")),
@@ -186,6 +180,9 @@ fn new_job(
         ];
         if let Some(folder) = &args.normals {
             facts.push(("normal images", folder.display().to_string()));
+        }
+        if args.group {
+            facts.push(("scored", "as a group, against each other".into()));
         }
         let given: Vec<String> = args.paths.iter().map(|p| p.display().to_string()).collect();
         Report {
@@ -197,20 +194,7 @@ fn new_job(
         }
     });
     let out = args.out.clone();
-    let scale = detector.score_scale(args.normals.is_some());
-    Job {
-        detector,
-        scale,
-        thresholds,
-        format,
-        out,
-        save,
-        report,
-        progress,
-        done: 0,
-        scored: 0,
-        failed: 0,
-    }
+    Job { thresholds, format, out, save, report, progress, done: 0, scored: 0, failed: 0 }
 }
 
 /// Writes the report and says how it went.
@@ -232,13 +216,10 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
     Ok(job.failed == 0 && job.done == images)
 }
 
-fn read_normals(folder: &Path, preprocessing: &Preprocess) -> anyhow::Result<Vec<Array3<f32>>> {
+fn normals(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let found = images(folder)?;
     if found.is_empty() {
         bail!("--normals {}: no image in this folder", folder.display());
     }
-    let read = |path: Result<PathBuf, data::Error>| -> anyhow::Result<_> {
-        Ok(preprocess(&read_image(&path?, &Limits::default())?, preprocessing))
-    };
-    found.into_iter().map(read).collect()
+    Ok(found.into_iter().collect::<Result<_, _>>()?)
 }

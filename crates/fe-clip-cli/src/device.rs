@@ -1,7 +1,8 @@
 //! `--device`: what the model runs on.
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use burn::tensor::Device;
+use fe_clip::Error;
 
 /// The flag of every command that runs the model.
 #[derive(clap::Args)]
@@ -18,6 +19,13 @@ impl DeviceArgs {
     /// # Errors
     /// If there is no such backend, it was not compiled in, or this machine has no such device.
     pub(crate) fn open(&self) -> anyhow::Result<Device> {
-        fe_clip::open_device(&self.device).context("--device")
+        let opened = fe_clip::open_device(&self.device).map_err(|error| match error {
+            Error::NoBackend { feature, .. } => anyhow!(
+                "{error}: build with `cargo build --release --workspace --features \
+                 fe-clip-cli/{feature}` (docs/backends.md)"
+            ),
+            error => error.into(),
+        });
+        opened.context("--device")
     }
 }

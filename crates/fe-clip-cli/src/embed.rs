@@ -24,13 +24,13 @@ pub(crate) struct Args {
     /// Backbone: `tiny`, a folder or file with CLIP weights, or a hub id.
     #[arg(long, default_value = "tiny")]
     model: String,
-    /// Activation of a backbone whose files do not tell.
+    /// Activation function of the backbone, where its files do not name it.
     #[arg(long, value_enum)]
     activation: Option<Activation>,
-    /// A text; may be given again.
+    /// A text; may be repeated.
     #[arg(long = "text", value_name = "TEXT")]
     texts: Vec<String>,
-    /// An image file; may be given again.
+    /// An image file; may be repeated.
     #[arg(long = "image", value_name = "PATH")]
     images: Vec<PathBuf>,
     /// How an image that is not square becomes square.
@@ -100,6 +100,6 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     }
     let inputs = args.images.iter().map(PathBuf::as_path).chain([Path::new(&args.model)]);
     Protected::new(inputs).check(&args.out).context("--out")?;
-    write_atomic(&args.out, &npy::encode(shape, values.into_iter()))?;
+    write_atomic(&args.out, &npy::encode(shape, values.into_iter(), None))?;
     Ok(true)
 }

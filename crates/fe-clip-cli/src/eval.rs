@@ -6,21 +6,20 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use data::path_text::to_text;
-use data::{Layout, Limits, Preprocess, Sample, preprocess, read_image};
+use data::{Layout, Sample};
 use fe_clip::evaluate::{
     DatasetReport, Evaluated, ImageMetrics, Notes, PixelMetricsReport, evaluate_category, mean,
     references,
 };
-use fe_clip::files::write_atomic;
-use fe_clip::{Detector, RunConfig, Source};
+use fe_clip::{Inspector, RunConfig, Source};
 use serde_json::json;
 
-use crate::interrupt;
 use crate::model::ModelArgs;
 use crate::protect::Protected;
 use crate::report::{Category, Picture, Report, Row};
 use crate::stdout;
 use crate::talk::{self, Progress};
+use crate::{interrupt, kept};
 
 /// Measure image and pixel metrics on data sets, category by category.
 #[derive(clap::Args)]
@@ -51,18 +50,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if args.report {
         Report::check(&args.out, &protected)?;
     }
-    let (mut detector, run) = args.model.detector()?;
+    let (mut inspector, run) = args.model.inspector()?;
     let mut datasets = BTreeMap::new();
     let (mut undefined, mut chosen) = (BTreeMap::new(), BTreeMap::new());
     let mut failures = 0;
-    let mut pages = args.report.then(|| new_report(&detector, &run));
+    let mut pages = args.report.then(|| new_report(&inspector, &run));
     interrupt::catch()?;
     // What was measured is written, whether someone reads the table or not.
     let mut told = Ok(());
     for source in run.eval.datasets.iter().take_while(|_| !interrupt::asked()) {
         let mut notes = Notes::default();
         let name = &key(source, &run.eval.datasets);
-        let report = evaluate(&mut detector, &run, (source, name), &mut notes, pages.as_mut())?;
+        let report = evaluate(&mut inspector, &run, (source, name), &mut notes, pages.as_mut())?;
         told = told.and_then(|()| stdout::print(table(name, &report)));
         for (path, reason) in &notes.failed {
             talk::error(format_args!("{}: {reason}", path.display()));
@@ -79,13 +78,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let result = json!({
         "datasets": datasets,
         "config": run,
+        "adapters": args.model.adapters().map(|path| to_text(path).into_owned()),
         "seeds": { "train": run.train.seed, "shots": run.eval.shot_seed },
         "versions": { "fe-clip": env!("CARGO_PKG_VERSION") },
+        "group": run.eval.group,
         "references": chosen,
         "undefined": undefined,
     });
-    let text = serde_json::to_string_pretty(&result).context("encoding the metrics")?;
-    write_atomic(&metrics, text.as_bytes())?;
+    kept::write(&metrics, &result)?;
     if let Some(report) = pages {
         report.write(&args.out)?;
         talk::note(format_args!("report: {}", args.out.join("report.html").display()));
@@ -104,8 +104,8 @@ fn key(source: &Source, all: &[Source]) -> String {
     }
 }
 
-fn new_report(detector: &Detector, run: &RunConfig) -> Report {
-    let side = detector.preprocess().height;
+fn new_report(inspector: &Inspector, run: &RunConfig) -> Report {
+    let side = inspector.detector().preprocess().height;
     let names: Vec<&str> = run.eval.datasets.iter().map(|source| source.name.as_str()).collect();
     Report {
         title: names.join(", "),
@@ -123,7 +123,7 @@ fn new_report(detector: &Detector, run: &RunConfig) -> Report {
 }
 
 fn evaluate(
-    detector: &mut Detector,
+    inspector: &mut Inspector,
     run: &RunConfig,
     (source, name): (&Source, &str),
     notes: &mut Notes,
@@ -144,35 +144,40 @@ fn evaluate(
     let images: usize = by_category.values().map(Vec::len).sum();
     let progress = Progress::new(images, "images");
     let mut report = DatasetReport::default();
-    detector.check_normals(run.eval.shots).context("eval.shots")?;
+    inspector.detector().check_normals(run.eval.shots).context("eval.shots")?;
+    inspector.detector().check_group(run.eval.group).context("eval.group")?;
     for (category, samples) in by_category {
         progress.message(category.to_string());
-        detector.describe(category);
-        let cut = detector.cut_texts(Some(category));
+        inspector.describe(category);
+        let cut = inspector.detector().cut_texts(Some(category));
         cut.iter().for_each(|text| progress.suspend(|| talk::warning(text)));
         if run.eval.shots > 0 {
             let (shots, seed) = (run.eval.shots, run.eval.shot_seed);
             let paths = references(&scan.samples, &source.name, category, shots, seed)?;
-            let mut normals = Vec::new();
-            for path in &paths {
-                let image = read_image(path, &Limits::default())?;
-                normals.push(preprocess(&image, detector.preprocess()));
-            }
-            detector.remember(&normals);
+            inspector.remember(&paths)?;
             notes.references.insert(category.to_string(), paths);
         }
-        let scale = detector.score_scale(run.eval.shots > 0);
+        let group = if run.eval.group {
+            let go_on = |_| match interrupt::asked() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
+            let group = inspector.inspect_group(samples.iter().map(|s| &s.image), go_on);
+            let Some(group) = group.with_context(|| category.to_string())? else { break };
+            Some(group)
+        } else {
+            None
+        };
         let finished_rows = pages.as_ref().map_or(0, |pages| pages.rows.len());
-        let found = evaluate_category(detector, category, &samples, notes, |sample, seen| {
-            progress.advance();
-            if let (Some(pages), Some(seen)) = (pages.as_deref_mut(), &seen) {
-                let picture = pages.has_room();
-                let mut row = row(name, sample, seen, detector.preprocess(), picture);
-                row.score = row.raw_score.map(|raw| scale.score(raw));
-                pages.rows.push(row);
-            }
-            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+        let found =
+            evaluate_category(inspector, category, &samples, group, notes, |sample, seen| {
+                progress.advance();
+                if let (Some(pages), Some(seen)) = (pages.as_deref_mut(), &seen) {
+                    let picture = pages.has_room();
+                    pages.rows.push(row(name, sample, seen, picture));
+                }
+                if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
         let Some(found) = found else {
             if let Some(pages) = pages {
                 pages.rows.truncate(finished_rows);
@@ -195,27 +200,22 @@ fn evaluate(
 }
 
 /// An image of the report.
-fn row(
-    dataset: &str,
-    sample: &Sample,
-    seen: &Evaluated<'_>,
-    preprocessing: &Preprocess,
-    picture: bool,
-) -> Row {
-    let Evaluated { image, prediction, mask } = *seen;
+fn row(dataset: &str, sample: &Sample, seen: &Evaluated<'_>, picture: bool) -> Row {
+    let Evaluated { verdict, mask } = *seen;
     // The mask of a normal image marks nothing.
     let mask = mask.filter(|_| sample.defect.is_some()).map(|mask| mask.view());
-    let picture = picture.then(|| Picture::new(image, prediction.map.view(), mask, preprocessing));
+    let new = || Picture::new(&verdict.image, verdict.map.view(), mask, verdict.preprocess());
     Row {
         path: sample.image.clone(),
         dataset: Some(dataset.to_string()),
         category: Some(sample.category.clone()),
         truth: Some(sample.defect.is_some()),
         defect: sample.defect.as_ref().map(|defect| defect.kind.clone()),
-        raw_score: Some(prediction.score),
-        map_max: Some(prediction.map.iter().copied().fold(f32::MIN, f32::max)),
-        size: Some(image.dimensions()),
-        picture,
+        score: Some(verdict.score),
+        raw_score: Some(verdict.raw_score),
+        map_max: Some(verdict.map_max()),
+        size: Some(verdict.size),
+        picture: picture.then(new),
         ..Row::default()
     }
 }

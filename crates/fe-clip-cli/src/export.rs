@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use fe_clip::export::{Export, MESSAGE_LIMIT, data_file};
-use fe_clip::{Calibration, Detector, ModelIdentity, Precision};
+use fe_clip::{Calibration, Inspector, ModelIdentity, Precision};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
 use crate::protect::Protected;
-use crate::thresholds::calibrated_detector;
-use crate::{stdout, talk};
+use crate::thresholds::calibrated_inspector;
+use crate::{inputs, stdout, talk};
 
 /// Write a model as one ONNX graph: resized images in, raw scores and maps out.
 #[derive(clap::Args)]
@@ -44,7 +44,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let mut read: Vec<PathBuf> = args.model.files().map(Path::to_owned).collect();
     read.extend(args.calibration.clone());
-    let (detector, identity, calibration) = load(args, &mut read)?;
+    let (inspector, identity, calibration) = load(args, &mut read)?;
+    let detector = inspector.detector();
     let protected = Protected::new(read.iter().map(PathBuf::as_path));
     protected.check(&args.out).context("--out")?;
     protected.check(&data_file(&args.out)).context("--out")?;
@@ -65,33 +66,35 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// The detector with what it remembers, what it is made of and its thresholds; `read` is given
+/// The model with what it remembers, what it is made of and its thresholds; `read` is given
 /// the normal images.
 fn load(
     args: &Args,
     read: &mut Vec<PathBuf>,
-) -> anyhow::Result<(Detector, ModelIdentity, Option<Calibration>)> {
+) -> anyhow::Result<(Inspector, ModelIdentity, Option<Calibration>)> {
     if let Some(file) = &args.calibration {
         let calibration = Calibration::read(file)?;
-        let (detector, _, _) = calibrated_detector(&args.model, args.normals.as_deref(), file)?;
-        detector.check_export()?;
-        // The one that was just found to be this detector's.
-        return Ok((detector, calibration.model.clone(), Some(calibration)));
+        let (inspector, _) = calibrated_inspector(&args.model, args.normals.as_deref(), file)?;
+        inspector.detector().check_export()?;
+        if let Some(folder) = &args.normals {
+            read.extend(inputs::images(folder).context("--normals")?.into_iter().flatten());
+        }
+        // The one that was just found to be this model's.
+        return Ok((inspector, calibration.model.clone(), Some(calibration)));
     }
-    let (mut detector, _, mut identity) = args.model.identified_detector()?;
-    detector.check_export()?;
+    let (mut inspector, _, mut identity) = args.model.identified_inspector()?;
+    inspector.detector().check_export()?;
     let Some(folder) = &args.normals else {
         let shipped = args.model.is_tiny().then(Calibration::of_tiny).transpose()?;
-        return Ok((detector, identity, shipped));
+        return Ok((inspector, identity, shipped));
     };
     let mut failed = 0;
     let images = ImageFile::list(folder, "--normals", &mut failed)?;
     if failed > 0 {
         bail!("--normals {}: {failed} images could not be read", folder.display());
     }
-    detector.check_normals(images.len())?;
-    detector.remember(&ImageFile::read_all(&images, detector.preprocess())?);
+    inspector.remember(images.iter().map(|image| &image.path))?;
     identity.references = images.iter().map(|image| image.sha256.clone()).collect();
     read.extend(images.into_iter().map(|image| image.path));
-    Ok((detector, identity, None))
+    Ok((inspector, identity, None))
 }

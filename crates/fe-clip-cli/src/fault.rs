@@ -1,5 +1,5 @@
-//! What a person is told when a computation breaks off: a device without memory left, or a fault
-//! of the program's own. Backends report both by a panic.
+//! The message when a computation breaks off: a device out of memory, or a bug of the program.
+//! Backends report both by a panic.
 
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::process::ExitCode;

@@ -2,14 +2,15 @@
 
 use data::Preprocess;
 use fe_clip::LastStage;
+use fe_clip::geometry::to_image;
 use image::RgbImage;
 use ndarray::{Array2, ArrayView2};
 
-use crate::overlay::{colour, to_image};
+use crate::overlay::colour;
 use crate::panels::side_by_side;
 
-/// The image, and how anomalous eq. 1 finds the last stage's tokens, what FFE and what LFS answer
-/// to them, and the tokens that come out. A square is a token: nothing is smoothed.
+/// The image beside four maps of eq. 1: of the last stage's tokens, of FFE's and of LFS's output for
+/// them, and of the tokens after both. One square is one token, without smoothing.
 pub(crate) fn features(image: &RgbImage, last: &LastStage, preprocessing: &Preprocess) -> RgbImage {
     let mut panels = vec![("image", image.clone())];
     let maps = [

@@ -6,14 +6,14 @@ use anyhow::Context;
 use burn::module::Module;
 use clap::ValueEnum;
 use data::path_text::to_text;
-use fe_clip::{Backbone, Checkpoint, Detector, Origin};
+use fe_clip::{Backbone, Checkpoint, Origin, model_to_train};
 use serde_json::{Value, json};
 
 use crate::model::{ModelArgs, Parts};
 use crate::stdout;
 
-/// Say what a model is made of: architecture, sizes, hashes, stage ends, prompts and how its
-/// adapters were trained. With FILE, what an adapter checkpoint says about itself.
+/// Describe a model: architecture, sizes, hashes, stage ends, prompts and how its adapters were
+/// trained. With FILE, describe an adapter checkpoint alone.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     fe-clip info\n  \
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
-    /// Form of the answer.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -61,13 +61,11 @@ fn model(args: &ModelArgs) -> anyhow::Result<Value> {
     };
     found["adapters"] = adapters(&checkpoint, path.as_deref());
     let run = run.context("the adapters do not say their settings: give them with --config")?;
-    let head = checkpoint.head(&loaded.clip, &run.model, &device)?;
+    let head = checkpoint.head(run.model.method.new_head(&loaded.clip, &device)?, &device)?;
     found["adapters"]["parameters"] = json!(head.num_params());
-    let detector = Detector::new(loaded.clip, &run, head, &device)?;
-    let size = detector.preprocess().height;
-    let model = detector.into_model();
+    let (model, preprocess) = model_to_train(&run, loaded.clip, head, &device)?;
     found["model"] = json!({
-        "image_size": size,
+        "image_size": preprocess.height,
         "stage_ends": model.stage_ends(),
         "temperature": model.temperature(),
         "settings": run.model,

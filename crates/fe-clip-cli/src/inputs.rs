@@ -12,9 +12,10 @@ use crate::{own, talk};
 pub(crate) struct Input {
     /// The path as it is reported.
     pub(crate) path: PathBuf,
-    /// The path that it was found by: its own, or that of a folder.
+    /// The path on the command line that led to it: its own, or that of a folder.
     pub(crate) given: PathBuf,
-    /// Where its outputs go below the output folder, without extension; of this file alone.
+    /// Where its outputs go below the output folder, without extension; of this file alone in
+    /// this run.
     pub(crate) stem: PathBuf,
     /// The reason why it cannot be read, if that is known already.
     pub(crate) error: Option<String>,
@@ -30,7 +31,7 @@ impl Input {
 /// the folder of outputs, and pictures of this program wherever they are, are no inputs.
 ///
 /// # Errors
-/// If standard input cannot be read, or outputs would go right among the inputs.
+/// If standard input cannot be read, or the folder of outputs is one that is searched.
 pub(crate) fn expand(paths: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Vec<Input>> {
     let mut given = Vec::new();
     for path in paths {
@@ -91,7 +92,7 @@ fn find(given: &Path, out: Option<&Path>, passed: &mut Passed, list: &mut Vec<In
     };
     let is_folder = given.is_dir();
     let folder = given.canonicalize().unwrap_or_else(|_| given.to_owned());
-    // Where the folder of outputs is above this one, what lies here are inputs.
+    // Where the folder of outputs contains this one, the files here are inputs all the same.
     let out = out.filter(|out| is_folder && out.starts_with(&folder));
     let mut inputs = 0;
     for image in images {
@@ -112,7 +113,7 @@ fn find(given: &Path, out: Option<&Path>, passed: &mut Passed, list: &mut Vec<In
     }
 }
 
-/// Whether a file lies in a folder or below, which is given without links.
+/// Whether a file lies below a folder, whose path is canonical.
 pub(crate) fn is_below(path: &Path, folder: &Path) -> bool {
     path.canonicalize().is_ok_and(|path| path.starts_with(folder))
 }
@@ -127,7 +128,7 @@ pub(crate) fn images(folder: &Path) -> Result<Vec<Result<PathBuf, data::Error>>,
 }
 
 /// The paths of a list: a line each, or with a NUL behind each, as `find -print0` writes it. A
-/// path is bytes, whatever they mean; only UTF-16, known by its mark, is taken for text.
+/// path is bytes, whatever they mean; only UTF-16, known by its byte order mark, is decoded.
 fn paths_of(list: Vec<u8>) -> Vec<PathBuf> {
     let list = match &list[..] {
         [0xff, 0xfe, text @ ..] => utf16(text, u16::from_le_bytes),

@@ -1,4 +1,4 @@
-//! Ctrl-C: finished results stay, what is in work is finished, then the program ends.
+//! Ctrl-C: the images or the step in progress are finished, their results kept, then the program ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,47 +1,17 @@
-//! A run of the model over many images: read, score, write, report, one image after another.
+//! What becomes of the verdicts of a run: lines, pictures, the report, one image after another.
 
 use std::path::{Path, PathBuf};
 
 use data::path_text::to_text;
-use data::{Limits, Preprocess, preprocess, read_image};
-use fe_clip::{Detector, Prediction, ScoreScale};
-use image::RgbImage;
-use ndarray::Array3;
+use fe_clip::{Failed, Label, Thresholds, Verdict};
 
-use crate::inputs::Input;
-use crate::lines::{self, Format, Found, Line};
+use crate::lines::{self, Format, Found, Line, Place};
 use crate::output::{Save, Saved, Scored, save};
 use crate::report::{Picture, Report, Row};
 use crate::talk::{self, Progress};
-use crate::thresholds::Thresholds;
-
-/// An input after reading.
-pub(crate) struct Read {
-    pub(crate) path: PathBuf,
-    pub(crate) stem: PathBuf,
-    pub(crate) image: Result<(RgbImage, Array3<f32>), String>,
-}
-
-impl Read {
-    pub(crate) fn new(input: &Input, preprocessing: &Preprocess) -> Self {
-        let image = match &input.error {
-            Some(error) => Err(error.clone()),
-            None => read_image(&input.path, &Limits::default())
-                .map(|image| {
-                    let pixels = preprocess(&image, preprocessing);
-                    (image, pixels)
-                })
-                .map_err(|e| e.to_string()),
-        };
-        Self { path: input.path.clone(), stem: input.stem.clone(), image }
-    }
-}
 
 /// A run and what came of it so far.
 pub(crate) struct Job {
-    pub(crate) detector: Detector,
-    /// From the model's raw scores to those in [0, 1].
-    pub(crate) scale: ScoreScale,
     pub(crate) thresholds: Option<Thresholds>,
     pub(crate) format: Format,
     /// Folder of the files to write, and which.
@@ -67,83 +37,53 @@ pub(crate) enum Outcome {
 }
 
 impl Job {
-    /// Runs the model on the images read and reports them in order; a bad one stops nothing.
+    /// Reports what was found out about an input whose outputs have `stem` in their names.
     ///
     /// # Errors
     /// If standard output is closed or full.
-    pub(crate) fn handle(&mut self, batch: &mut Vec<Read>) -> anyhow::Result<Vec<Outcome>> {
-        let pixels: Vec<Array3<f32>> =
-            batch.iter().filter_map(|r| r.image.as_ref().ok()).map(|(_, p)| p.clone()).collect();
-        let mut predictions = self.detector.detect(&pixels).into_iter();
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for read in batch.drain(..) {
-            let outcome = match read.image {
-                Ok((image, pixels)) => {
-                    let prediction = predictions.next().expect("one prediction an image");
-                    match prediction.require_finite() {
-                        Ok(()) => {
-                            let seen = (&image, &pixels);
-                            self.scored(&read.path, &read.stem, seen, &prediction)?
-                        }
-                        Err(error) => {
-                            let error = format!("{}: {error}", read.path.display());
-                            self.failed(read.path, error)?
-                        }
-                    }
-                }
-                Err(error) => self.failed(read.path, error)?,
-            };
-            self.scored += usize::from(outcome != Outcome::Failed);
-            self.failed += usize::from(outcome != Outcome::Complete);
-            self.done += 1;
-            self.progress.advance();
-            outcomes.push(outcome);
+    pub(crate) fn handle(
+        &mut self,
+        stem: &Path,
+        found: Result<Verdict, Failed>,
+    ) -> anyhow::Result<Outcome> {
+        match found {
+            Ok(verdict) => self.scored(stem, &verdict),
+            Err(failed) => {
+                let error = failed.to_string();
+                self.failed(failed.path, error)
+            }
         }
-        Ok(outcomes)
     }
 
-    fn failed(&mut self, path: PathBuf, error: String) -> anyhow::Result<Outcome> {
+    /// Reports an input that has no score.
+    ///
+    /// # Errors
+    /// If standard output is closed or full.
+    pub(crate) fn failed(&mut self, path: PathBuf, error: String) -> anyhow::Result<Outcome> {
         self.print(&Line::Failed { path: &to_text(&path), error: &error })?;
         self.progress.suspend(|| talk::error(&error));
         if let Some(report) = &mut self.report {
             report.rows.push(Row { path, error: Some(error), ..Row::default() });
         }
-        Ok(Outcome::Failed)
+        Ok(self.count(Outcome::Failed))
     }
 
-    fn scored(
-        &mut self,
-        path: &Path,
-        stem: &Path,
-        (image, pixels): (&RgbImage, &Array3<f32>),
-        prediction: &Prediction,
-    ) -> anyhow::Result<Outcome> {
-        let score = self.scale.score(prediction.score);
-        let label = self.thresholds.map(|t| t.label(score));
-        let preprocessing = self.detector.preprocess();
+    fn scored(&mut self, stem: &Path, verdict: &Verdict) -> anyhow::Result<Outcome> {
+        let Verdict { path, score, raw_score, image, map, .. } = verdict;
+        let (score, raw_score) = (*score, *raw_score);
+        let label = verdict.label.map(Label::as_str);
         let saved = match &self.out {
             Some(out) => {
-                let caption = match label {
-                    Some(label) => format!("{score:.3} {label}"),
-                    None => format!("{score:.3}"),
-                };
-                let wanted = self.save.contains(&Save::Features);
-                let scored = Scored {
-                    image,
-                    prediction,
-                    preprocessing,
-                    caption: &caption,
-                    pixel_threshold: self.thresholds.map(|t| t.pixel),
-                    last_stage: if wanted { self.detector.last_stage(pixels) } else { None },
-                };
-                save(&self.save, out, stem, &scored)
+                let caption = caption(score, verdict.label);
+                let pixel_threshold = self.thresholds.map(|t| t.pixel);
+                save(&self.save, out, stem, &Scored { verdict, caption, pixel_threshold })
             }
             None => Saved::default(),
         };
-        let Saved { map, overlay, problems } = saved;
+        let Saved { map: map_file, overlay, problems } = saved;
         let error = (!problems.is_empty()).then(|| problems.join("; "));
-        let map_max = prediction.map.iter().copied().fold(f32::MIN, f32::max);
-        let (width, height) = image.dimensions();
+        let map_max = verdict.map_max();
+        let (width, height) = verdict.size;
         self.print(&Line::Found(Found {
             path: &to_text(path),
             score,
@@ -151,34 +91,52 @@ impl Job {
             map_max,
             width,
             height,
-            map: map.as_deref().map(to_text).as_deref(),
+            map: map_file.as_deref().map(to_text).as_deref(),
             overlay: overlay.as_deref().map(to_text).as_deref(),
-            raw_score: prediction.score,
+            raw_score,
+            regions: verdict.regions.iter().map(Place::from).collect(),
             error: error.as_deref(),
         }))?;
         for problem in &problems {
             self.progress.suspend(|| talk::error(problem));
         }
         if let Some(report) = &mut self.report {
-            let picture = || Picture::new(image, prediction.map.view(), None, preprocessing);
+            let picture = || Picture::new(image, map.view(), None, verdict.preprocess());
             report.rows.push(Row {
-                path: path.to_owned(),
+                path: path.clone(),
                 score: Some(score),
-                raw_score: Some(prediction.score),
+                raw_score: Some(raw_score),
                 map_max: Some(map_max),
                 label,
                 size: Some((width, height)),
-                map,
+                map: map_file,
                 overlay,
                 error,
                 picture: report.has_room().then(picture),
                 ..Row::default()
             });
         }
-        Ok(if problems.is_empty() { Outcome::Complete } else { Outcome::Unsaved })
+        let complete = problems.is_empty();
+        Ok(self.count(if complete { Outcome::Complete } else { Outcome::Unsaved }))
+    }
+
+    fn count(&mut self, outcome: Outcome) -> Outcome {
+        self.scored += usize::from(outcome != Outcome::Failed);
+        self.failed += usize::from(outcome != Outcome::Complete);
+        self.done += 1;
+        self.progress.advance();
+        outcome
     }
 
     fn print(&self, line: &Line<'_>) -> anyhow::Result<()> {
         self.progress.suspend(|| lines::print(line, self.format, self.done == 0))
+    }
+}
+
+/// The line above an overlay.
+pub(crate) fn caption(score: f64, label: Option<Label>) -> String {
+    match label {
+        Some(label) => format!("{score:.3} {label}"),
+        None => format!("{score:.3}"),
     }
 }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use clap::ValueEnum;
+use fe_clip::Region;
 use serde::Serialize;
 
 use crate::{stdout, talk};
@@ -49,9 +50,31 @@ pub(crate) struct Found<'a> {
     pub(crate) overlay: Option<&'a str>,
     /// What ranks.
     pub(crate) raw_score: f32,
+    /// Where the map reaches the pixel threshold; none without one.
+    pub(crate) regions: Vec<Place<'a>>,
     /// Which pictures could not be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'a str>,
+}
+
+/// A region, in pixels of the image.
+#[derive(Serialize)]
+pub(crate) struct Place<'a> {
+    x: u32,
+    y: u32,
+    width: u32,
+    height: u32,
+    area: u64,
+    /// The highest value of the map in it.
+    score: f32,
+    polygon: &'a [[f64; 2]],
+}
+
+impl<'a> From<&'a Region> for Place<'a> {
+    fn from(region: &'a Region) -> Self {
+        let Region { x, y, width, height, area, peak, ref polygon } = *region;
+        Self { x, y, width, height, area, score: peak, polygon }
+    }
 }
 
 const CSV_HEAD: [&str; 10] = [

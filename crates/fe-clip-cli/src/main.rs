@@ -10,10 +10,12 @@ mod eval;
 mod export;
 mod fault;
 mod features;
+mod group;
 mod info;
 mod inputs;
 mod interrupt;
 mod job;
+mod kept;
 mod lines;
 mod metrics;
 mod model;
@@ -60,10 +62,10 @@ struct Cli {
     /// Threads that compute and decode. Default: one a processor core.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Say what was loaded and how long things took.
+    /// Also report what was loaded and how long things took.
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     verbose: bool,
-    /// Say errors alone: no progress, no warnings.
+    /// Report errors alone: no progress, no warnings.
     #[arg(short, long, global = true)]
     quiet: bool,
 }

@@ -53,7 +53,7 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     histogram: Option<Bins>,
-    /// Save what was counted as well, so that it can be merged with that of other images.
+    /// Also save the counts, so that they can be merged with those of other images.
     #[arg(long, value_name = "FILE")]
     partial: Option<PathBuf>,
     /// Instead of arrays, take what was saved with `--partial`, the images in the order of the files.
@@ -69,7 +69,7 @@ pub(crate) struct Args {
 /// The range of a histogram.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Bins {
-    /// That of the scores.
+    /// From the lowest to the highest score.
     Found,
     Given(f64, f64),
 }

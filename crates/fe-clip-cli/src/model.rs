@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use burn::tensor::Device;
 use clap::Args;
 use fe_clip::{
-    Backbone, Checkpoint, Detector, Method, ModelConfig, ModelIdentity, Origin, RunConfig, Weights,
+    Backbone, Checkpoint, Detector, Error, Inspector, Method, ModelConfig, ModelIdentity, Origin,
+    RunConfig, Weights,
 };
 
 use crate::device::DeviceArgs;
@@ -26,7 +27,7 @@ pub(crate) struct ModelArgs {
     /// Settings. Default: those that the adapters were trained with.
     #[arg(long, value_name = "RUN.TOML")]
     config: Option<PathBuf>,
-    /// Activation of a backbone whose files do not tell: sets `model.activation`.
+    /// Activation function of the backbone, where its files do not name it: sets `model.activation`.
     #[arg(long, value_enum)]
     activation: Option<Activation>,
     /// Use adapters that were trained on another backbone.
@@ -51,6 +52,11 @@ impl ModelArgs {
         self.config.as_deref()
     }
 
+    /// The file of adapters, if one is given.
+    pub(crate) fn adapters(&self) -> Option<&Path> {
+        self.adapters.as_deref()
+    }
+
     /// The files and folders that the flags name.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         let model = self.model.as_deref().map(Path::new);
@@ -69,17 +75,23 @@ impl ModelArgs {
         Ok((loaded.detector, loaded.run))
     }
 
+    /// The same as an inspector without thresholds.
+    pub(crate) fn inspector(&self) -> anyhow::Result<(Inspector, RunConfig)> {
+        let (detector, run) = self.detector()?;
+        Ok((Inspector::new(detector).threads(threads::count()), run))
+    }
+
     /// The same with the model's identity, without a memory bank; reads the weights once more.
-    pub(crate) fn identified_detector(
+    pub(crate) fn identified_inspector(
         &self,
-    ) -> anyhow::Result<(Detector, RunConfig, ModelIdentity)> {
+    ) -> anyhow::Result<(Inspector, RunConfig, ModelIdentity)> {
         let Loaded { detector, run, weights, adapters } = self.load()?;
         let config =
             ModelConfig { image_size: Some(detector.preprocess().height), ..run.model.clone() };
         let prompts = run.prompts.clone();
         let backbone = weights.map(|w| w.sha256()).transpose()?;
         let identity = ModelIdentity { backbone, adapters, config, prompts, references: vec![] };
-        Ok((detector, run, identity))
+        Ok((Inspector::new(detector).threads(threads::count()), run, identity))
     }
 
     fn load(&self) -> anyhow::Result<Loaded> {
@@ -99,17 +111,14 @@ impl ModelArgs {
 
     fn assemble(&self, parts: Parts, device: &Device) -> anyhow::Result<Loaded> {
         let Parts { method, backbone, adapters, run } = parts;
-        let Some(backbone) = backbone else {
-            let run = run.context("a method without backbone comes from --config")?;
-            let detector = Detector::without_backbone(&run)?;
-            return Ok(Loaded { detector, run, weights: None, adapters: None });
-        };
-        let (name, Backbone { clip, weights, .. }) = backbone;
         if !method.is_trained() {
             let run = run.context("a method without training comes from --config")?;
-            let detector = Detector::untrained(clip, &run, device)?;
-            return Ok(Loaded { detector, run, weights: Some(weights), adapters: None });
+            let (clip, weights) = backbone.map(|(_, b)| (b.clip, b.weights)).unzip();
+            let detector = Detector::new(&run, clip, None, device)?;
+            return Ok(Loaded { detector, run, weights, adapters: None });
         }
+        let (name, Backbone { clip, weights, .. }) =
+            backbone.context("a trained method has a backbone")?;
         let Some((checkpoint, _)) = adapters else {
             bail!(
                 "{name} has no adapters of its own for method {}: name some with --adapters",
@@ -118,8 +127,8 @@ impl ModelArgs {
         };
         let run = run.context("the adapters do not say their settings: give them with --config")?;
         let adapters = Some(checkpoint.sha256().to_string());
-        let head = checkpoint.head(&clip, &run.model, device)?;
-        let detector = Detector::new(clip, &run, head, device)?;
+        let head = checkpoint.head(method.new_head(&clip, device)?, device)?;
+        let detector = Detector::new(&run, Some(clip), Some(head), device)?;
         Ok(Loaded { detector, run, weights: Some(weights), adapters })
     }
 
@@ -131,7 +140,7 @@ impl ModelArgs {
         self.device.open()
     }
 
-    /// Loads what the flags name, as far as it is there.
+    /// Loads the parts that the flags name.
     ///
     /// # Errors
     /// If something named is not there or does not fit.
@@ -144,7 +153,7 @@ impl ModelArgs {
             Some(run) => Some(run.model.clone()),
             None => given.as_ref().and_then(of_adapters),
         };
-        let method = model.as_ref().map_or(Method::FeClip, |m| m.method);
+        let method = model.as_ref().map(|m| m.method.clone()).unwrap_or_default();
         if let (Some(path), false) = (&self.adapters, method.is_trained()) {
             bail!("--adapters {}: method {} has none", path.display(), method.name());
         }
@@ -158,12 +167,17 @@ impl ModelArgs {
         let adapters = match (given, &self.adapters) {
             (Some(checkpoint), Some(path)) => {
                 if !self.allow_backbone_mismatch {
-                    backbone.check(&checkpoint, path)?;
+                    backbone.check(&checkpoint, path).map_err(|error| match error {
+                        Error::BackboneMismatch { .. } => {
+                            anyhow!("{error}; --allow-backbone-mismatch uses it all the same")
+                        }
+                        error => error.into(),
+                    })?;
                 }
                 Some((checkpoint, Some(path.clone())))
             }
             _ => {
-                let own = backbone.adapters()?.filter(|_| method == Method::FeClip);
+                let own = backbone.adapters()?.filter(|_| matches!(method, Method::FeClip(_)));
                 own.map(|own| (own, None))
             }
         };
@@ -181,21 +195,21 @@ impl ModelArgs {
     }
 }
 
-/// A model before it is put together.
+/// The parts of a model.
 pub(crate) struct Parts {
     pub(crate) method: Method,
-    /// The backbone and its name, if the method looks through one.
+    /// The backbone and its name, if the method uses one.
     pub(crate) backbone: Option<(String, Backbone)>,
     /// The adapters and their file; the embedded ones have none.
     pub(crate) adapters: Option<(Checkpoint, Option<PathBuf>)>,
-    /// The settings; absent where neither a file nor the adapters say them.
+    /// The settings; absent where neither a file nor the adapters hold any.
     pub(crate) run: Option<RunConfig>,
 }
 
 struct Loaded {
     detector: Detector,
     run: RunConfig,
-    /// None where the method looks through no backbone.
+    /// `None` where the method uses no backbone.
     weights: Option<Weights>,
     /// sha256 of the adapters.
     adapters: Option<String>,

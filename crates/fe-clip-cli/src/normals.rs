@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use data::{Limits, Preprocess, preprocess, read_image};
 use fe_clip::files::sha256;
-use ndarray::Array3;
 
 use crate::{inputs, talk};
 
@@ -52,19 +50,5 @@ impl ImageFile {
             bail!("{flag} {}: no image could be read", folder.display());
         }
         Ok(files)
-    }
-
-    /// Decodes and preprocesses the files.
-    ///
-    /// # Errors
-    /// If one cannot be read.
-    pub(crate) fn read_all(
-        files: &[Self],
-        preprocessing: &Preprocess,
-    ) -> anyhow::Result<Vec<Array3<f32>>> {
-        let read = |file: &Self| -> anyhow::Result<_> {
-            Ok(preprocess(&read_image(&file.path, &Limits::default())?, preprocessing))
-        };
-        files.iter().map(read).collect()
     }
 }

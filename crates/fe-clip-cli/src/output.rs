@@ -3,10 +3,9 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use data::Preprocess;
-use fe_clip::files::write_atomic;
-use fe_clip::{LastStage, Prediction};
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+use fe_clip::Verdict;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
@@ -15,11 +14,12 @@ use tiff::encoder::colortype::Gray32Float;
 use tiff::tags::Tag;
 
 use crate::features::features;
-use crate::overlay::{overlay, to_image};
-use crate::{npy, own, talk};
+use crate::overlay::overlay;
+use crate::own::{self, Mark, Occupant};
+use crate::{names, npy, talk};
 
 /// Files that can be written for an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "lower")]
 pub(crate) enum Save {
     /// The image with the heat map over it: `NAME_overlay.png`.
@@ -43,41 +43,49 @@ pub(crate) struct Saved {
     pub(crate) problems: Vec<String>,
 }
 
-/// An image and what the model said about it.
+/// An image that was judged, and how its pictures look.
 pub(crate) struct Scored<'a> {
-    pub(crate) image: &'a RgbImage,
-    pub(crate) prediction: &'a Prediction,
-    /// How the image became the model's input.
-    pub(crate) preprocessing: &'a Preprocess,
+    pub(crate) verdict: &'a Verdict,
     /// A line above the overlay.
-    pub(crate) caption: &'a str,
+    pub(crate) caption: String,
     /// Pixels with at least this value are in the mask and inside the contour.
     pub(crate) pixel_threshold: Option<f32>,
-    /// Features of the last stage, where they are to be saved.
-    pub(crate) last_stage: Option<LastStage>,
 }
 
-/// Writes what was asked for under `out`/`stem`; one that cannot be written stops no other.
+/// Writes what was asked for under `out`/`stem`; one that cannot be written stops no other. Where
+/// files of another image have that name, the image's mark follows it.
 pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) -> Saved {
-    let Scored { image, prediction, preprocessing, .. } = *scored;
-    let size = image.dimensions();
     let needs_full = what.iter().any(|w| !matches!(w, Save::Map | Save::Features));
-    let full = if needs_full {
-        to_image(prediction.map.view(), preprocessing, size, size)
-    } else {
-        Array2::default((0, 0))
-    };
+    let full = if needs_full { scored.verdict.map_on_image() } else { Array2::default((0, 0)) };
     let mut saved = Saved::default();
+    let mark = Mark::of(&scored.verdict.path);
+    let mut name = out.join(stem);
+    let marked = names::with_mark(&name, mark);
+    let is_anothers = |kind: &Save| match own::occupant(&kind.path(&name)) {
+        Occupant::Ours(found) => found != Some(mark),
+        _ => false,
+    };
+    if Save::value_variants().iter().any(is_anothers) {
+        name.clone_from(&marked);
+    }
     for kind in what {
-        let mut name = out.join(stem).into_os_string();
-        name.push(kind.ending());
-        let path = PathBuf::from(name);
-        let written = kind.bytes(scored, full.view()).and_then(|bytes| kind.write(&path, &bytes));
+        let write = |bytes: Vec<u8>| -> anyhow::Result<PathBuf> {
+            let path = kind.path(&name);
+            if kind.write(&path, &bytes, mark)? {
+                return Ok(path);
+            }
+            // Another run has just taken the name.
+            let path = kind.path(&marked);
+            let written = kind.write(&path, &bytes, mark)?;
+            ensure!(written, "{}: made of another image", path.display());
+            Ok(path)
+        };
+        let written = kind.bytes(scored, full.view(), mark).and_then(write);
         match (written, kind) {
             (Err(error), _) => saved.problems.push(talk::reason(&error)),
-            (Ok(()), Save::Map) => saved.map = Some(path),
-            (Ok(()), Save::Overlay) => saved.overlay = Some(path),
-            (Ok(()), _) => {}
+            (Ok(path), Save::Map) => saved.map = Some(path),
+            (Ok(path), Save::Overlay) => saved.overlay = Some(path),
+            (Ok(_), _) => {}
         }
     }
     saved
@@ -94,40 +102,50 @@ impl Save {
         }
     }
 
-    /// Writes the file, by way of the folders that its name asks for. A map cannot be marked as
-    /// this program's, but no map is taken for an input either: it replaces the one before.
-    fn write(self, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    fn path(self, name: &Path) -> PathBuf {
+        let mut path = name.as_os_str().to_owned();
+        path.push(self.ending());
+        PathBuf::from(path)
+    }
+
+    /// Writes the file and makes the folders that its name asks for; not over another image's.
+    fn write(self, path: &Path, bytes: &[u8], mark: Mark) -> anyhow::Result<bool> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("making {}", folder.display()))?;
         }
-        if self != Self::Map {
-            own::check(path)?;
-        }
-        Ok(write_atomic(path, bytes)?)
+        own::write(path, bytes, mark)
     }
 
     /// The file's content; `full` is the map at the image's size.
-    fn bytes(self, scored: &Scored<'_>, full: ArrayView2<'_, f32>) -> anyhow::Result<Vec<u8>> {
-        let Scored { image, prediction, preprocessing, caption, pixel_threshold, .. } = *scored;
+    fn bytes(
+        self,
+        scored: &Scored<'_>,
+        full: ArrayView2<'_, f32>,
+        mark: Mark,
+    ) -> anyhow::Result<Vec<u8>> {
+        let Scored { verdict, ref caption, pixel_threshold } = *scored;
+        let Verdict { image, map, .. } = verdict;
         match self {
-            Self::Overlay => rgb_png(&overlay(image, full, caption, pixel_threshold)),
+            Self::Overlay => {
+                marked_png(&overlay(image, full, caption, pixel_threshold), Some(mark))
+            }
             Self::Features => {
-                let last = scored.last_stage.as_ref();
+                let last = verdict.last_stage.as_ref();
                 let last = last.context("--save features: the method has no FFE or LFS")?;
-                rgb_png(&features(image, last, preprocessing))
+                marked_png(&features(image, last, verdict.preprocess()), Some(mark))
             }
             Self::Map => {
-                let (rows, columns) = prediction.map.dim();
-                Ok(npy::encode([rows, columns], prediction.map.iter().copied()))
+                let (rows, columns) = map.dim();
+                Ok(npy::encode([rows, columns], map.iter().copied(), Some(mark)))
             }
-            Self::Tiff => tiff_bytes(full),
+            Self::Tiff => tiff_bytes(full, mark),
             Self::Mask => {
                 let threshold = pixel_threshold.context("a mask needs a threshold")?;
                 let mask: Vec<u8> =
                     full.iter().map(|v| if *v >= threshold { 255 } else { 0 }).collect();
                 let (w, h) = image.dimensions();
-                png(&mask, w, h, ExtendedColorType::L8)
+                png(&mask, (w, h), ExtendedColorType::L8, Some(mark))
             }
         }
     }
@@ -135,18 +153,27 @@ impl Save {
 
 /// A picture as a PNG file's bytes.
 pub(crate) fn rgb_png(picture: &RgbImage) -> anyhow::Result<Vec<u8>> {
-    png(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
+    marked_png(picture, None)
 }
 
-fn png(pixels: &[u8], w: u32, h: u32, colour: ExtendedColorType) -> anyhow::Result<Vec<u8>> {
+fn marked_png(picture: &RgbImage, mark: Option<Mark>) -> anyhow::Result<Vec<u8>> {
+    png(picture.as_raw(), picture.dimensions(), ExtendedColorType::Rgb8, mark)
+}
+
+fn png(
+    pixels: &[u8],
+    (w, h): (u32, u32),
+    colour: ExtendedColorType,
+    mark: Option<Mark>,
+) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Sub)
         .write_image(pixels, w, h, colour)
         .context("encoding a picture")?;
-    Ok(own::mark_png(bytes))
+    Ok(own::mark_png(bytes, mark))
 }
 
-fn tiff_bytes(map: ArrayView2<'_, f32>) -> anyhow::Result<Vec<u8>> {
+fn tiff_bytes(map: ArrayView2<'_, f32>, mark: Mark) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     let (h, w) = map.dim();
     let values: Vec<f32> = map.iter().copied().collect();
@@ -154,6 +181,7 @@ fn tiff_bytes(map: ArrayView2<'_, f32>) -> anyhow::Result<Vec<u8>> {
         let mut encoder = TiffEncoder::new(&mut bytes)?;
         let mut image = encoder.new_image::<Gray32Float>(w as u32, h as u32)?;
         image.encoder().write_tag(Tag::Software, own::SOFTWARE)?;
+        image.encoder().write_tag(Tag::Unknown(own::TIFF_MARK), &*mark.to_string())?;
         image.write_data(&values)
     };
     write().context("encoding a TIFF")?;
@@ -164,29 +192,74 @@ fn tiff_bytes(map: ArrayView2<'_, f32>) -> anyhow::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pictures_are_known_again_and_others_are_not() {
+    /// A folder, and what writes files into it and tells their paths.
+    fn folder() -> (tempfile::TempDir, impl Fn(&str, &[u8]) -> PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, bytes: &[u8]| {
-            let path = folder.path().join(name);
+        let path = folder.path().to_owned();
+        let write = move |name: &str, bytes: &[u8]| {
+            let path = path.join(name);
             std::fs::write(&path, bytes).unwrap();
             path
         };
+        (folder, write)
+    }
+
+    #[test]
+    fn what_was_made_is_known_again_and_of_which_input() {
+        let (folder, write) = folder();
+        let mark = Mark::of(Path::new("in/a.png"));
+        assert_eq!(mark, Mark::of(Path::new("./in/../in/a.png")));
         let picture = RgbImage::from_pixel(3, 2, image::Rgb([1, 2, 3]));
-        let png = rgb_png(&picture).unwrap();
+        let png = marked_png(&picture, Some(mark)).unwrap();
         assert_eq!(image::load_from_memory(&png).unwrap().to_rgb8(), picture);
-        assert!(own::is_own(&write("a.png", &png)));
-        let map = tiff_bytes(ndarray::array![[0.5, 0.25]].view()).unwrap();
-        assert!(own::is_own(&write("a.tiff", &map)));
-        for (name, bytes) in [("cut.png", &png[..50]), ("cut.tiff", &map[..20]), ("none.png", b"")]
-        {
-            assert!(!own::is_own(&write(name, bytes)), "{name}");
+        let tiff = tiff_bytes(ndarray::array![[0.5, 0.25]].view(), mark).unwrap();
+        let map = npy::encode([1, 2], [0.5, 0.25].into_iter(), Some(mark));
+        for (name, bytes) in [("a.png", &png), ("a.tiff", &tiff), ("a.npy", &map)] {
+            assert_eq!(own::occupant(&write(name, bytes)), Occupant::Ours(Some(mark)), "{name}");
         }
-        for name in ["b.png", "b.tiff"] {
+        assert_eq!(
+            own::occupant(&write("b.png", &rgb_png(&picture).unwrap())),
+            Occupant::Ours(None),
+            "a picture of no input"
+        );
+        let plain = npy::encode([1, 2], [0.5, 0.25].into_iter(), None);
+        for (name, bytes) in [
+            ("cut.png", &png[..50]),
+            ("short.png", &png[..20]),
+            ("cut.tiff", &tiff[..20]),
+            ("short.tiff", &tiff[..5]),
+            ("cut.npy", &map[..100]),
+            ("plain.npy", &plain),
+            ("none.png", b""),
+        ] {
+            assert_eq!(own::occupant(&write(name, bytes)), Occupant::Foreign, "{name}");
+        }
+        for name in ["c.png", "c.tiff"] {
             let path = folder.path().join(name);
             picture.save(&path).unwrap();
-            assert!(!own::is_own(&path) && own::check(&path).is_err(), "{name}");
+            assert_eq!(own::occupant(&path), Occupant::Foreign, "{name}");
         }
-        assert!(own::check(&folder.path().join("new.png")).is_ok());
+        assert_eq!(own::occupant(folder.path()), Occupant::NotAFile);
+        assert_eq!(own::occupant(&folder.path().join("new.png")), Occupant::Nothing);
+    }
+
+    #[test]
+    fn only_what_was_made_of_the_same_input_is_replaced() {
+        let (folder, write) = folder();
+        let [mark, other] = ["in/a.png", "in/b.png"].map(|input| Mark::of(Path::new(input)));
+        let map = |value: f32, mark| npy::encode([1, 1], [value].into_iter(), Some(mark));
+        let path = folder.path().join("a_map.npy");
+        for value in [0.25, 0.75] {
+            assert!(own::write(&path, &map(value, mark), mark).unwrap());
+            assert_eq!(std::fs::read(&path).unwrap(), map(value, mark));
+        }
+        assert!(!own::write(&path, &map(0.5, other), other).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), map(0.75, mark));
+        let foreign = write("b_map.npy", b"kept");
+        let error = own::write(&foreign, &map(0.5, mark), mark).unwrap_err().to_string();
+        assert!(error.contains("b_map.npy") && error.contains("did not make"), "{error}");
+        assert_eq!(std::fs::read(&foreign).unwrap(), b"kept");
+        let none = folder.path().join("no/folder/a_map.npy");
+        assert!(own::write(&none, &map(0.5, mark), mark).is_err());
     }
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use identity::Identity;
 
-/// Files that must stay, by what the system knows them by: other spellings and links are the same
-/// file.
+/// Files that must not be replaced, by their identity in the file system, so that links and other
+/// spellings of a path are recognised.
 pub(crate) struct Protected(HashMap<Identity, String>);
 
 impl Protected {
-    /// The inputs that exist, of a model's folder its files, and the files that standard input,
-    /// output and error are.
+    /// Protects the inputs that exist, for a model's folder the files in it, and the files behind
+    /// standard input, output and error.
     pub(crate) fn new<'a>(inputs: impl IntoIterator<Item = &'a Path>) -> Self {
         let mut known = HashMap::new();
         for (identity, name) in identity::streams() {

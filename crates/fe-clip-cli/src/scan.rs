@@ -31,7 +31,7 @@ struct Report<'a> {
     problems: &'a [Problem],
 }
 
-/// Prints the report; done well if there is no problem.
+/// Prints the report; true if there is no problem.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let scan = data::scan(args.dataset, &args.root)?;
     let progress = Progress::new(scan.samples.len(), "images");

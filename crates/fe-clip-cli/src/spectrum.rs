@@ -15,10 +15,10 @@ use crate::panels::side_by_side;
 use crate::protect::Protected;
 use crate::stdout;
 
-/// Draw the local frequency statistics of an image: the image, the spectrum of each of its
-/// regions in its place, and the strength of all but the mean in one number a region.
+/// Draw the local frequency statistics of an image: the image, the spectrum of each region at the
+/// region's place, and one value per region, the mean strength of all coefficients but the first.
 ///
-/// Regions are squares of the luminance, side by side, each transformed by an orthonormal cosine
+/// Regions are adjoining squares of the luminance, each transformed by an orthonormal cosine
 /// transform. Colours stand for log(1 + |coefficient|) on a fixed scale, so pictures of several
 /// images can be compared.
 #[derive(clap::Args)]
@@ -56,15 +56,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Coefficients of at least so many times the region's side have the last colour. A cosine of
-/// twice this amplitude, in levels of 255, has such a one: the transform is orthonormal.
+/// A coefficient of at least this many times the region's side has the last colour. Since the
+/// transform is orthonormal, a cosine with an amplitude of twice this many grey levels reaches it.
 const FULL: f32 = 8.0;
 
 /// The spectra of an image's whole regions; the rest at the right and bottom border is left out.
 struct Spectra {
     /// Side of a region.
     region: usize,
-    /// log(1 + |coefficient|) where it stands, in [0, 1] of the scale, `[h, w]`.
+    /// log(1 + |coefficient|) of each region at its place, scaled to [0, 1], `[h, w]`.
     coefficients: Array2<f32>,
     /// Mean of that over all coefficients of a region but the first, `[regions down, across]`.
     texture: Array2<f32>,

@@ -65,7 +65,7 @@ pub(crate) fn detail(text: impl Display) {
     }
 }
 
-/// Nobody need be told that nobody listens: a closed standard error ends nothing.
+/// A closed standard error is ignored: there is nowhere to report it.
 fn say(head: Option<(Style, &str)>, text: impl Display) {
     let text = text.to_string();
     let text = visible(&text, &['\n', '\t']);
@@ -158,13 +158,13 @@ impl Progress {
         self.show(done);
     }
 
-    /// So many units are done.
+    /// Sets how many units are done.
     pub(crate) fn set(&self, done: usize) {
         self.done.store(done as u64, Ordering::Relaxed);
         self.show(done as u64);
     }
 
-    /// A word behind the bar.
+    /// Sets the message after the bar.
     pub(crate) fn message(&self, text: String) {
         self.bar.set_message(text);
     }
@@ -180,7 +180,7 @@ impl Progress {
         }
     }
 
-    /// Runs something that writes to the terminal with the bar out of its way.
+    /// Hides the bar while something writes to the terminal.
     pub(crate) fn suspend<R>(&self, write: impl FnOnce() -> R) -> R {
         self.bar.suspend(write)
     }

@@ -1,60 +1,32 @@
-//! From when on `detect` calls an image or a pixel anomalous.
+//! From when on `detect` and `serve` call something anomalous, where a flag or a file says so.
 
 use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
-use fe_clip::{Calibration, Detector, RunConfig, ScoreScale};
+use fe_clip::{Calibration, Inspector, RunConfig, ScoreScale, Thresholds};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
 
-/// What reaches these is anomalous.
-#[derive(Clone, Copy)]
-pub(crate) struct Thresholds {
-    /// Of image scores in [0, 1].
-    pub(crate) image: f64,
-    /// Of values of the map.
-    pub(crate) pixel: f32,
+/// Those that the embedded default was shipped with; none for any other model.
+pub(crate) fn shipped(model: &ModelArgs) -> anyhow::Result<Option<Thresholds>> {
+    let of_tiny = || Ok(Thresholds::of(&Calibration::of_tiny()?, ScoreScale::Unit));
+    model.is_tiny().then(of_tiny).transpose()
 }
 
-impl Thresholds {
-    /// One level for images and pixels.
-    pub(crate) fn both(level: f64) -> Self {
-        Self { image: level, pixel: level as f32 }
-    }
-
-    /// What an image with a score in [0, 1] is called.
-    pub(crate) fn label(&self, score: f64) -> &'static str {
-        if score >= self.image { "anomalous" } else { "normal" }
-    }
-
-    /// Those of a calibration, which has raw scores: above the calibrated one, not at it, so that
-    /// the guarantee holds for ties, too.
-    fn of(calibration: &Calibration, scale: ScoreScale) -> Self {
-        let above = |t: fe_clip::Threshold| t.threshold.next_up();
-        Self { image: scale.score(above(calibration.image)), pixel: above(calibration.pixel) }
-    }
-
-    /// Those that the embedded default was shipped with; none for any other model.
-    pub(crate) fn shipped(model: &ModelArgs) -> anyhow::Result<Option<Self>> {
-        let of_tiny = || Ok(Self::of(&Calibration::of_tiny()?, ScoreScale::Unit));
-        model.is_tiny().then(of_tiny).transpose()
-    }
-}
-
-/// The detector that a calibration was made with, its settings and the thresholds. Of the folder of normal
-/// images those are remembered that the calibration did not count on.
+/// The inspector that a calibration was made with, with its thresholds, and its settings. Of the
+/// folder of normal images those are remembered that the calibration did not count on.
 ///
 /// # Errors
 /// If the model, its settings or the memory bank are not those of the calibration.
-pub(crate) fn calibrated_detector(
+pub(crate) fn calibrated_inspector(
     model: &ModelArgs,
     normals: Option<&Path>,
     file: &Path,
-) -> anyhow::Result<(Detector, RunConfig, Thresholds)> {
+) -> anyhow::Result<(Inspector, RunConfig)> {
     let calibration = Calibration::read(file)?;
-    let (mut detector, run, mut identity) = model.identified_detector()?;
+    let (mut inspector, run, mut identity) = model.identified_inspector()?;
     let wanted = &calibration.model.references;
     match normals {
         Some(folder) if !wanted.is_empty() => {
@@ -71,7 +43,7 @@ pub(crate) fn calibrated_detector(
                     found.len()
                 );
             }
-            detector.remember(&ImageFile::read_all(&found, detector.preprocess())?);
+            inspector.remember(found.iter().map(|image| &image.path))?;
             identity.references.clone_from(wanted);
         }
         Some(folder) => bail!(
@@ -88,6 +60,5 @@ pub(crate) fn calibrated_detector(
         None => {}
     }
     calibration.check(&identity, file)?;
-    let scale = detector.score_scale(!wanted.is_empty());
-    Ok((detector, run, Thresholds::of(&calibration, scale)))
+    Ok((inspector.calibration(calibration), run))
 }

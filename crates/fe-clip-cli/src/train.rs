@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use data::{Layout, Sample};
 use fe_clip::files::write_atomic;
 use fe_clip::{
-    Backbone, Detector, FeClip, Origin, Precision, Prefixes, Preparation, RunConfig, Source,
-    Storage, TrainingRun, save,
+    Backbone, Error, Origin, Precision, Prefixes, Preparation, RunConfig, Source, Storage,
+    TrainingRun, model_to_train, save,
 };
 use indicatif::BinaryBytes;
 use serde_json::json;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if run.train.datasets.is_empty() {
         bail!("{}: train.datasets names no data set", args.config.display());
     }
-    let method = run.model.method;
+    let method = run.model.method.clone();
     if !method.is_trained() {
         bail!(
             "{}: method {} has nothing to train: use it with eval and detect as it is",
@@ -74,13 +74,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     run.model.activation = backbone.activation;
     let sha256 = backbone.sha256()?;
     device.seed(run.train.seed);
-    let head = FeClip::new_head(&backbone.clip, &run.model, &device)?;
-    let detector = Detector::new(backbone.clip, &run, head, &device)?;
-    let preprocessing = detector.preprocess().clone();
+    let head = method.new_head(&backbone.clip, &device)?;
+    let (mut model, preprocessing) = model_to_train(&run, backbone.clip, head, &device)?;
     let categories: BTreeSet<&str> = samples.iter().map(|s| s.category.as_str()).collect();
-    let cut = categories.iter().flat_map(|category| detector.cut_texts(Some(category)));
+    let cut = categories.iter().flat_map(|category| model.cut_texts(category));
     cut.for_each(talk::warning);
-    let mut model = detector.into_model();
 
     let preparation = Preparation {
         model: &model,
@@ -95,9 +93,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let training = TrainingRun { config: &run, out: &args.out, resume: args.resume, stop };
     let steps = training.steps(prefixes.len());
     let progress = Progress::new(steps, "steps");
-    let head = training.train(&mut model, &prefixes, &device, |line| {
+    let trained = training.train(&mut model, &prefixes, &device, |line| {
         progress.set(line.step);
         progress.message(format!("epoch {}, loss {:.4}", line.epoch, line.terms.loss));
+    });
+    let head = trained.map_err(|error| match error {
+        Error::Interrupted { .. } => anyhow!("{error}, go on with --resume"),
+        error => error.into(),
     })?;
     progress.finish();
 

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use data::find_images;
+use fe_clip::{Error, Failed, Inspector};
 
 use self::state::{Stamp, State};
-use crate::inputs::{Input, is_below};
-use crate::job::{Job, Outcome, Read};
-use crate::names::Names;
-use crate::{interrupt, own, talk};
+use crate::inputs::is_below;
+use crate::job::{Job, Outcome};
+use crate::{interrupt, names, own, talk};
 
 /// Between two looks at the folder; a file that did not change from one to the next is complete.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,7 +31,6 @@ pub(crate) struct Watch {
     folder: PathBuf,
     /// The folder of outputs, where it is in the watched one: nothing below is an input.
     out: Option<PathBuf>,
-    names: Option<Names>,
     state_file: PathBuf,
     state: State,
     /// Whether the last change of the state was not written.
@@ -52,7 +51,6 @@ impl Watch {
         folder: &Path,
         out: Option<&Path>,
         state_file: Option<&Path>,
-        names: Option<Names>,
     ) -> anyhow::Result<Self> {
         std::fs::read_dir(folder).with_context(|| format!("--watch {}", folder.display()))?;
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -69,7 +67,6 @@ impl Watch {
         Ok(Self {
             folder: folder.to_owned(),
             out: out.map(real).filter(|out| out.starts_with(real(folder))),
-            names,
             state_file,
             state,
             unsaved: false,
@@ -82,7 +79,7 @@ impl Watch {
     ///
     /// # Errors
     /// If standard output is closed or full.
-    pub(crate) fn run(&mut self, job: &mut Job) -> anyhow::Result<()> {
+    pub(crate) fn run(&mut self, inspector: &Inspector, job: &mut Job) -> anyhow::Result<()> {
         talk::note(format_args!(
             "watching {}; {} images were scored before; Ctrl-C ends",
             self.folder.display(),
@@ -95,7 +92,7 @@ impl Watch {
                 if interrupt::asked() {
                     break;
                 }
-                self.handle(job, path, stamp, since)?;
+                self.handle((inspector, job), path, stamp, since)?;
             }
             // What was told at the last look is not told again; a share may come back.
             for reason in lost.iter().filter(|reason| !before.contains(reason)) {
@@ -121,7 +118,7 @@ impl Watch {
     /// Scores one file, unless it turns out to be incomplete.
     fn handle(
         &mut self,
-        job: &mut Job,
+        (inspector, job): (&Inspector, &mut Job),
         path: PathBuf,
         stamp: Stamp,
         since: Instant,
@@ -136,21 +133,19 @@ impl Watch {
             self.save();
             return Ok(());
         }
-        let input = Input::new(&self.folder, full, None);
-        let mut read = Read::new(&input, job.detector.preprocess());
-        if read.image.is_err() && since.elapsed() < SETTLED {
+        let found = inspector.inspect_one(&full);
+        let unreadable = matches!(&found, Err(Failed { error: Error::Data(_), .. }));
+        if unreadable && since.elapsed() < SETTLED {
             self.waiting.insert(path, (stamp, since));
             return Ok(());
         }
-        if let (Some(names), Ok(_)) = (&mut self.names, &read.image) {
-            read.stem = names.assign(&[(&self.folder, &input.path)]).swap_remove(0);
-        }
-        match job.handle(&mut vec![read])?[..] {
-            [Outcome::Complete] => {
+        let stem = names::assign(&[(&self.folder, &full)]).swap_remove(0);
+        match job.handle(&stem, found)? {
+            Outcome::Complete => {
                 self.state.add(&path, stamp, hash);
                 self.save();
             }
-            _ => {
+            Outcome::Unsaved | Outcome::Failed => {
                 self.put_off.insert(path, stamp);
             }
         }

@@ -143,6 +143,31 @@ fn paths_come_from_standard_input_and_results_as_csv() {
 }
 
 #[test]
+fn regions_have_boxes_and_outlines_in_pixels_of_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    photo(120, 80).save(&path).unwrap();
+    let found = |threshold: &str| -> serde_json::Value {
+        let output = fe_clip()
+            .args(["detect", "--format", "jsonl", "--threshold", threshold])
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let whole = found("0");
+    let [region] = &whole["regions"].as_array().unwrap()[..] else { panic!("{whole}") };
+    assert_eq!(
+        region["polygon"],
+        serde_json::json!([[0.0, 0.0], [120.0, 0.0], [120.0, 80.0], [0.0, 80.0]])
+    );
+    assert_eq!(region["score"], whole["map_max"]);
+    assert_eq!((&region["width"], &region["area"]), (&120.into(), &9600.into()));
+    assert_eq!(found("1")["regions"], serde_json::json!([]));
+}
+
+#[test]
 fn nothing_to_do_is_an_error_with_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let output = fe_clip().arg("detect").arg(folder.path()).output().unwrap();

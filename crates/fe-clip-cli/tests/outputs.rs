@@ -40,14 +40,14 @@ fn detect(folder: &Path, flags: &[&str]) -> (Option<i32>, Vec<Value>, String) {
     (output.status.code(), lines, String::from_utf8(output.stderr).unwrap())
 }
 
-/// The pictures and maps below a folder, not what the program keeps for itself.
+/// All files below a folder, hidden ones too.
 fn written(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(written(&path));
-        } else if !path.file_name().unwrap().to_string_lossy().starts_with('.') {
+        } else {
             found.push(path);
         }
     }
@@ -172,13 +172,45 @@ fn runs_that_share_a_folder_share_no_output() {
     let bytes = |path: &str| fs::read(folder.path().join(path)).unwrap();
     let (own, of_many) = (bytes(lines[0]["map"].as_str().unwrap()), bytes(&at_once[2][1]));
     let values = |bytes: &[u8]| -> Vec<f32> {
-        bytes[128..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        bytes[header..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
     };
     let off =
         values(&own).iter().zip(values(&of_many)).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(off < 1e-5, "{off}");
     for (camera, maps) in cameras.iter().zip(&at_once) {
         assert_eq!(run(camera), *maps);
+    }
+}
+
+#[test]
+fn a_later_run_replaces_the_outputs_of_its_own_inputs_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, name) in (0..).zip(["one/0.png", "two/0.png", "one/x.png", "one/x.jpg"]) {
+        image(&folder.path().join(name), 60 * n);
+    }
+    for (kind, key) in [("map", "map"), ("overlay", "overlay"), ("tiff", ""), ("mask", "")] {
+        let out = folder.path().join(kind);
+        let run = |inputs: &[&str]| {
+            let flags = ["--out", kind, "--save", kind, "--threshold", "0.5"];
+            let (code, lines, said) = detect(folder.path(), &[inputs, &flags[..]].concat());
+            assert_eq!(code, Some(0), "{said}");
+            lines.iter().map(|line| line[key].clone()).collect::<Vec<Value>>()
+        };
+        let first = run(&["one/0.png"]);
+        let kept = (written(&out), fs::read(&written(&out)[0]).unwrap());
+        assert_eq!(kept.0.len(), 1, "{kind}");
+        let second = run(&["two/0.png"]);
+        assert_eq!(written(&out).len(), 2, "{kind}");
+        assert_eq!(fs::read(&kept.0[0]).unwrap(), kept.1, "{kind}: written over");
+        // Each finds its own again.
+        assert_eq!(run(&["two/0.png"]), second, "{kind}");
+        assert_eq!(run(&["one/0.png"]), first, "{kind}");
+        assert_eq!(written(&out).len(), 2, "{kind}");
+        // Names that were apart beside each other meet when each comes alone.
+        run(&["one/x.jpg"]);
+        run(&["one/x.png"]);
+        assert_eq!(written(&out).len(), 4, "{kind}");
     }
 }
 

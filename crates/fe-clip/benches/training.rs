@@ -13,8 +13,8 @@ use burn::tensor::{Device, Distribution, Tensor};
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
 use data::{Layout, Sample, Split};
 use fe_clip::{
-    Backbone, Detector, FeClip, ModelConfig, Preparation, RunConfig, StageEnds, Storage,
-    TrainConfig, TrainingRun,
+    Backbone, FeClip, FeClipConfig, ModelConfig, Preparation, RunConfig, StageEnds, Storage,
+    Switch, TrainConfig, TrainingRun, model_to_train,
 };
 use serde_json::{Value, json};
 use synthetic::{DefectKind, WriteOptions, write_dataset};
@@ -76,7 +76,7 @@ fn random_clip(vision: VisionConfig, embed_dim: usize, device: &Device) -> Clip 
 fn adapters() -> Vec<Value> {
     let device = Device::flex();
     let clip = random_clip(ClipConfig::vit_l_14_336().vision, 768, &device);
-    let head = FeClip::new_head(&clip, &ModelConfig::default(), &device).unwrap();
+    let head = FeClip::new_head(&clip, &FeClipConfig::default(), &device).unwrap();
     let image = Tensor::random([1, 3, 336, 336], Distribution::Normal(0.0, 1.0), &device);
     let tokens = Tensor::random([1, 24, 24, 1024], Distribution::Normal(0.0, 1.0), &device);
     let vision = || drop(clip.vision.forward(image.clone()).into_data());
@@ -138,10 +138,9 @@ impl Setup {
         let samples = samples(&folder.path().join("data"), images);
         let train = TrainConfig { batch_size, epochs: 1, ..TrainConfig::default() };
         let config = RunConfig { model, train, ..RunConfig::default() };
-        let head = FeClip::new_head(&clip, &config.model, &device).unwrap();
-        let detector = Detector::new(clip, &config, head, &device).unwrap();
-        let preprocessing = detector.preprocess().clone();
-        Self { folder, samples, preprocessing, model: detector.into_model(), config, device }
+        let head = config.model.method.new_head(&clip, &device).unwrap();
+        let (model, preprocessing) = model_to_train(&config, clip, head, &device).unwrap();
+        Self { folder, samples, preprocessing, model, config, device }
     }
 
     /// Processor seconds of preparing the images and of an epoch over what was kept.
@@ -180,12 +179,12 @@ fn epoch() -> Vec<Value> {
             activation: Activation::QuickGelu,
         };
         let clip = random_clip(vision, 256, &device);
-        let mut model = ModelConfig {
+        let model = FeClipConfig {
             stage_ends: Some(StageEnds::Layers(vec![21, 22, 23, 24])),
-            ..ModelConfig::default()
+            lfs: Switch::On(adapters::LfsConfig { kernel, ..Default::default() }),
+            ..FeClipConfig::default()
         };
-        model.lfs = fe_clip::Switch::On(adapters::LfsConfig { kernel, ..Default::default() });
-        let mut setup = Setup::new(clip, model, 16, 32);
+        let mut setup = Setup::new(clip, model.into(), 16, 32);
         let mut best = [f64::INFINITY; 2];
         for _ in 0..3 {
             for (best, time) in best.iter_mut().zip(setup.epoch()) {

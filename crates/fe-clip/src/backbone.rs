@@ -165,7 +165,8 @@ mod tests {
         assert!(adapters.origin.backbone.is_some());
         backbone.check(&adapters, Path::new("adapters.safetensors")).unwrap();
         let config = adapters.origin.config.clone().unwrap();
-        adapters.head(&backbone.clip, &config, &device).unwrap();
+        let head = config.method.new_head(&backbone.clip, &device).unwrap();
+        adapters.head(head, &device).unwrap();
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Cache {
             Found::Numbers(bytes) => Ok(bytes),
             Found::Nothing | Found::Damaged => Err(Error::invalid(
                 &self.path(image),
-                "gone or damaged since the run began; --resume computes it again",
+                "gone or damaged since the run began; computed again when the run goes on from its state",
             )),
         }
     }

@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
-use crate::detect::Prediction;
 use crate::files::{read_to_string, write_atomic};
-use crate::run::{ModelConfig, Prompts};
+use crate::run::ModelConfig;
+use crate::scorer::Prediction;
+use crate::settings::prompts::Prompts;
 
 const TINY: &str = include_str!("../assets/tiny/calibration.json");
 const FORMAT: &str = "fe-clip-calibration";
@@ -216,7 +217,7 @@ pub struct Scores {
 
 impl From<&Prediction> for Scores {
     fn from(prediction: &Prediction) -> Self {
-        let pixel = prediction.map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let pixel = prediction.map_max();
         // f32::max drops NaN: a map that holds one must not pass for a finite one.
         let pixel = if prediction.map.iter().any(|v| v.is_nan()) { f32::NAN } else { pixel };
         Self { image: prediction.score, pixel }

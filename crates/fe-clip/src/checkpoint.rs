@@ -7,18 +7,17 @@ use adapters::Conv;
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
-use clip_vit::Clip;
 use safetensors::tensor::{SafeTensors, TensorView};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::detect::floats;
 use crate::files::{hex, read_limited, write_atomic};
 use crate::head::Head;
-use crate::model::FeClip;
 use crate::precision::{Precision, decode, encode};
-use crate::run::{ModelConfig, Prompts};
+use crate::run::ModelConfig;
+use crate::settings::prompts::Prompts;
+use crate::tensors::floats;
 
 const FORMAT: &str = "fe-clip-adapters";
 const VERSION: &str = "1";
@@ -95,17 +94,13 @@ impl Checkpoint {
         self.tensors.iter().map(|(key, (shape, _))| (key.as_str(), shape.as_slice())).collect()
     }
 
-    /// The head that the checkpoint holds, for a backbone and settings.
+    /// The head that the checkpoint holds: a new one, as
+    /// [`Method::new_head`](crate::Method::new_head) makes it, with its weights replaced by the
+    /// checkpoint's.
     ///
     /// # Errors
     /// If keys are missing or unexpected or shapes differ: all of them in one message.
-    pub fn head(
-        mut self,
-        clip: &Clip,
-        config: &ModelConfig,
-        device: &Device,
-    ) -> Result<Head, Error> {
-        let mut head = FeClip::new_head(clip, config, device)?;
+    pub fn head(mut self, mut head: Head, device: &Device) -> Result<Head, Error> {
         let mut problems = Vec::new();
         for part in parts(&mut head) {
             let weight = self.take(&part.weight_key(), part.weight_shape(), &mut problems);
@@ -266,40 +261,26 @@ enum Form {
     Linear,
     /// A convolution with a square kernel of this side.
     Conv(usize),
-    /// A convolution of each channel alone.
-    Depthwise(usize),
 }
 
 fn parts(head: &mut Head) -> Vec<Part<'_>> {
     fn linear(key: String, layer: &mut Linear, form: Form) -> Part<'_> {
         Part { key, weight: &mut layer.weight, bias: layer.bias.as_mut(), form }
     }
-    fn conv(key: String, conv: &mut Conv) -> Vec<Part<'_>> {
-        let kernel = conv.kernel();
-        match &mut conv.depthwise {
-            None => vec![linear(key, &mut conv.linear, Form::Conv(kernel))],
-            Some(weight) => {
-                let form = Form::Depthwise(kernel);
-                let depthwise = Part { key: format!("{key}.depthwise"), weight, bias: None, form };
-                let pointwise = format!("{key}.pointwise");
-                vec![depthwise, linear(pointwise, &mut conv.linear, Form::Conv(1))]
-            }
-        }
+    fn conv(key: String, conv: &mut Conv) -> Part<'_> {
+        let form = Form::Conv(conv.kernel());
+        linear(key, &mut conv.linear, form)
     }
     let mut parts = Vec::new();
     for (n, stage) in head.stages.iter_mut().enumerate() {
         if let Some(ffe) = &mut stage.ffe {
-            let key = |name: &str| format!("stages.{n}.ffe.{name}");
-            parts.push(linear(key("linear"), &mut ffe.linear, Form::Linear));
-            parts.extend(ffe.reduce.as_mut().map(|l| linear(key("reduce"), l, Form::Linear)));
-            let imaginary = ffe.imaginary.as_mut();
-            parts.extend(imaginary.map(|l| linear(key("imaginary"), l, Form::Linear)));
+            parts.push(linear(format!("stages.{n}.ffe.linear"), &mut ffe.linear, Form::Linear));
         }
         if let Some(lfs) = &mut stage.lfs {
-            parts.extend(conv(format!("stages.{n}.lfs.conv"), &mut lfs.conv));
+            parts.push(conv(format!("stages.{n}.lfs.conv"), &mut lfs.conv));
         }
         if let Some(adapter) = &mut stage.conv {
-            parts.extend(conv(format!("stages.{n}.conv.conv"), &mut adapter.conv));
+            parts.push(conv(format!("stages.{n}.conv.conv"), &mut adapter.conv));
         }
     }
     let shared = head.patch_projection.len() == 1;
@@ -330,7 +311,6 @@ impl Part<'_> {
         match self.form {
             Form::Linear => vec![shape[1], shape[0]],
             Form::Conv(k) => vec![shape[1], shape[0] / (k * k), k, k],
-            Form::Depthwise(k) => vec![shape[1], 1, k, k],
         }
     }
 
@@ -340,7 +320,7 @@ impl Part<'_> {
         let (inputs, outputs) = (shape[0], shape[1]);
         let taps = match self.form {
             Form::Linear => 1,
-            Form::Conv(k) | Form::Depthwise(k) => k * k,
+            Form::Conv(k) => k * k,
         };
         let channels = inputs / taps;
         let mut theirs = 0;

@@ -2,129 +2,63 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use clip_vit::Clip;
 use data::Preprocess;
-use ndarray::{Array2, Array3, Array4, ArrayView3, Axis};
+use ndarray::Array3;
 
 use crate::Error;
-use crate::export::{Export, Exported, Facts, Source, export};
+use crate::export::{Export, Exported, Facts, export};
 use crate::head::Head;
 use crate::memory::Memory;
-use crate::methods::{
-    AprilGan, BankScorer, FeClipScorer, Normals, Scorer, SpectralResidual, Winclip,
-};
 use crate::model::{FeClip, LastStage};
-use crate::run::{Interpolation, Method, RunConfig};
+use crate::run::{Interpolation, RunConfig};
 use crate::score::ScoreScale;
-use crate::wording::{CutText, Texts, UNNAMED, Wording};
-
-/// What the model says about one image.
-#[derive(Debug, Clone)]
-pub struct Prediction {
-    /// Raw anomaly score, which ranks images: in [0, 1] without a memory bank; the bank adds up to 2.
-    /// [`Detector::score_scale`] takes it to [0, 1].
-    pub score: f32,
-    /// Anomaly of every pixel of the model's input, `[image_size, image_size]`; range as `score`.
-    pub map: Array2<f32>,
-}
-
-impl Prediction {
-    /// Refuses a score or a map that is not finite: no threshold can judge it.
-    ///
-    /// # Errors
-    /// [`Error::NoNumber`].
-    pub fn require_finite(&self) -> Result<(), Error> {
-        let what = match (self.score.is_finite(), self.map.iter().all(|value| value.is_finite())) {
-            (true, true) => return Ok(()),
-            (false, _) => format!("the score is {}", self.score),
-            (true, false) => "the map is not finite".into(),
-        };
-        Err(Error::NoNumber { what })
-    }
-}
+use crate::scorer::{Base, GraphSource, Normals, Prediction, Scorer};
+use crate::wording::{CutText, UNNAMED};
 
 /// A method with everything around it that turns images into predictions.
 pub struct Detector {
     scorer: Box<dyn Scorer>,
-    method: Method,
+    /// The method's name.
+    method: &'static str,
     preprocess: Preprocess,
-    /// None where the method says nothing in words.
-    texts: Option<Texts>,
 }
 
 impl Detector {
-    /// Assembles a detector from a trained part: FE-CLIP or APRIL-GAN.
+    /// Assembles what the settings describe from what they need: a backbone, unless the method
+    /// has none, and a trained part if the method has one. Without a backbone images are 256
+    /// pixels wide where `image_size` is not set.
     ///
     /// # Errors
-    /// If the settings do not fit the backbone, or the method is another.
+    /// If something needed is missing, something is given that the method has no use for, or the
+    /// settings do not fit the backbone.
     pub fn new(
-        mut clip: Clip,
         run: &RunConfig,
-        head: Head,
+        clip: Option<Clip>,
+        head: Option<Head>,
         device: &Device,
     ) -> Result<Self, Error> {
-        let (size, texts) = (image_size(&clip, run)?, texts(&clip, run));
+        let method = &run.model.method;
+        let Some(mut clip) = clip else {
+            let preprocess = Preprocess::clip(size_alone(run)?, run.model.resize);
+            let scorer = method.scorer_alone(&preprocess)?;
+            return Ok(Self { scorer, method: method.name(), preprocess });
+        };
+        let size = image_size(&clip, run)?;
         let grid = regrid(&mut clip, size, run.model.positional_interpolation);
-        let scorer: Box<dyn Scorer> = match run.model.method {
-            Method::FeClip => {
-                let model = FeClip::new(&clip, &run.model, &run.prompts, head, device)?;
-                Box::new(FeClipScorer::new(model, grid, size, device))
-            }
-            Method::AprilGan => {
-                let model = FeClip::worded(&clip, &run.model, Wording::april_gan(), head, device)?;
-                Box::new(AprilGan::new(model, grid, size, device))
-            }
-            method => {
-                let name = method.name();
-                return Err(Error::Settings(format!("model.method: {name} has no trained part")));
-            }
-        };
-        Ok(Self::of(scorer, run, size, texts))
-    }
-
-    /// Assembles a detector of a method that trains nothing.
-    ///
-    /// # Errors
-    /// If the settings do not fit the backbone, or the method has a trained part or no backbone.
-    pub fn untrained(mut clip: Clip, run: &RunConfig, device: &Device) -> Result<Self, Error> {
-        let (size, texts) = (image_size(&clip, run)?, texts(&clip, run));
-        let grid = regrid(&mut clip, size, run.model.positional_interpolation);
-        let model = || {
-            let head = FeClip::new_head(&clip, &run.model, device)?;
-            FeClip::new(&clip, &run.model, &run.prompts, head, device)
-        };
-        let scorer: Box<dyn Scorer> = match run.model.method {
-            Method::Clip => Box::new(FeClipScorer::new(model()?, grid, size, device)),
-            Method::Winclip => Box::new(Winclip::new(&clip, &run.model, grid, size, device)),
-            Method::MemoryBank => Box::new(BankScorer::new(model()?, grid, size, device)),
-            method @ (Method::FeClip | Method::AprilGan | Method::SpectralResidual) => {
-                let name = method.name();
-                let reason = format!("model.method: {name} is not made of a backbone alone");
-                return Err(Error::Settings(reason));
-            }
-        };
-        Ok(Self::of(scorer, run, size, texts))
-    }
-
-    /// Assembles the detector that looks through no network; 256 pixels where `image_size` is
-    /// not set.
-    ///
-    /// # Errors
-    /// If the image size is out of range.
-    pub fn without_backbone(run: &RunConfig) -> Result<Self, Error> {
-        let size = run.model.image_size.unwrap_or(256);
-        if !(8..=MAX_SIZE).contains(&size) {
-            let reason = format!("model.image_size: expected 8 to {MAX_SIZE}, got {size}");
-            return Err(Error::Settings(reason));
-        }
+        let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
+        let scorer = method.scorer(&base, head)?;
         let preprocess = Preprocess::clip(size, run.model.resize);
-        Ok(Self::of(Box::new(SpectralResidual::new(preprocess)), run, size, None))
+        Ok(Self { scorer, method: method.name(), preprocess })
     }
 
-    fn of(scorer: Box<dyn Scorer>, run: &RunConfig, size: usize, texts: Option<Texts>) -> Self {
-        let preprocess = Preprocess::clip(size, run.model.resize);
-        Self { scorer, method: run.model.method, preprocess, texts }
+    pub(crate) fn scorer(&self) -> &dyn Scorer {
+        &*self.scorer
+    }
+
+    pub(crate) fn method_name(&self) -> &'static str {
+        self.method
     }
 
     /// The preprocessing that images need before [`detect`](Self::detect).
@@ -140,14 +74,6 @@ impl Detector {
         self.scorer.last_stage(image)
     }
 
-    /// The model alone; training goes on from there.
-    ///
-    /// # Panics
-    /// If the method is not a trained one.
-    pub fn into_model(self) -> FeClip {
-        self.scorer.into_model().expect("into_model: expected a method with a trained part")
-    }
-
     /// Whether a number of normal images suits the method.
     ///
     /// # Errors
@@ -158,7 +84,7 @@ impl Detector {
             (Normals::Unused, 1..) => "makes no use of normal images",
             _ => return Ok(()),
         };
-        Err(Error::Settings(format!("method {} {reason}", self.method.name())))
+        Err(Error::Settings(format!("method {} {reason}", self.method)))
     }
 
     /// Says what the next images show, for methods whose prompts name it; before that they speak
@@ -174,8 +100,7 @@ impl Detector {
 
     /// What the method says of a category, or of none, in more tokens than the text tower takes.
     pub fn cut_texts(&self, category: Option<&str>) -> Vec<CutText> {
-        let texts = self.texts.as_ref();
-        texts.map_or(Vec::new(), |texts| texts.cut(category.unwrap_or(UNNAMED)))
+        self.scorer.cut_texts(category.unwrap_or(UNNAMED))
     }
 
     /// Remembers normal images instead of those before: from now on the distance from them
@@ -202,12 +127,12 @@ impl Detector {
     /// # Errors
     /// If it is another.
     pub fn check_export(&self) -> Result<(), Error> {
-        self.source().map(drop)
+        self.graph_source().map(drop)
     }
 
-    fn source(&self) -> Result<Source<'_>, Error> {
-        self.scorer.source().ok_or_else(|| {
-            let method = self.method.name();
+    fn graph_source(&self) -> Result<GraphSource<'_>, Error> {
+        self.scorer.graph_source().ok_or_else(|| {
+            let method = self.method;
             Error::Settings(format!("export: method {method} has no graph, fe-clip and clip have"))
         })
     }
@@ -220,9 +145,9 @@ impl Detector {
     /// If the method is another than FE-CLIP and plain CLIP, a file cannot be written, or a weight
     /// is too large for half precision.
     pub fn export(&self, path: &Path, settings: &Export) -> Result<Exported, Error> {
-        let source = self.source()?;
+        let source = self.graph_source()?;
         let facts = Facts {
-            method: self.method.name(),
+            method: self.method,
             preprocess: &self.preprocess,
             scale: self.scorer.score_scale(source.bank.is_some()),
         };
@@ -232,16 +157,27 @@ impl Detector {
     /// Scores and maps of a batch of preprocessed images, each `[3, size, size]`.
     ///
     /// # Panics
-    /// If an image has another size, or the method needs normal images and remembers none.
+    /// If an image has another size, the method needs normal images and remembers none, or it
+    /// scores the images of a group against each other alone.
     pub fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
         if images.is_empty() { Vec::new() } else { self.scorer.detect(images) }
     }
 }
 
-fn texts(clip: &Clip, run: &RunConfig) -> Option<Texts> {
-    let [context, _] = clip.text.positional_embedding.dims();
-    let wording = Wording::of_method(run.model.method, &run.prompts)?;
-    Some(Texts { wording, context })
+/// The model that is trained, and the preprocessing that its images need.
+///
+/// # Errors
+/// If the settings do not fit the backbone, or the method trains nothing.
+pub fn model_to_train(
+    run: &RunConfig,
+    mut clip: Clip,
+    head: Head,
+    device: &Device,
+) -> Result<(FeClip, Preprocess), Error> {
+    let size = image_size(&clip, run)?;
+    let grid = regrid(&mut clip, size, run.model.positional_interpolation);
+    let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
+    Ok((run.model.method.model(&base, head)?, Preprocess::clip(size, run.model.resize)))
 }
 
 /// The image tower for square images of `size` pixels; returns the side of its grid.
@@ -259,7 +195,7 @@ fn regrid(clip: &mut Clip, size: usize, interpolation: Interpolation) -> usize {
 const MAX_SIZE: usize = 4096;
 
 /// Side of the model's input for a backbone.
-pub(crate) fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
+fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
     let patch = clip.vision.patch_size();
     let [positions, width] = clip.vision.positional_embedding.dims();
     let own = (positions - 1).isqrt() * patch;
@@ -274,23 +210,12 @@ pub(crate) fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
     Ok(size)
 }
 
-/// Preprocessed images as one tensor `[batch, 3, height, width]`.
-pub(crate) fn batch(images: &[Array3<f32>], device: &Device) -> Tensor<4> {
-    let views: Vec<ArrayView3<'_, f32>> = images.iter().map(|image| image.view()).collect();
-    let stacked: Array4<f32> =
-        ndarray::stack(Axis(0), &views).expect("images of a batch have one size");
-    let (b, c, h, w) = stacked.dim();
-    let (values, _) = stacked.into_raw_vec_and_offset();
-    Tensor::from_data(TensorData::new(values, [b, c, h, w]), device)
-}
-
-/// Maps on the host, `[batch, height, width]`.
-pub(crate) fn grids(maps: Tensor<3>) -> Array3<f32> {
-    let [b, h, w] = maps.dims();
-    Array3::from_shape_vec((b, h, w), floats(maps)).expect("a map has one value a token")
-}
-
-/// A tensor's values, row-major.
-pub(crate) fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    x.into_data().try_to_vec().expect("tensors here are float32")
+/// Side of the input of a method without backbone.
+fn size_alone(run: &RunConfig) -> Result<usize, Error> {
+    let size = run.model.image_size.unwrap_or(256);
+    if (8..=MAX_SIZE).contains(&size) {
+        return Ok(size);
+    }
+    let reason = format!("model.image_size: expected 8 to {MAX_SIZE}, got {size}");
+    Err(Error::Settings(reason))
 }

@@ -17,8 +17,13 @@ const FEATURES: [(&str, bool); 3] = [
 /// GPU through `wgpu`, `cuda` or `tch-cuda`, the second one as `cuda:1`.
 ///
 /// # Errors
-/// If there is no such backend, it was not compiled in, or this machine has no such device.
+/// [`Error::NoBackend`] if the backend was not compiled in; or if there is no such backend, or
+/// this machine has no such device.
 pub fn open_device(name: &str) -> Result<Device, Error> {
+    let backend = name.split_once(':').map_or(name, |(backend, _)| backend);
+    if let Some((feature, false)) = feature(backend) {
+        return Err(Error::NoBackend { device: name.into(), feature });
+    }
     open(name).map_err(|reason| Error::Settings(format!("device {name}: {reason}")))
 }
 
@@ -30,8 +35,8 @@ fn open(name: &str) -> Result<Device, String> {
         }
         None => (name, None),
     };
-    if backend != "flex" {
-        require(if backend == "tch-cuda" { "tch" } else { backend })?;
+    if backend != "flex" && feature(backend).is_none() {
+        return Err("no such backend: there are flex, tch, tch-cuda, wgpu and cuda".into());
     }
     match (backend, index) {
         ("flex", None) => Ok(Device::flex()),
@@ -67,16 +72,10 @@ fn open(name: &str) -> Result<Device, String> {
     }
 }
 
-/// Refuses backends that do not exist or were left out of this build.
-fn require(backend: &str) -> Result<(), String> {
-    match FEATURES.iter().find(|(name, _)| *name == backend) {
-        Some((_, true)) => Ok(()),
-        Some(_) => Err(format!(
-            "this build has no {backend}: build with `cargo build --release --workspace --features fe-clip-cli/{backend}` \
-             (docs/backends.md)"
-        )),
-        None => Err("no such backend: there are flex, tch, tch-cuda, wgpu and cuda".into()),
-    }
+/// The Cargo feature that a backend comes with, and whether it was compiled in.
+fn feature(backend: &str) -> Option<(&'static str, bool)> {
+    let name = if backend == "tch-cuda" { "tch" } else { backend };
+    FEATURES.into_iter().find(|(feature, _)| *feature == name)
 }
 
 #[cfg(any(feature = "tch", feature = "wgpu", feature = "cuda"))]
@@ -112,11 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_was_left_out_names_the_command_that_adds_it() {
+    fn a_backend_that_was_left_out_names_its_feature() {
         for (name, compiled_in) in FEATURES {
             if !compiled_in {
-                assert!(refusal(name).contains(&format!("--features fe-clip-cli/{name}")));
-                assert!(refusal(&format!("{name}:0")).contains(&format!("fe-clip-cli/{name}")));
+                for device in [name.to_owned(), format!("{name}:0")] {
+                    let error = open_device(&device).expect_err("it must be refused");
+                    assert!(matches!(error, Error::NoBackend { feature, .. } if feature == name));
+                }
             }
         }
     }

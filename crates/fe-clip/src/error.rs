@@ -48,13 +48,13 @@ pub enum Error {
         what: String,
     },
     /// Training was asked to stop and saved its state.
-    #[error("stopped after step {step}; the state is saved, go on with --resume")]
+    #[error("stopped after step {step}; the state is saved")]
     Interrupted {
         /// Number of the last finished step.
         step: usize,
     },
     /// Adapters that were trained on another backbone.
-    #[error("{}: trained on the backbone {trained}, not on {given}; --allow-backbone-mismatch uses it all the same", path.display())]
+    #[error("{}: trained on the backbone {trained}, not on {given}", path.display())]
     BackboneMismatch {
         /// The adapter checkpoint.
         path: PathBuf,
@@ -62,6 +62,14 @@ pub enum Error {
         trained: String,
         /// Hash of the backbone in use.
         given: String,
+    },
+    /// A device whose backend was left out of this build.
+    #[error("device {device}: this build has no {feature}, which is a Cargo feature")]
+    NoBackend {
+        /// The device that was asked for.
+        device: String,
+        /// The Cargo feature that compiles its backend in.
+        feature: &'static str,
     },
     /// Fewer normal images than a false-alarm rate needs.
     #[error(
@@ -75,6 +83,16 @@ pub enum Error {
         needed: usize,
         /// Images that there are.
         given: usize,
+    },
+    /// A group too small for its images to be scored against each other.
+    #[error(
+        "a group needs at least {needed} images to score against each other, there are {images}"
+    )]
+    SmallGroup {
+        /// Images that there are.
+        images: usize,
+        /// Images that it needs.
+        needed: usize,
     },
     /// A calibration of another model or of other settings.
     #[error("{}: made for another model: {differences}", path.display())]

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use data::{Limits, Sample, Split, preprocess, read_image, read_mask_of, resize_mask};
-use image::RgbImage;
+use data::{Sample, Split};
 use metrics::{Connectivity, Curve, PixelMetrics, Undefined};
-use ndarray::{Array1, Array2, Array3};
+use ndarray::{Array1, Array2};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -15,12 +14,12 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::detect::{Detector, Prediction};
+use crate::inspect::{Inspector, Verdict};
+use crate::inspect_group::JudgedGroup;
+use crate::masks::read_sample_mask;
 
 /// False-positive rate up to which AUPRO is integrated.
 const MAX_FPR: f64 = 0.3;
-/// Images of a forward pass.
-const BATCH: usize = 4;
 
 /// Image metrics, fractions in [0, 1]; absent where undefined.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -93,12 +92,10 @@ pub struct Notes {
     pub failed: Vec<(PathBuf, String)>,
 }
 
-/// An image that the model has seen, with what is known about it.
+/// An image that was judged, with what is known about it.
 pub struct Evaluated<'a> {
-    /// The image as read.
-    pub image: &'a RgbImage,
-    /// What the model says.
-    pub prediction: &'a Prediction,
+    /// What is said of it.
+    pub verdict: &'a Verdict,
     /// The mask at the model's size; absent where an anomalous image has none.
     pub mask: Option<&'a Array2<bool>>,
 }
@@ -133,16 +130,17 @@ pub fn references(
     Ok(paths)
 }
 
-/// Evaluates one category. `visit` is told of every image: with its prediction, or without one if
+/// Evaluates one category, whose images were scored against each other where a group is given. `visit` is told of every image: with its verdict, or without one if
 /// it could not be read; there is no report if it breaks off.
 ///
 /// Images and masks that cannot be read are left out and named in the notes.
 ///
 /// Undefined metrics are notes.
 pub fn evaluate_category(
-    detector: &Detector,
+    inspector: &Inspector,
     category: &str,
     samples: &[&Sample],
+    group: Option<JudgedGroup>,
     notes: &mut Notes,
     mut visit: impl FnMut(&Sample, Option<Evaluated<'_>>) -> ControlFlow<()>,
 ) -> Option<CategoryReport> {
@@ -150,44 +148,38 @@ pub fn evaluate_category(
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
     let mut pixels = PixelMetrics::new(Connectivity::Eight);
     let mut masks_known = true;
-    for chunk in samples.chunks(BATCH) {
-        let mut read = Vec::new();
-        for sample in chunk {
-            match read_sample(sample, detector) {
-                Ok(found) => read.push((*sample, found)),
-                Err(error) => {
-                    notes.failed.push((sample.image.clone(), cause(error, &sample.image)));
-                    if visit(sample, None).is_break() {
-                        return None;
-                    }
-                }
-            }
-        }
-        let pixels_of = |(_, found): &(&Sample, Read)| found.pixels.clone();
-        let images: Vec<Array3<f32>> = read.iter().map(pixels_of).collect();
-        for ((sample, found), prediction) in read.iter().zip(detector.detect(&images)) {
-            if let Err(error) = prediction.require_finite() {
-                notes.failed.push((sample.image.clone(), error.to_string()));
+    let verdicts: Box<dyn Iterator<Item = _>> = match group {
+        None => Box::new(inspector.inspect(samples.iter().map(|sample| &sample.image))),
+        Some(group) => Box::new(inspector.group_verdicts(group)),
+    };
+    for (sample, found) in samples.iter().zip(verdicts) {
+        let found = found.map_err(|failed| failed.error).and_then(|verdict| {
+            let mask = read_mask(sample, &verdict)?;
+            Ok((verdict, mask))
+        });
+        let (verdict, mask) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                notes.failed.push((sample.image.clone(), cause(error, &sample.image)));
                 if visit(sample, None).is_break() {
                     return None;
                 }
                 continue;
             }
-            let Read { image, mask, .. } = found;
-            let mask = mask.as_ref();
-            if visit(sample, Some(Evaluated { image, prediction: &prediction, mask })).is_break() {
-                return None;
-            }
-            let anomalous = sample.defect.is_some();
-            *if anomalous { &mut report.anomalous } else { &mut report.normal } += 1;
-            scores.push(prediction.score);
-            labels.push(anomalous);
-            match mask {
-                None => masks_known = false,
-                Some(mask) => {
-                    if let Err(error) = pixels.add(prediction.map.view(), mask.view()) {
-                        notes.failed.push((sample.image.clone(), error.to_string()));
-                    }
+        };
+        let mask = mask.as_ref();
+        if visit(sample, Some(Evaluated { verdict: &verdict, mask })).is_break() {
+            return None;
+        }
+        let anomalous = sample.defect.is_some();
+        *if anomalous { &mut report.anomalous } else { &mut report.normal } += 1;
+        scores.push(verdict.raw_score);
+        labels.push(anomalous);
+        match mask {
+            None => masks_known = false,
+            Some(mask) => {
+                if let Err(error) = pixels.add(verdict.map.view(), mask.view()) {
+                    notes.failed.push((sample.image.clone(), error.to_string()));
                 }
             }
         }
@@ -265,27 +257,10 @@ fn cause(error: Error, image: &Path) -> String {
     }
 }
 
-/// What is read of a sample.
-struct Read {
-    image: RgbImage,
-    /// The model's input.
-    pixels: Array3<f32>,
-    /// The mask at the model's size; absent where an anomalous image has none.
-    mask: Option<Array2<bool>>,
-}
-
-fn read_sample(sample: &Sample, detector: &Detector) -> Result<Read, Error> {
-    let (limits, p) = (Limits::default(), detector.preprocess());
-    let image = read_image(&sample.image, &limits)?;
-    let mask = match &sample.defect {
-        None => Some(Array2::default((p.height, p.width))),
-        Some(defect) => match &defect.mask {
-            None => None,
-            Some(path) => {
-                let mask = read_mask_of(image.dimensions(), path, &limits)?;
-                Some(resize_mask(mask.view(), p))
-            }
-        },
-    };
-    Ok(Read { pixels: preprocess(&image, p), image, mask })
+/// The mask of a sample at the model's size; absent where an anomalous image has none.
+fn read_mask(sample: &Sample, verdict: &Verdict) -> Result<Option<Array2<bool>>, Error> {
+    match sample.defect {
+        None => Ok(Some(Array2::default(verdict.map.dim()))),
+        Some(_) => read_sample_mask(sample, verdict.size, verdict.preprocess()),
+    }
 }

@@ -55,6 +55,7 @@ impl AtomicFile {
     /// # Errors
     /// If the system refuses the bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        // Through the file itself: the wrapper would name the temporary file in its errors.
         let file = match &mut self.target {
             Target::Beside(file) => file.as_file_mut(),
             Target::Direct(file) => file,
@@ -79,16 +80,42 @@ impl AtomicFile {
     }
 }
 
+/// Writes a file as [`write_atomic`] does, but only where there is nothing of this name yet;
+/// returns whether it did. Of several that try at once, one does.
+///
+/// # Errors
+/// If the folder is missing or not writable.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
+    let write = || {
+        let mut file = temporary(path)?;
+        file.as_file_mut().write_all(bytes)?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            // A file system that knows no such renaming: there the last one stays.
+            Err(e) => e.file.persist(path).map(|_| true).map_err(|e| e.error),
+        }
+    };
+    write().map_err(|e| Error::io(path, e))
+}
+
 /// A new file in the folder of a path, removed when dropped.
 fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".fe-clip-").suffix(".tmp");
     // As any other new file: what the user's mask allows.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    // The library's message names the temporary file.
-    builder.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(|e| e.kind().into())
+    builder.tempfile_in(folder).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => {
+            io::Error::new(e.kind(), format!("there is no folder {}", folder.display()))
+        }
+        // The message of the library names the temporary file.
+        kind => kind.into(),
+    })
 }
 
 /// Replaces a folder by one that `fill` writes. Should the process die on the way, either the
@@ -209,6 +236,33 @@ fn remove_dir(dir: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_file_is_written_once_and_a_missing_folder_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let first = std::thread::scope(|scope| {
+            let path = &path;
+            let write = |n: u8| scope.spawn(move || write_new(path, &[n]).unwrap());
+            let tries: Vec<_> = (0..4).map(write).collect();
+            tries.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<bool>>()
+        });
+        assert_eq!(first.iter().filter(|done| **done).count(), 1);
+        let winner = first.iter().position(|done| *done).unwrap() as u8;
+        assert_eq!(fs::read(&path).unwrap(), [winner]);
+        write_atomic(&path, b"2").unwrap();
+        assert!(!write_new(&path, b"3").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "something is left over");
+        let missing = root.path().join("no");
+        for written in [
+            write_atomic(&missing.join("file"), b""),
+            write_new(&missing.join("file"), b"").map(drop),
+        ] {
+            let expected = format!("there is no folder {}", missing.display());
+            assert!(written.unwrap_err().to_string().ends_with(&expected));
+        }
+    }
 
     /// Every state that a kill can leave, by what stands under each of the three names.
     #[test]

@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use crate::run::{AdapterInit, ModelConfig, Temperature};
+use crate::settings::fe_clip::{AdapterInit, FeClipConfig, Temperature};
 
 /// All that training changes. The backbone is not in here, so the optimizer never sees it.
 #[derive(Module, Debug)]
@@ -33,7 +33,7 @@ pub struct StageAdapters {
 impl Head {
     /// A randomly initialised head for tokens of `width` channels.
     pub fn new(
-        config: &ModelConfig,
+        config: &FeClipConfig,
         stages: usize,
         width: usize,
         embed_dim: usize,
@@ -97,10 +97,7 @@ impl StageAdapters {
     /// Sets the last layer of every branch to zero: what it adds is zero, until it has learnt.
     fn silence(&mut self) {
         let mut layers: Vec<&mut Linear> = Vec::new();
-        if let Some(ffe) = &mut self.ffe {
-            layers.push(&mut ffe.linear);
-            layers.extend(ffe.imaginary.as_mut());
-        }
+        layers.extend(self.ffe.as_mut().map(|ffe| &mut ffe.linear));
         layers.extend(self.lfs.as_mut().map(|lfs| &mut lfs.conv.linear));
         layers.extend(self.conv.as_mut().map(|conv| &mut conv.conv.linear));
         for layer in layers {

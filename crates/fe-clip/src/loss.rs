@@ -7,10 +7,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::detect::floats;
 use crate::model::Stages;
 use crate::resample::{bilinear, bilinear_aligned};
-use crate::run::{Method, ModelConfig, TrainConfig};
+use crate::settings::fe_clip::FeClipConfig;
+use crate::settings::train::TrainConfig;
+use crate::tensors::floats;
 
 /// Label smoothing of the focal loss.
 ///
@@ -52,7 +53,7 @@ pub fn loss(
     masks: Option<&[f32]>,
     size: usize,
 ) -> (Tensor<1>, LossTerms) {
-    LossForm::new(&ModelConfig::default(), &TrainConfig::default()).loss(
+    LossForm::new(&FeClipConfig::default(), &TrainConfig::default()).loss(
         stages,
         temperature,
         anomalous,
@@ -64,29 +65,44 @@ pub fn loss(
 /// Which loss it is.
 #[derive(Debug, Clone)]
 pub struct LossForm {
-    image_weight: f64,
-    mask_weight: f64,
-    gamma: f64,
-    alpha: Option<f64>,
-    dice_complement: bool,
-    align_corners: bool,
-    /// APRIL-GAN's order: logits are upsampled, and stages summed.
-    april_gan: bool,
+    pub(crate) image_weight: f64,
+    pub(crate) mask_weight: f64,
+    pub(crate) gamma: f64,
+    pub(crate) alpha: Option<f64>,
+    pub(crate) dice_complement: bool,
+    pub(crate) align_corners: bool,
+    pub(crate) upsampled: Upsampled,
+    pub(crate) over_stages: OverStages,
+}
+
+/// What is upsampled to pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upsampled {
+    /// Probabilities of tokens.
+    Probabilities,
+    /// Logits of tokens; probabilities are those of pixels.
+    Logits,
+}
+
+/// How the mask losses of the stages become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OverStages {
+    Mean,
+    Sum,
 }
 
 impl LossForm {
-    /// The loss that the settings ask for.
-    pub fn new(model: &ModelConfig, train: &TrainConfig) -> Self {
-        let april_gan = model.method == Method::AprilGan;
+    /// FE-CLIP's loss, eq. 4 and 5, as the settings ask for.
+    pub fn new(model: &FeClipConfig, train: &TrainConfig) -> Self {
         Self {
-            // APRIL-GAN trains nothing that an image score depends on.
-            image_weight: if april_gan { 0.0 } else { train.image_loss_weight },
+            image_weight: train.image_loss_weight,
             mask_weight: train.mask_loss_weight,
             gamma: train.focal_gamma,
             alpha: train.focal_alpha,
             dice_complement: train.dice_complement,
-            align_corners: model.align_corners || april_gan,
-            april_gan,
+            align_corners: model.align_corners,
+            upsampled: Upsampled::Probabilities,
+            over_stages: OverStages::Mean,
         }
     }
 
@@ -120,7 +136,10 @@ impl LossForm {
                 dice = dice + self.dice(map, masks.clone());
             }
         }
-        let share = self.mask_weight / if self.april_gan { 1.0 } else { n as f64 };
+        let share = match self.over_stages {
+            OverStages::Mean => self.mask_weight / n as f64,
+            OverStages::Sum => self.mask_weight,
+        };
         let (focal, dice) = (focal * share, dice * share);
         let total = cls.clone() + focal.clone() + dice.clone();
         let packed = Tensor::cat(vec![total.clone(), cls, focal, dice], 0);
@@ -138,10 +157,9 @@ impl LossForm {
     fn pixels(&self, stages: &Stages, stage: usize, temperature: f64, size: usize) -> Tensor<2> {
         let grid = stages.pixel.clone().narrow(1, stage, 1).squeeze_dim::<3>(1) / temperature;
         let interpolation = if self.align_corners { bilinear_aligned } else { bilinear };
-        let map = if self.april_gan {
-            sigmoid(upsample(grid, size, interpolation))
-        } else {
-            upsample(sigmoid(grid), size, interpolation)
+        let map = match self.upsampled {
+            Upsampled::Probabilities => upsample(sigmoid(grid), size, interpolation),
+            Upsampled::Logits => sigmoid(upsample(grid, size, interpolation)),
         };
         map.flatten(1, 2)
     }

@@ -2,7 +2,8 @@
 
 use std::any::Any;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
+use ndarray::Array2;
 
 use crate::tensors::normalize;
 
@@ -102,4 +103,52 @@ pub(crate) fn highest_similarity(query: Tensor<2>, bank: Tensor<2>) -> Tensor<2>
 fn rows(tokens: Tensor<4>) -> Tensor<2> {
     let [b, h, w, d] = tokens.dims();
     normalize(tokens.reshape([b * h * w, d]))
+}
+
+/// The mean over the `side` x `side` neighbours of every token, those that there are.
+///
+/// # Shapes
+/// - tokens, output: `[batch, height, width, channels]`
+pub(crate) fn neighbourhood_mean(tokens: Tensor<4>, side: usize) -> Tensor<4> {
+    if side == 1 {
+        return tokens;
+    }
+    let [b, h, w, d] = tokens.dims();
+    let device = tokens.device();
+    let along = |n| {
+        let (values, _) = neighbourhood(n, side).into_raw_vec_and_offset();
+        Tensor::<2>::from_data(TensorData::new(values, [n, n]), &device).unsqueeze::<3>()
+    };
+    let rows = along(h).matmul(tokens.reshape([b, h, w * d]));
+    along(w).matmul(rows.reshape([b * h, w, d])).reshape([b, h, w, d])
+}
+
+/// The matrix that takes an axis of `n` tokens to the means over their `side` neighbours, fewer at
+/// its ends: `[n, n]`.
+pub(crate) fn neighbourhood(n: usize, side: usize) -> Array2<f32> {
+    let reach = side / 2;
+    Array2::from_shape_fn((n, n), |(i, j)| {
+        let neighbours = n.min(i + reach + 1) - i.saturating_sub(reach);
+        if i.abs_diff(j) <= reach { 1.0 / neighbours as f32 } else { 0.0 }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_mean_is_over_the_neighbours_that_there_are() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..6).map(|v| v as f32).collect(); // two rows of three
+        let grid = Tensor::<1>::from_data(TensorData::new(values, [6]), &device);
+        let grid: Tensor<4> = grid.reshape([1, 2, 3, 1]);
+        let mean = |side| crate::tensors::floats(neighbourhood_mean(grid.clone(), side));
+        // Both rows see both rows; columns see {0, 1}, {0, 1, 2}, {1, 2}.
+        assert_eq!(mean(3), [2.0, 2.5, 3.0, 2.0, 2.5, 3.0]);
+        assert_eq!(mean(5), [2.5; 6]);
+        assert_eq!(mean(1), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
 }

@@ -7,14 +7,13 @@ use clip_vit::{Clip, VisionTower};
 use ndarray::{Array2, Axis};
 
 use crate::Error;
-use crate::detect::grids;
 use crate::head::Head;
-use crate::methods::core;
-use crate::run::{
-    Aggregate, FewFeature, ModelConfig, ProjectionInit, Prompts, Temperature, TemperatureWord,
+use crate::settings::fe_clip::{
+    Aggregate, FeClipConfig, FewFeature, ProjectionInit, Temperature, TemperatureWord,
 };
-use crate::tensors::normalize;
-use crate::wording::{TextAxes, UNNAMED, Wording};
+use crate::settings::prompts::Prompts;
+use crate::tensors::{grids, normalize};
+use crate::wording::{CutText, TextAxes, UNNAMED, Wording};
 
 /// FE-CLIP: a frozen image tower, a trained head, and the two text embeddings.
 ///
@@ -26,7 +25,7 @@ pub struct FeClip {
     texts: TextAxes,
     /// Anomalous minus normal text embedding, `[1 or batch, embed_dim, 1]`.
     pub(crate) axis: Tensor<3>,
-    config: ModelConfig,
+    config: FeClipConfig,
     stage_ends: Vec<usize>,
     temperature: f64,
 }
@@ -41,12 +40,15 @@ pub struct Stages {
     /// Tokens of each stage for the memory bank, `[batch, height, width, channels]`: after the
     /// adapters, or before them where `few_feature` says so.
     pub tokens: Vec<Tensor<4>>,
+    /// The image's embedding from the last stage's class token, of unit length: `[batch, embed_dim]`.
+    pub class: Tensor<2>,
     /// Tokens of the last stage before its adapters, `[batch, height, width, channels]`.
     pub last: Tensor<4>,
 }
 
 /// How anomalous the features of the last stage are, eq. 1 applied to each of them: maps of the
 /// token grid, `[height, width]` in [0, 1]; the paper's Figure 5.
+#[derive(Debug, Clone)]
 pub struct LastStage {
     /// Of the tokens that come in.
     pub before: Array2<f32>,
@@ -66,7 +68,7 @@ impl FeClip {
     /// If the settings do not fit the backbone.
     pub fn new(
         clip: &Clip,
-        config: &ModelConfig,
+        config: &FeClipConfig,
         prompts: &Prompts,
         head: Head,
         device: &Device,
@@ -77,16 +79,16 @@ impl FeClip {
     /// The same with prompts that may name the category.
     pub(crate) fn worded(
         clip: &Clip,
-        config: &ModelConfig,
+        config: &FeClipConfig,
         wording: Wording,
         head: Head,
         device: &Device,
     ) -> Result<Self, Error> {
-        let config = core(config, clip);
+        let config = config.clone();
         let stage_ends = stage_ends(&config, clip)?;
         let mut texts = TextAxes::new(clip, wording, device);
         let axis = texts.of(&[UNNAMED]);
-        let temperature = temperature(&config, clip);
+        let temperature = temperature(config.temperature, clip);
         let vision = clip.vision.clone();
         Ok(Self { head, vision, texts, axis, config, stage_ends, temperature })
     }
@@ -95,8 +97,7 @@ impl FeClip {
     ///
     /// # Errors
     /// If the settings do not fit the backbone.
-    pub fn new_head(clip: &Clip, config: &ModelConfig, device: &Device) -> Result<Head, Error> {
-        let config = &core(config, clip);
+    pub fn new_head(clip: &Clip, config: &FeClipConfig, device: &Device) -> Result<Head, Error> {
         let stages = stage_ends(config, clip)?.len();
         let own = clip.vision.projection.weight.val();
         let [width, embed_dim] = own.dims();
@@ -117,8 +118,13 @@ impl FeClip {
         self.axis = self.texts.of(categories);
     }
 
+    /// The texts about a category that have more tokens than the text tower takes.
+    pub fn cut_texts(&self, category: &str) -> Vec<CutText> {
+        self.texts.cut(category)
+    }
+
     /// Settings that the model was made with.
-    pub fn config(&self) -> &ModelConfig {
+    pub fn config(&self) -> &FeClipConfig {
         &self.config
     }
 
@@ -159,7 +165,7 @@ impl FeClip {
         assert!(side * side == n - 1, "stages: expected a square grid, got {} patches", n - 1);
         let mut x = prefix;
         let (mut image, mut pixel, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
-        let mut last = None;
+        let (mut last, mut embedding) = (None, None);
         for (stage, adapters) in self.head.stages.iter().enumerate() {
             if stage > 0 {
                 x = self.layers(stage, x);
@@ -168,7 +174,10 @@ impl FeClip {
             let patches = x.narrow(1, 1, n - 1).reshape([b, side, side, d]);
             let adapted = adapters.forward(patches.clone());
             last = Some(patches.clone());
-            image.push(self.class_margin(class.clone())); // [b, 1]
+            let class_embedding = self.class_embedding(class.clone()); // [b, 1, e]
+            let margin = class_embedding.clone().matmul(self.axis.clone()); // [b, 1, 1]
+            image.push(margin.squeeze_dim(2));
+            embedding = Some(class_embedding.squeeze_dim(1));
             let flat = adapted.clone().reshape([b, n - 1, d]);
             pixel.push(self.patch_margin(stage, flat.clone()).reshape([b, 1, side, side]));
             tokens.push(match self.config.few_feature {
@@ -183,7 +192,8 @@ impl FeClip {
             pixel = pixel * scale.unsqueeze();
         }
         let last = last.expect("a model has at least one stage");
-        Stages { image, pixel, tokens, last }
+        let class = embedding.expect("a model has at least one stage");
+        Stages { image, pixel, tokens, class, last }
     }
 
     /// What takes margins to the fixed temperature where the temperature is learned, `[1]`.
@@ -251,11 +261,10 @@ impl FeClip {
         blocks.iter().fold(tokens, |x, block| block.forward(x))
     }
 
-    fn class_margin(&self, class: Tensor<3>) -> Tensor<2> {
+    fn class_embedding(&self, class: Tensor<3>) -> Tensor<3> {
         let class =
             if self.config.class_ln_post { self.vision.ln_post.forward(class) } else { class };
-        let embedding = normalize(self.vision.projection.forward(class)); // [b, 1, e]
-        embedding.matmul(self.axis.clone()).squeeze_dim(2) // [b, 1]
+        normalize(self.vision.projection.forward(class))
     }
 
     fn patch_margin(&self, stage: usize, patches: Tensor<3>) -> Tensor<3> {
@@ -267,8 +276,8 @@ impl FeClip {
 }
 
 /// What divides cosine differences.
-pub(crate) fn temperature(config: &ModelConfig, clip: &Clip) -> f64 {
-    match config.temperature {
+pub(crate) fn temperature(said: Temperature, clip: &Clip) -> f64 {
+    match said {
         Temperature::Value(value) => value,
         // What is learned is the head's factor on margins.
         Temperature::Word(TemperatureWord::Learned) => Temperature::DEFAULT,
@@ -278,7 +287,7 @@ pub(crate) fn temperature(config: &ModelConfig, clip: &Clip) -> f64 {
     }
 }
 
-fn stage_ends(config: &ModelConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
+fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
     let depth = clip.vision.blocks.len();
     let ends = match &config.stage_ends {
         None if depth < 4 => Err(Error::Settings(format!(
@@ -289,9 +298,11 @@ fn stage_ends(config: &ModelConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
             .layers(depth)
             .map_err(|reason| Error::Settings(format!("model.stage_ends: {reason}"))),
     }?;
-    for (key, stages) in
-        [("score_stages", &config.score_stages), ("few_stages", &config.few_stages)]
-    {
+    for (key, stages) in [
+        ("score_stages", &config.score_stages),
+        ("few_stages", &config.few_stages),
+        ("group.stages", &config.group.stages),
+    ] {
         if let Some(stage) = stages.iter().flatten().find(|stage| **stage > ends.len()) {
             let count = ends.len();
             return Err(Error::Settings(format!(

@@ -11,10 +11,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::Error;
-use crate::detect::{batch, floats};
+use crate::masks::read_training_mask;
 use crate::model::FeClip;
-use crate::prefix::read_sample_mask;
-use crate::run::{Supervision, TrainConfig};
+use crate::settings::train::{Supervision, TrainConfig};
+use crate::tensors::{batch, floats};
 
 /// Random streams below this one shuffle the images.
 const STREAMS: u64 = 1 << 63;
@@ -88,7 +88,7 @@ impl Mosaics {
             };
             let pixels = preprocess(&read_image(&sample.image, &Limits::default())?, &part);
             image.slice_mut(s![.., row.0..row.1, column.0..column.1]).assign(&pixels);
-            if let Some(found) = read_sample_mask(sample, self.supervision, &part)? {
+            if let Some(found) = read_training_mask(sample, self.supervision, &part)? {
                 mask.slice_mut(s![row.0..row.1, column.0..column.1]).assign(&found);
             }
         }

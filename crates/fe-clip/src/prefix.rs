@@ -4,20 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use data::{
-    Limits, Preprocess, Sample, image_size, preprocess, read_image, read_mask_of, resize_mask,
-};
+use data::{Limits, Preprocess, Sample, preprocess, read_image};
 use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::json;
 
 use crate::Error;
 use crate::cache::{Cache, Found, sha256};
-use crate::detect::{batch, floats};
+use crate::masks::read_training_mask;
 use crate::model::FeClip;
 use crate::mosaic::Mosaics;
 use crate::precision::{Precision, decode, encode};
-use crate::run::{Supervision, TrainConfig};
+use crate::settings::train::{Supervision, TrainConfig};
+use crate::tensors::{batch, floats};
 
 /// Images that are prepared between two reports of progress.
 const CHUNK: usize = 8;
@@ -167,7 +166,7 @@ impl Preparation<'_> {
             name: sample.image.clone(),
             category: sample.category.clone(),
             tokens,
-            mask: read_sample_mask(sample, self.train.supervision, self.preprocessing)?
+            mask: read_training_mask(sample, self.train.supervision, self.preprocessing)?
                 .map(|mask| pack(&mask)),
             anomalous: sample.defect.is_some(),
             found,
@@ -192,25 +191,6 @@ impl Preparation<'_> {
         let prefix = self.model.prefix(batch(&images, self.device));
         Ok(encode(&floats(prefix), self.train.prefix_precision))
     }
-}
-
-/// The mask of a sample at the size that training sees it; none of a normal image, or where it
-/// is not asked for.
-pub(crate) fn read_sample_mask(
-    sample: &Sample,
-    supervision: Supervision,
-    preprocessing: &Preprocess,
-) -> Result<Option<Array2<bool>>, Error> {
-    let (Some(defect), Supervision::Masks) = (&sample.defect, supervision) else {
-        return Ok(None);
-    };
-    let path = defect.mask.as_ref().ok_or_else(|| {
-        let reason = "an anomalous training image needs a mask, or supervision = \"labels\"";
-        Error::invalid(&sample.image, reason)
-    })?;
-    let limits = Limits::default();
-    let mask = read_mask_of(image_size(&sample.image, &limits)?, path, &limits)?;
-    Ok(Some(resize_mask(mask.view(), preprocessing)))
 }
 
 impl Prefixes {

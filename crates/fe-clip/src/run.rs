@@ -1,20 +1,18 @@
 //! `run.toml`: everything that changes a number.
 
-mod model;
-mod stage_ends;
-mod train;
+use std::path::Path;
 
-use std::path::{Path, PathBuf};
-
-use clip_vit::Hub;
+use clip_vit::{Activation, Hub};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::files::read_to_string;
-
-pub use model::*;
-pub use stage_ends::*;
-pub use train::*;
+use crate::methods::Method;
+use crate::settings::eval::EvalConfig;
+use crate::settings::fe_clip::FeClipConfig;
+use crate::settings::prompts::Prompts;
+use crate::settings::train::TrainConfig;
 
 /// A whole `run.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +31,161 @@ pub struct RunConfig {
     pub notes: Vec<String>,
 }
 
+/// `[model]`: the keys of every method, and beside them in the file those of the chosen one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Table")]
+pub struct ModelConfig {
+    /// What `--model` takes: `tiny`, `vit-l-14-336`, a hub id, a folder or a file.
+    pub backbone: String,
+    /// Activation of a backbone whose files do not tell: a weight file without a configuration. Default: quick GELU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+    /// Side of the square model input in pixels; a multiple of the patch. Default: 518 for
+    /// ViT-L/14@336, else the backbone's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
+    /// How an image becomes a square.
+    pub resize: data::Resize,
+    /// How positions are resampled for another image size than the backbone's own.
+    pub positional_interpolation: Interpolation,
+    /// What scores the images, with its own settings.
+    #[serde(flatten)]
+    pub method: Method,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            backbone: "tiny".into(),
+            activation: None,
+            image_size: None,
+            resize: data::Resize::Squash,
+            positional_interpolation: Interpolation::Bicubic,
+            method: Method::default(),
+        }
+    }
+}
+
+impl From<FeClipConfig> for ModelConfig {
+    /// FE-CLIP with these settings on the default backbone.
+    fn from(config: FeClipConfig) -> Self {
+        Self { method: Method::FeClip(config), ..Self::default() }
+    }
+}
+
+/// How positional embeddings are resampled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Bicubic, antialiased when shrinking: open_clip's.
+    #[default]
+    Bicubic,
+    /// Bilinear without antialiasing: AnomalyCLIP's.
+    Bilinear,
+}
+
+/// `[model]` as it stands in a file: all keys beside one another.
+#[derive(Deserialize)]
+struct Table {
+    #[serde(default = "tiny")]
+    backbone: String,
+    activation: Option<Activation>,
+    image_size: Option<usize>,
+    #[serde(default = "squash")]
+    resize: data::Resize,
+    #[serde(default)]
+    positional_interpolation: Interpolation,
+    /// The method's name and its settings.
+    #[serde(flatten)]
+    method: Map<String, Value>,
+}
+
+fn tiny() -> String {
+    "tiny".into()
+}
+
+fn squash() -> data::Resize {
+    data::Resize::Squash
+}
+
+impl TryFrom<Table> for ModelConfig {
+    type Error = String;
+
+    fn try_from(table: Table) -> Result<Self, String> {
+        let Table { backbone, activation, image_size, resize, positional_interpolation, method } =
+            table;
+        let method = parse_method(method)?;
+        Ok(Self { backbone, activation, image_size, resize, positional_interpolation, method })
+    }
+}
+
+fn parse_method(mut keys: Map<String, Value>) -> Result<Method, String> {
+    drop_former(&mut keys);
+    let name = keys.remove(METHOD).unwrap_or_else(|| FE_CLIP.into());
+    let parse = |keys: Map<String, Value>| {
+        let mut tagged = keys;
+        tagged.insert(METHOD.into(), name.clone());
+        serde_json::from_value::<Method>(Value::Object(tagged)).map_err(|e| e.to_string())
+    };
+    // Without any key: is there such a method?
+    let usual = parse(Map::new()).map_err(|reason| format!("model.method: {reason}"))?;
+    parse(keys.clone()).map_err(|reason| {
+        // Every key is optional, so the one to blame is found by giving each alone.
+        let alone = |(key, value): (String, Value)| {
+            let reason = parse(Map::from_iter([(key.clone(), value)])).err()?;
+            let unknown = reason.starts_with(&format!("unknown field `{key}`"));
+            let shared = if unknown { SHARED } else { "" };
+            Some(format!("model.{key}: method {}: {reason}{shared}", usual.name()))
+        };
+        keys.into_iter().find_map(alone).unwrap_or(reason)
+    })
+}
+
+/// The key of a method's name, and the method where it is absent.
+const METHOD: &str = "method";
+const FE_CLIP: &str = "fe-clip";
+
+/// What an unknown key may have been meant for, beside the method's own.
+const SHARED: &str = ", or one of every method: `backbone`, `activation`, `image_size`, `resize`, \
+                      `positional_interpolation`";
+
+/// Drops settings that there are no more where they have the value that changed nothing:
+/// checkpoints and calibrations of earlier versions name them.
+fn drop_former(keys: &mut Map<String, Value>) {
+    for (part, key, usual) in [
+        ("ffe", "linear", json!("full")),
+        ("ffe", "separate_imaginary", json!(false)),
+        ("lfs", "separable", json!(false)),
+    ] {
+        if let Some(Value::Object(part)) = keys.get_mut(part)
+            && part.get(key) == Some(&usual)
+        {
+            part.remove(key);
+        }
+    }
+}
+
+impl ModelConfig {
+    /// # Errors
+    /// If a value is out of range, or the method has no use for it; the message names its key.
+    fn check(&self) -> Result<(), String> {
+        if !self.method.has_backbone() {
+            let unused = [
+                ("activation", self.activation.is_some()),
+                (
+                    "positional_interpolation",
+                    self.positional_interpolation != Interpolation::default(),
+                ),
+            ];
+            if let Some((key, _)) = unused.into_iter().find(|(_, set)| *set) {
+                let method = self.method.name();
+                return Err(format!("model.{key}: method {method} has no backbone"));
+            }
+        }
+        self.method.check()
+    }
+}
+
 impl RunConfig {
     /// Reads a `run.toml`. Relative paths in it, a backbone's too, lead from its folder and are made absolute.
     ///
@@ -40,24 +193,23 @@ impl RunConfig {
     /// If the file cannot be read, is no TOML, or has an unknown key or a value out of range.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = read_to_string(path)?;
-        let mut config: Self = toml::from_str(&text).map_err(|e| Error::invalid(path, e))?;
-        let method = config.model.method;
-        if method != Method::FeClip {
-            // The same file over the method's own defaults.
-            let mut table = toml::Table::try_from(Self::of_method(method))
-                .map_err(|e| Error::invalid(path, e))?;
-            let said: toml::Table = toml::from_str(&text).map_err(|e| Error::invalid(path, e))?;
-            let named = said.get("model").and_then(|model| model.get("method")?.as_str());
-            let old = named == Some("patchcore");
-            overlay(&mut table, said);
-            config = table.try_into().map_err(|e| Error::invalid(path, e))?;
-            if old {
-                config.notes.push(format!(
-                    "{}: method patchcore is called memory-bank now: it stands on CLIP's tokens, \
-                     the published PatchCore on a WideResNet",
-                    path.display()
-                ));
-            }
+        let invalid = |e: toml::de::Error| Error::invalid(path, e);
+        // First by itself, for messages that point into the file.
+        let said: Self = toml::from_str(&text).map_err(invalid)?;
+        let keys: toml::Table = toml::from_str(&text).map_err(invalid)?;
+        let named = keys.get("model").and_then(|model| model.get(METHOD)?.as_str());
+        let former = named == Some("patchcore");
+        // Then over what is usual for its method.
+        let usual = Self::of_method(said.model.method);
+        let mut table = toml::Table::try_from(usual).map_err(|e| Error::invalid(path, e))?;
+        overlay(&mut table, keys);
+        let mut config: Self = table.try_into().map_err(invalid)?;
+        if former {
+            config.notes.push(format!(
+                "{}: method patchcore is called memory-bank now: it stands on CLIP's tokens, \
+                 the published PatchCore on a WideResNet",
+                path.display()
+            ));
         }
         config.check().map_err(|reason| Error::invalid(path, reason))?;
         let base = path.parent().unwrap_or(Path::new(""));
@@ -78,26 +230,14 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// A method with the settings that its authors chose.
+    /// A method with the words and the training that its authors chose.
     pub fn of_method(method: Method) -> Self {
-        let mut run = Self::default();
-        run.model.method = method;
-        match method {
-            Method::Clip => {
-                run.prompts = Prompts {
-                    normal: vec!["a photo of a normal {}".into()],
-                    anomalous: vec!["a photo of an anomalous {}".into()],
-                };
-            }
-            Method::AprilGan => {
-                run.train.projection_learning_rate = 1e-3;
-                run.train.adam_betas = [0.5, 0.999];
-                run.train.batch_size = 8;
-                run.train.epochs = 3;
-            }
-            _ => {}
+        Self {
+            prompts: method.usual_prompts(),
+            train: method.usual_training(),
+            model: ModelConfig { method, ..ModelConfig::default() },
+            ..Self::default()
         }
-        run
     }
 
     /// The same as TOML.
@@ -111,8 +251,7 @@ impl RunConfig {
         if normal.is_empty() || anomalous.is_empty() {
             return Err("prompts: expected at least one normal and one anomalous prompt".into());
         }
-        let own = [Method::FeClip, Method::Clip].contains(&self.model.method);
-        if !own && self.prompts != Prompts::default() {
+        if !self.model.method.takes_prompts() && self.prompts != Prompts::default() {
             let method = self.model.method.name();
             return Err(format!("prompts: method {method} has its own words, or none"));
         }
@@ -135,64 +274,4 @@ fn overlay(table: &mut toml::Table, over: toml::Table) {
             }
         }
     }
-}
-
-/// `[prompts]`: what normal and anomalous mean in words; several are averaged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Prompts {
-    /// Prompts of the normal state.
-    pub normal: Vec<String>,
-    /// Prompts of the anomalous state.
-    pub anomalous: Vec<String>,
-}
-
-impl Default for Prompts {
-    fn default() -> Self {
-        Self {
-            normal: vec!["A photo of a normal object".into()],
-            anomalous: vec!["A photo of a damaged object".into()],
-        }
-    }
-}
-
-/// `[eval]`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvalConfig {
-    /// Data sets to evaluate on.
-    pub datasets: Vec<Source>,
-    /// Normal images of the target category in the memory bank; 0 = zero-shot.
-    pub shots: usize,
-    /// Seed that chooses them.
-    pub shot_seed: u64,
-}
-
-/// A data set on disk.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Its layout, by the name that `fe-clip scan --dataset` takes.
-    pub name: String,
-    /// Its root folder.
-    #[serde(with = "data::path_text")]
-    pub root: PathBuf,
-    /// The part that is used.
-    #[serde(default = "test_split")]
-    pub split: data::Split,
-    /// Categories that are used; empty = all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub categories: Vec<String>,
-}
-
-impl Source {
-    /// Whether a sample of the data set belongs to the chosen part.
-    pub fn uses(&self, sample: &data::Sample) -> bool {
-        sample.split == self.split
-            && (self.categories.is_empty() || self.categories.contains(&sample.category))
-    }
-}
-
-fn test_split() -> data::Split {
-    data::Split::Test
 }

@@ -16,13 +16,14 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::detect::floats;
 use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 use crate::head::Head;
 use crate::loss::{LossForm, LossTerms};
 use crate::model::FeClip;
 use crate::prefix::Prefixes;
-use crate::run::{RunConfig, TrainConfig};
+use crate::run::RunConfig;
+use crate::settings::train::TrainConfig;
+use crate::tensors::floats;
 
 /// Optimizer steps between two saved states; the end of an epoch saves too.
 const SAVE_EVERY: usize = 50;
@@ -78,6 +79,7 @@ impl TrainingRun<'_> {
     ) -> Result<Head, Error> {
         let train = &self.config.train;
         let device = device.clone().autodiff();
+        let form = self.config.model.method.loss_form(train)?;
         let mut learner = Learner::new(model.head.clone().fork(&device).train(), train);
         let mut done = 0;
         if self.resume {
@@ -93,7 +95,7 @@ impl TrainingRun<'_> {
             for (n, chunk) in order.chunks(train.batch_size).enumerate().skip(done % per_epoch) {
                 let start = Instant::now();
                 let turn = Turn { epoch, place: n * train.batch_size, images: chunk };
-                let terms = learner.step(model, prefixes, &turn, train, &device)?;
+                let terms = learner.step(model, prefixes, &turn, (train, &form), &device)?;
                 done += 1;
                 if let Some(what) = learner.not_finite(&terms) {
                     let images = chunk.iter().map(|&i| prefixes.name(i).to_owned()).collect();
@@ -181,7 +183,7 @@ impl Learner {
         model: &mut FeClip,
         prefixes: &Prefixes,
         turn: &Turn<'_>,
-        train: &TrainConfig,
+        (train, form): (&TrainConfig, &LossForm),
         device: &Device,
     ) -> Result<LossTerms, Error> {
         let micro = train.micro_batch_size.unwrap_or(train.batch_size);
@@ -197,7 +199,6 @@ impl Learner {
             let [tokens, width] = prefixes.shape();
             let data = TensorData::new(batch.tokens, [part.len(), tokens, width]);
             let stages = model.stages(Tensor::<3>::from_data(data, device));
-            let form = LossForm::new(model.config(), train);
             let (total, part_terms) = form.loss(
                 &stages,
                 model.temperature(),

@@ -6,7 +6,7 @@ use std::fmt;
 use burn::tensor::{Device, Tensor};
 use clip_vit::{Clip, TextTower, Tokenizer};
 
-use crate::run::{Method, Prompts};
+use crate::settings::prompts::Prompts;
 use crate::tensors::normalize;
 
 /// Stands for the category in a prompt.
@@ -70,14 +70,11 @@ impl Wording {
         }
     }
 
-    /// The words of a method; none where it looks at images alone.
-    pub(crate) fn of_method(method: Method, prompts: &Prompts) -> Option<Self> {
-        match method {
-            Method::FeClip | Method::Clip => Some(Self::of(prompts)),
-            Method::Winclip => Some(Self::winclip()),
-            Method::AprilGan => Some(Self::april_gan()),
-            Method::MemoryBank | Method::SpectralResidual => None,
-        }
+    /// All that is said of a category.
+    fn about(&self, category: &str) -> impl Iterator<Item = String> {
+        let category = category.replace('_', " ");
+        let said = self.normal.iter().chain(&self.anomalous);
+        said.map(move |text| text.replace(CATEGORY, &category))
     }
 
     fn names_category(&self) -> bool {
@@ -127,22 +124,6 @@ pub(crate) fn cut_texts(texts: impl IntoIterator<Item = String>, taken: usize) -
     cut
 }
 
-/// What a detector says in words, and how many tokens its tower takes.
-pub(crate) struct Texts {
-    pub(crate) wording: Wording,
-    pub(crate) context: usize,
-}
-
-impl Texts {
-    /// The texts about a category that are cut.
-    pub(crate) fn cut(&self, category: &str) -> Vec<CutText> {
-        let Wording { normal, anomalous, .. } = &self.wording;
-        let category = category.replace('_', " ");
-        let said = normal.iter().chain(anomalous).map(|t| t.replace(CATEGORY, &category));
-        cut_texts(said, self.context)
-    }
-}
-
 /// Every template around every state.
 fn compose(states: &[&str], templates: &[&str]) -> Vec<String> {
     let around = |state: &str, template: &&str| template.replace(CATEGORY, state);
@@ -175,6 +156,12 @@ impl TextAxes {
         }
         let axes = categories.iter().map(|name| self.axis(&name.replace('_', " "))).collect();
         Tensor::stack(axes, 0)
+    }
+
+    /// The texts about a category that the tower cuts.
+    pub(crate) fn cut(&self, category: &str) -> Vec<CutText> {
+        let [context, _] = self.tower.positional_embedding.dims();
+        cut_texts(self.wording.about(category), context)
     }
 
     fn axis(&mut self, category: &str) -> Tensor<2> {
@@ -286,12 +273,12 @@ mod tests {
             normal: vec!["a photo of a {}".into()],
             anomalous: vec!["broken ".repeat(76), "a ".repeat(75)],
         });
-        let texts = Texts { wording, context: 77 };
-        let cut = texts.cut("part");
-        assert_eq!(cut.len(), 1);
-        assert_eq!((cut[0].tokens, cut[0].taken), (78, 77));
-        assert!(cut[0].to_string().contains("has 78 tokens, the model takes 77"), "{}", cut[0]);
+        let cut = |category: &str| cut_texts(wording.about(category), 77);
+        let part = cut("part");
+        assert_eq!(part.len(), 1);
+        assert_eq!((part[0].tokens, part[0].taken), (78, 77));
+        assert!(part[0].to_string().contains("has 78 tokens, the model takes 77"), "{}", part[0]);
         // The category counts.
-        assert_eq!(texts.cut(&"metal_".repeat(80))[0].tokens, 2 + 4 + 80);
+        assert_eq!(cut(&"metal_".repeat(80))[0].tokens, 2 + 4 + 80);
     }
 }

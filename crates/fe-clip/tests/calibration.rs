@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use fe_clip::{
-    Calibration, DataIdentity, Error, ModelConfig, ModelIdentity, Prompts, Scores,
+    Calibration, DataIdentity, Error, FeClipConfig, ModelConfig, ModelIdentity, Prompts, Scores,
     calibration_rank, images_needed,
 };
 use rand::Rng;
@@ -103,7 +103,8 @@ fn a_calibration_comes_back_from_its_file_and_names_what_differs() {
     let moved = ModelConfig { backbone: "elsewhere".into(), ..ModelConfig::default() };
     read.check(&ModelIdentity { config: moved, ..identity() }, &path).unwrap();
 
-    let config = ModelConfig { lambda: 0.25, image_size: Some(112), ..ModelConfig::default() };
+    let lambda = FeClipConfig { lambda: 0.25, ..FeClipConfig::default() };
+    let config = ModelConfig { image_size: Some(112), ..lambda.into() };
     let other = ModelIdentity { adapters: Some("other".into()), config, ..identity() };
     let message = read.check(&other, &path).unwrap_err().to_string();
     for expected in [

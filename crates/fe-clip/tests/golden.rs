@@ -11,8 +11,8 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use clip_vit::Clip;
 use data::{Defect, Limits, Preprocess, Resize, Sample, Split, preprocess, read_image};
 use fe_clip::{
-    Checkpoint, FeClip, Head, ModelConfig, Origin, Precision, Preparation, RunConfig, Storage,
-    TrainConfig, TrainingRun, loss, save,
+    Checkpoint, FeClip, Head, Method, ModelConfig, Origin, Precision, Preparation, RunConfig,
+    Storage, TrainConfig, TrainingRun, loss, save,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -176,8 +176,9 @@ impl Case {
         let size = run.model.image_size.unwrap();
         let clip = backbone(size / 2, &device);
         let head = Checkpoint::from_bytes(&first_weights(&expected).to_bytes(), path).unwrap();
-        let head = head.head(&clip, &run.model, &device).unwrap();
-        let model = FeClip::new(&clip, &run.model, &run.prompts, head, &device).unwrap();
+        let Method::FeClip(config) = &run.model.method else { panic!("not FE-CLIP") };
+        let head = head.head(FeClip::new_head(&clip, config, &device).unwrap(), &device).unwrap();
+        let model = FeClip::new(&clip, config, &run.prompts, head, &device).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let samples = samples(folder.path(), size / 2);
         let preprocessing = Preprocess::clip(size, Resize::Squash);

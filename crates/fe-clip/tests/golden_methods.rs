@@ -8,7 +8,10 @@ use std::path::Path;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use clip_vit::Clip;
-use fe_clip::{Detector, FeClip, Head, LossForm, Method, Prediction, RunConfig};
+use fe_clip::{
+    AprilGanConfig, ClipConfig, Detector, Head, Method, Prediction, RunConfig, WinclipConfig,
+    model_to_train,
+};
 use ndarray::{Array2, Array3};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -80,19 +83,23 @@ fn backbone(device: &Device) -> Clip {
     clip_vit::load_bytes("golden", CONFIG.as_bytes(), &weights, device).unwrap().0
 }
 
-/// A method without smoothing, as the transcription has none.
-fn settings(method: Method) -> RunConfig {
-    let mut run = RunConfig::of_method(method);
-    run.model.smoothing_sigma = Some(0.0);
-    run
+/// The methods without smoothing, as the transcription has none.
+fn plain_clip() -> RunConfig {
+    let config = ClipConfig { smoothing_sigma: Some(0.0), ..ClipConfig::default() };
+    RunConfig::of_method(Method::Clip(config))
+}
+
+fn april_gan() -> RunConfig {
+    let config = AprilGanConfig { smoothing_sigma: Some(0.0), ..AprilGanConfig::default() };
+    RunConfig::of_method(Method::AprilGan(config))
 }
 
 #[test]
 fn plain_clip_with_two_prompts() {
     let device = Device::flex();
     let expected = Expected(read("expected.safetensors"));
-    let run = settings(Method::Clip);
-    let mut detector = Detector::untrained(backbone(&device), &run, &device).unwrap();
+    let run = plain_clip();
+    let mut detector = Detector::new(&run, Some(backbone(&device)), None, &device).unwrap();
     detector.describe("metal_nut");
     expected.assert_predictions("clip", &detector.detect(&expected.images("images")));
     assert!(detector.check_normals(1).unwrap_err().to_string().contains("no use of normal"));
@@ -102,8 +109,8 @@ fn plain_clip_with_two_prompts() {
 fn winclip_without_and_with_normal_images() {
     let device = Device::flex();
     let expected = Expected(read("expected.safetensors"));
-    let run = settings(Method::Winclip);
-    let mut detector = Detector::untrained(backbone(&device), &run, &device).unwrap();
+    let run = RunConfig::of_method(Method::Winclip(WinclipConfig::default()));
+    let mut detector = Detector::new(&run, Some(backbone(&device)), None, &device).unwrap();
     let images = expected.images("images");
     let of_an_object = detector.detect(&images);
     detector.describe("metal_nut");
@@ -114,7 +121,7 @@ fn winclip_without_and_with_normal_images() {
 }
 
 fn april_gan_head(clip: &Clip, run: &RunConfig, expected: &Expected, device: &Device) -> Head {
-    let mut head = FeClip::new_head(clip, &run.model, device).unwrap();
+    let mut head = run.model.method.new_head(clip, device).unwrap();
     assert_eq!(head.patch_projection.len(), 4);
     for (n, layer) in head.patch_projection.iter_mut().enumerate() {
         let weight = expected.values(&format!("patch_projection.{n}.weight"));
@@ -131,9 +138,9 @@ fn april_gan_head(clip: &Clip, run: &RunConfig, expected: &Expected, device: &De
 fn april_gan_without_and_with_normal_images() {
     let device = Device::flex();
     let expected = Expected(read("expected.safetensors"));
-    let (clip, run) = (backbone(&device), settings(Method::AprilGan));
+    let (clip, run) = (backbone(&device), april_gan());
     let head = april_gan_head(&clip, &run, &expected, &device);
-    let mut detector = Detector::new(clip, &run, head, &device).unwrap();
+    let mut detector = Detector::new(&run, Some(clip), Some(head), &device).unwrap();
     detector.describe("metal_nut");
     let images = expected.images("images");
     expected.assert_predictions("april_gan", &detector.detect(&images));
@@ -145,9 +152,9 @@ fn april_gan_without_and_with_normal_images() {
 fn april_gan_loss_and_gradients() {
     let device = Device::flex();
     let expected = Expected(read("expected.safetensors"));
-    let (clip, run) = (backbone(&device), settings(Method::AprilGan));
+    let (clip, run) = (backbone(&device), april_gan());
     let head = april_gan_head(&clip, &run, &expected, &device);
-    let mut model = Detector::new(clip, &run, head, &device).unwrap().into_model();
+    let mut model = model_to_train(&run, clip, head, &device).unwrap().0;
     let images: Vec<f32> = expected.values("images");
     let images = Tensor::<4>::from_data(TensorData::new(images, [2, 3, SIZE, SIZE]), &device);
     let prefix = model.prefix(images);
@@ -155,7 +162,7 @@ fn april_gan_loss_and_gradients() {
     model.head = model.head.clone().fork(&device.clone().autodiff()).train();
     let stages = model.stages(Tensor::from_inner(prefix));
     assert_eq!(stages.pixel.dims(), [2, 4, GRID, GRID]);
-    let form = LossForm::new(model.config(), &run.train);
+    let form = run.model.method.loss_form(&run.train).unwrap();
     let masks = expected.values("masks");
     let (loss, terms) = form.loss(&stages, model.temperature(), &[1.0, 0.0], Some(&masks), SIZE);
     let losses = expected.values("april_gan.losses");

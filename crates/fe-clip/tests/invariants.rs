@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
 use fe_clip::{
-    Checkpoint, FeClip, Head, ModelConfig, Origin, Precision, Prompts, StageEnds, loss, save,
+    Checkpoint, FeClip, FeClipConfig, Head, Origin, Precision, Prompts, StageEnds, loss, save,
 };
 
 /// f32 through eight small layers.
@@ -43,11 +43,11 @@ fn images(n: usize, device: &Device) -> Tensor<4> {
     Tensor::random([n, 3, 28, 28], Distribution::Normal(0.0, 1.0), device)
 }
 
-fn model(clip: &Clip, config: &ModelConfig, prompts: &Prompts, head: Head) -> FeClip {
+fn model(clip: &Clip, config: &FeClipConfig, prompts: &Prompts, head: Head) -> FeClip {
     FeClip::new(clip, config, prompts, head, &Device::flex()).unwrap()
 }
 
-fn fresh(clip: &Clip, config: &ModelConfig) -> FeClip {
+fn fresh(clip: &Clip, config: &FeClipConfig) -> FeClip {
     let head = FeClip::new_head(clip, config, &Device::flex()).unwrap();
     model(clip, config, &Prompts::default(), head)
 }
@@ -60,7 +60,7 @@ fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
 fn without_adapters_the_last_class_score_is_plain_clip() {
     let device = Device::flex();
     let clip = backbone(&device);
-    let config = ModelConfig { lambda: 0.0, ..ModelConfig::default() };
+    let config = FeClipConfig { lambda: 0.0, ..FeClipConfig::default() };
     let model = fresh(&clip, &config);
     let x = images(2, &device);
     let stages = model.stages(model.prefix(x.clone()));
@@ -78,7 +78,7 @@ fn without_adapters_the_last_class_score_is_plain_clip() {
 fn no_adapter_changes_the_first_class_score() {
     let device = Device::flex();
     let clip = backbone(&device);
-    let config = ModelConfig { lambda: 0.9, ..ModelConfig::default() };
+    let config = FeClipConfig { lambda: 0.9, ..FeClipConfig::default() };
     let (one, other) = (fresh(&clip, &config), fresh(&clip, &config));
     let x = one.prefix(images(2, &device));
     let (a, b) = (one.stages(x.clone()), other.stages(x));
@@ -90,7 +90,7 @@ fn no_adapter_changes_the_first_class_score() {
 fn swapping_the_prompts_gives_one_minus_score_and_map() {
     let device = Device::flex();
     let clip = backbone(&device);
-    let config = ModelConfig::default();
+    let config = FeClipConfig::default();
     let prompts = Prompts::default();
     let head = FeClip::new_head(&clip, &config, &device).unwrap();
     let swapped = Prompts { normal: prompts.anomalous.clone(), anomalous: prompts.normal.clone() };
@@ -108,7 +108,7 @@ fn swapping_the_prompts_gives_one_minus_score_and_map() {
 fn a_batch_is_its_images_one_by_one() {
     let device = Device::flex();
     let clip = backbone(&device);
-    let model = fresh(&clip, &ModelConfig::default());
+    let model = fresh(&clip, &FeClipConfig::default());
     let x = images(3, &device);
     let all = model.patch_map(&model.stages(model.prefix(x.clone())));
     for i in 0..3 {
@@ -121,7 +121,7 @@ fn a_batch_is_its_images_one_by_one() {
 fn gradients_reach_the_first_adapter_from_the_last_map_but_not_from_the_first_score() {
     let device = Device::flex();
     let clip = backbone(&device);
-    let mut model = fresh(&clip, &ModelConfig::default());
+    let mut model = fresh(&clip, &FeClipConfig::default());
     let autodiff = device.clone().autodiff();
     model.head = model.head.clone().fork(&autodiff).train();
     let prefix = model.prefix(images(2, &device));
@@ -148,6 +148,7 @@ fn the_loss_of_certain_and_right_answers_is_small_and_of_wrong_ones_large() {
         image: Tensor::full([1, 2], sign, &device),
         pixel: Tensor::full([1, 2, 3, 3], sign, &device),
         tokens: Vec::new(),
+        class: Tensor::zeros([1, 1], &device),
         last: Tensor::zeros([1, 3, 3, 1], &device),
     };
     let (_, right) = loss(&stages(1.0), 0.05, &[1.0], Some(&[1.0; 36]), 6);
@@ -161,19 +162,19 @@ fn the_loss_of_certain_and_right_answers_is_small_and_of_wrong_ones_large() {
 fn checkpoints_come_back_in_both_namings_and_refuse_another_model() {
     let device = Device::flex();
     let clip = backbone(&device);
-    let config = ModelConfig::default();
+    let config = FeClipConfig::default();
     let head = FeClip::new_head(&clip, &config, &device).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("adapters.safetensors");
     let origin = Origin {
-        config: Some(config.clone()),
+        config: Some(config.clone().into()),
         prompts: Some(Prompts::default()),
         ..Origin::default()
     };
     save(&path, &head, &origin, Precision::Full).unwrap();
     let read = Checkpoint::read(&path).unwrap();
-    assert_eq!(read.origin.config, Some(config.clone()));
-    let again = read.head(&clip, &config, &device).unwrap();
+    assert_eq!(read.origin.config, Some(config.clone().into()));
+    let again = read.head(FeClip::new_head(&clip, &config, &device).unwrap(), &device).unwrap();
     let x = images(1, &device);
     let one = model(&clip, &config, &Prompts::default(), head);
     let map = one.patch_map(&one.stages(one.prefix(x.clone())));
@@ -201,12 +202,19 @@ fn checkpoints_come_back_in_both_namings_and_refuse_another_model() {
         .collect();
     let bytes = safetensors::serialize(renamed, None).unwrap();
     let theirs = Checkpoint::from_bytes(&bytes, &path).unwrap();
-    let other =
-        model(&clip, &config, &Prompts::default(), theirs.head(&clip, &config, &device).unwrap());
+    let other = model(
+        &clip,
+        &config,
+        &Prompts::default(),
+        theirs.head(FeClip::new_head(&clip, &config, &device).unwrap(), &device).unwrap(),
+    );
     assert_eq!(difference(map, other.patch_map(&other.stages(other.prefix(x)))), 0.0);
 
-    let fewer = ModelConfig { stage_ends: Some(StageEnds::Layers(vec![4, 8])), ..config };
-    let error = Checkpoint::read(&path).unwrap().head(&clip, &fewer, &device).unwrap_err();
+    let fewer = FeClipConfig { stage_ends: Some(StageEnds::Layers(vec![4, 8])), ..config };
+    let error = Checkpoint::read(&path)
+        .unwrap()
+        .head(FeClip::new_head(&clip, &fewer, &device).unwrap(), &device)
+        .unwrap_err();
     let message = error.to_string();
     assert!(message.contains("unexpected stages.2.ffe.linear.weight"), "{message}");
     assert!(message.contains("adapters.safetensors"), "{message}");

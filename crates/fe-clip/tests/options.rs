@@ -5,15 +5,15 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
-use adapters::{FfeConfig, LfsConfig, Mixing, Transform};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
 use data::{Defect, Sample, Split};
 use fe_clip::{
-    AdapterInit, Checkpoint, Detector, Error, FeClip, FewFeature, Head, Interpolation, LossForm,
-    LossTerms, Method, ModelConfig, Origin, Precision, Preparation, Prompts, RunConfig, Stages,
-    Storage, Switch, Temperature, TrainConfig, TrainingRun, save,
+    AdapterInit, AprilGanConfig, Checkpoint, Detector, Error, FeClip, FeClipConfig, FewFeature,
+    Head, Interpolation, LossForm, LossTerms, Method, ModelConfig, Origin, Precision, Preparation,
+    Prompts, RunConfig, Stages, Storage, Temperature, TrainConfig, TrainingRun, model_to_train,
+    save,
 };
 use image::{Rgb, RgbImage};
 use ndarray::Array3;
@@ -60,35 +60,42 @@ impl ModuleVisitor for Look {
 }
 
 /// The backbone and a head, each drawn by its seed whatever the settings.
-fn drawn(config: &ModelConfig) -> (Clip, Head) {
+fn drawn(config: &FeClipConfig) -> (Clip, Head) {
+    drawn_for(&Method::FeClip(config.clone()))
+}
+
+fn drawn_for(method: &Method) -> (Clip, Head) {
     let _alone = RANDOM.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex();
     let clip = backbone(&device);
     clip.vision.visit(&mut Look);
     clip.text.visit(&mut Look);
     device.seed(5);
-    let head = FeClip::new_head(&clip, config, &device).unwrap();
+    let head = method.new_head(&clip, &device).unwrap();
     head.visit(&mut Look);
     (clip, head)
 }
 
 /// The head in a file; its first weights are drawn before they are replaced.
-fn loaded(path: &Path, clip: &Clip, config: &ModelConfig) -> Result<Head, Error> {
+fn loaded(path: &Path, clip: &Clip, config: &FeClipConfig) -> Result<Head, Error> {
     let _alone = RANDOM.lock().unwrap_or_else(PoisonError::into_inner);
-    Checkpoint::read(path)?.head(clip, config, &Device::flex())
+    let device = Device::flex();
+    Checkpoint::read(path)?.head(FeClip::new_head(clip, config, &device)?, &device)
 }
 
-fn model(config: &ModelConfig) -> FeClip {
+fn model(config: &FeClipConfig) -> FeClip {
     let (clip, head) = drawn(config);
     FeClip::new(&clip, config, &Prompts::default(), head, &Device::flex()).unwrap()
 }
 
-fn detector(config: ModelConfig) -> Detector {
-    let device = Device::flex();
-    let (clip, head) = drawn(&config);
-    let config = ModelConfig { smoothing_sigma: Some(0.0), ..config };
-    let run = RunConfig { model: config, ..RunConfig::default() };
-    Detector::new(clip, &run, head, &device).unwrap()
+fn detector(config: FeClipConfig) -> Detector {
+    detector_of(FeClipConfig { smoothing_sigma: Some(0.0), ..config }.into())
+}
+
+fn detector_of(model: ModelConfig) -> Detector {
+    let (clip, head) = drawn_for(&model.method);
+    let run = RunConfig { model, ..RunConfig::default() };
+    Detector::new(&run, Some(clip), Some(head), &Device::flex()).unwrap()
 }
 
 fn stages(model: &FeClip) -> Stages {
@@ -115,23 +122,23 @@ fn sigmoid(x: Tensor<1>) -> Tensor<1> {
 
 #[test]
 fn only_the_score_stages_count() {
-    let config = ModelConfig { score_stages: Some(vec![2, 4]), ..ModelConfig::default() };
+    let config = FeClipConfig { score_stages: Some(vec![2, 4]), ..FeClipConfig::default() };
     let model = model(&config);
     let found = stages(&model);
     let stage = |n: usize| sigmoid(found.image.clone().narrow(1, n - 1, 1).squeeze_dim(1) / 0.07);
     let expected = (stage(2) + stage(4)) / 2.0;
     assert!(difference(model.image_score(&found), expected) < TOLERANCE);
-    let beyond = ModelConfig { score_stages: Some(vec![5]), ..config };
+    let beyond = FeClipConfig { score_stages: Some(vec![5]), ..config };
     let device = Device::flex();
-    let (clip, _) = drawn(&ModelConfig::default());
+    let (clip, _) = drawn(&FeClipConfig::default());
     let error = FeClip::new_head(&clip, &beyond, &device).unwrap_err().to_string();
     assert!(error.contains("score_stages") && error.contains('5'), "{error}");
 }
 
 #[test]
 fn aligned_corners_are_the_corner_tokens_own() {
-    let config = ModelConfig { align_corners: true, ..ModelConfig::default() };
-    let (aligned, not) = (detector(config.clone()), detector(ModelConfig::default()));
+    let config = FeClipConfig { align_corners: true, ..FeClipConfig::default() };
+    let (aligned, not) = (detector(config.clone()), detector(FeClipConfig::default()));
     let image = [photo(0.0, SIDE)];
     let (a, b) = (&aligned.detect(&image)[0].map, &not.detect(&image)[0].map);
     // Without alignment the half patch at the border repeats the border token.
@@ -144,8 +151,9 @@ fn aligned_corners_are_the_corner_tokens_own() {
 fn positions_are_resampled_as_asked_where_the_size_differs() {
     let map = |size, positional_interpolation| {
         let image_size = Some(size);
-        let config = ModelConfig { image_size, positional_interpolation, ..ModelConfig::default() };
-        detector(config).detect(&[photo(0.0, size)])[0].map.clone()
+        let config = FeClipConfig { smoothing_sigma: Some(0.0), ..FeClipConfig::default() };
+        let model = ModelConfig { image_size, positional_interpolation, ..config.into() };
+        detector_of(model).detect(&[photo(0.0, size)])[0].map.clone()
     };
     let far = |size: usize| {
         let [a, b] = [Interpolation::Bicubic, Interpolation::Bilinear].map(|i| map(size, i));
@@ -159,27 +167,27 @@ fn positions_are_resampled_as_asked_where_the_size_differs() {
 fn the_memory_bank_compares_what_it_is_told_to() {
     let images = [photo(0.0, SIDE)];
     let normals = [photo(1.0, SIDE)];
-    let few = |config: ModelConfig| {
+    let few = |config: FeClipConfig| {
         let mut detector = detector(config);
         let before = detector.detect(&images);
         detector.remember(&normals);
         let after = detector.detect(&images);
         (after[0].score - before[0].score, &after[0].map - &before[0].map)
     };
-    let (score, map) = few(ModelConfig::default());
-    let half = few(ModelConfig { few_weight: 0.5, ..ModelConfig::default() });
+    let (score, map) = few(FeClipConfig::default());
+    let half = few(FeClipConfig { few_weight: 0.5, ..FeClipConfig::default() });
     assert!(score > 1e-3 && (half.0 * 2.0 - score).abs() < TOLERANCE);
     assert!((&half.1 * 2.0 - &map).iter().all(|d| d.abs() < 1e-4));
     // Raw tokens of the first stage know nothing of the adapters; adapted ones do.
     let first = |few_feature, lambda| {
         let few_stages = Some(vec![1]);
-        few(ModelConfig { few_feature, few_stages, lambda, ..ModelConfig::default() }).0
+        few(FeClipConfig { few_feature, few_stages, lambda, ..FeClipConfig::default() }).0
     };
     let raw = [0.1, 0.9].map(|lambda| first(FewFeature::Raw, lambda));
     assert!((raw[0] - raw[1]).abs() < TOLERANCE, "{raw:?}");
     let adapted = [0.1, 0.9].map(|lambda| first(FewFeature::Adapted, lambda));
     assert!((adapted[0] - adapted[1]).abs() > 1e-3, "{adapted:?}");
-    let all = few(ModelConfig { few_stages: Some(vec![1, 2, 3, 4]), ..ModelConfig::default() });
+    let all = few(FeClipConfig { few_stages: Some(vec![1, 2, 3, 4]), ..FeClipConfig::default() });
     assert_eq!(all.0, score);
     assert!((first(FewFeature::Adapted, 0.1) - score).abs() > 1e-4);
 }
@@ -196,7 +204,7 @@ fn a_rotated_bank_knows_its_images_in_four_rotations() {
         view.to_owned()
     };
     for (few_rotate, knows) in [(false, [true, false, false, false]), (true, [true; 4])] {
-        let mut detector = detector(ModelConfig { few_rotate, ..ModelConfig::default() });
+        let mut detector = detector(FeClipConfig { few_rotate, ..FeClipConfig::default() });
         let before: Vec<f32> = (0..4).map(|q| detector.detect(&[turned(q)])[0].score).collect();
         detector.remember(std::slice::from_ref(&normal));
         for q in 0..4 {
@@ -208,8 +216,8 @@ fn a_rotated_bank_knows_its_images_in_four_rotations() {
 
 #[test]
 fn silent_adapters_only_scale_the_tokens() {
-    let config = ModelConfig { adapter_init: AdapterInit::Zero, ..ModelConfig::default() };
-    let raw = ModelConfig { few_feature: FewFeature::Raw, ..config.clone() };
+    let config = FeClipConfig { adapter_init: AdapterInit::Zero, ..FeClipConfig::default() };
+    let raw = FeClipConfig { few_feature: FewFeature::Raw, ..config.clone() };
     let adapted = stages(&model(&config)).tokens.swap_remove(0);
     let before = stages(&model(&raw)).tokens.swap_remove(0);
     assert!(difference(adapted, before * 0.9) < TOLERANCE);
@@ -217,8 +225,8 @@ fn silent_adapters_only_scale_the_tokens() {
 
 #[test]
 fn a_learned_temperature_starts_at_the_fixed_one_and_scales_all_margins() {
-    let fixed = stages(&model(&ModelConfig::default()));
-    let config = ModelConfig { temperature: Temperature::LEARNED, ..ModelConfig::default() };
+    let fixed = stages(&model(&FeClipConfig::default()));
+    let config = FeClipConfig { temperature: Temperature::LEARNED, ..FeClipConfig::default() };
     let mut model = model(&config);
     let start = stages(&model);
     assert!(difference(start.image.clone(), fixed.image) < TOLERANCE);
@@ -231,45 +239,26 @@ fn a_learned_temperature_starts_at_the_fixed_one_and_scales_all_margins() {
 }
 
 #[test]
-fn every_form_of_adapter_survives_its_checkpoint() {
+fn a_learned_temperature_survives_its_checkpoint() {
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("adapters.safetensors");
-    let ffe = |linear| Switch::On(FfeConfig { linear, ..FfeConfig::default() });
-    let separable = Switch::On(LfsConfig { separable: true, ..LfsConfig::default() });
-    let imaginary = FfeConfig { separate_imaginary: true, ..FfeConfig::default() };
-    let default = ModelConfig::default;
-    for (name, config, expected) in [
-        ("low rank", ModelConfig { ffe: ffe(Mixing::LowRank(3)), ..default() }, "ffe.reduce"),
-        ("depthwise", ModelConfig { ffe: ffe(Mixing::Depthwise), ..default() }, "ffe.linear"),
-        ("separable", ModelConfig { lfs: separable, ..default() }, "lfs.conv.depthwise"),
-        (
-            "imaginary",
-            ModelConfig { ffe: Switch::On(imaginary), transform: Transform::Fft, ..default() },
-            "ffe.imaginary",
-        ),
-        (
-            "temperature",
-            ModelConfig { temperature: Temperature::LEARNED, ..default() },
-            "logit_scale",
-        ),
-    ] {
-        let model = model(&config);
-        save(&path, &model.head, &Origin::default(), Precision::Full).unwrap();
-        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-        assert!(text.contains(expected), "{name}");
-        let (clip, _) = drawn(&config);
-        let head = loaded(&path, &clip, &config).unwrap();
-        let again = FeClip::new(&clip, &config, &Prompts::default(), head, &device).unwrap();
-        let (a, b) = (stages(&model), stages(&again));
-        assert_eq!(difference(a.pixel, b.pixel), 0.0, "{name}");
-        // The parts show in the keys or in the shapes: no other model takes them for its own.
-        assert!(loaded(&path, &clip, &ModelConfig::default()).is_err(), "{name}");
-    }
+    let config = FeClipConfig { temperature: Temperature::LEARNED, ..FeClipConfig::default() };
+    let model = model(&config);
+    save(&path, &model.head, &Origin::default(), Precision::Full).unwrap();
+    let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+    assert!(text.contains("logit_scale"));
+    let (clip, _) = drawn(&config);
+    let head = loaded(&path, &clip, &config).unwrap();
+    let again = FeClip::new(&clip, &config, &Prompts::default(), head, &device).unwrap();
+    let (a, b) = (stages(&model), stages(&again));
+    assert_eq!(difference(a.pixel, b.pixel), 0.0);
+    // It shows in the keys: no model with a fixed one takes it for its own.
+    assert!(loaded(&path, &clip, &FeClipConfig::default()).is_err());
 }
 
 fn loss_of(train: TrainConfig) -> LossTerms {
-    let model = model(&ModelConfig::default());
+    let model = model(&FeClipConfig::default());
     let mask: Vec<f32> =
         (0..2 * SIDE * SIDE).map(|i| f32::from(u8::from(i % 7 == 0 && i < SIDE * SIDE))).collect();
     let form = LossForm::new(model.config(), &train);
@@ -328,10 +317,8 @@ fn trained(run: &RunConfig) -> (f64, Vec<u8>) {
     };
     let defect = Defect { kind: "spot".into(), mask: Some(path("mask.png")) };
     let samples = [sample("normal.png", None), sample("anomalous.png", Some(defect))];
-    let (clip, head) = drawn(&run.model);
-    let detector = Detector::new(clip, run, head, &device).unwrap();
-    let preprocessing = detector.preprocess().clone();
-    let mut model = detector.into_model();
+    let (clip, head) = drawn_for(&run.model.method);
+    let (mut model, preprocessing) = model_to_train(run, clip, head, &device).unwrap();
     let preparation = Preparation {
         model: &model,
         preprocessing: &preprocessing,
@@ -360,16 +347,15 @@ fn three_steps(method: Method) -> RunConfig {
 
 #[test]
 fn training_moves_a_learned_temperature_and_obeys_adams_betas() {
-    let mut run = three_steps(Method::FeClip);
-    run.model.temperature = Temperature::LEARNED;
-    let (_, bytes) = trained(&run);
+    let config = FeClipConfig { temperature: Temperature::LEARNED, ..FeClipConfig::default() };
+    let (_, bytes) = trained(&three_steps(Method::FeClip(config)));
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let scale = file.tensor("logit_scale").unwrap();
     let scale = f32::from_le_bytes(scale.data().try_into().unwrap());
     let start = (1.0f32 / 0.07).ln();
     assert!((scale - start).abs() > 1e-3 && (scale - start).abs() < 0.1, "{scale} from {start}");
 
-    let run = three_steps(Method::FeClip);
+    let run = three_steps(Method::default());
     let mut other = run.clone();
     other.train.adam_betas = [0.5, 0.999];
     assert_ne!(trained(&run).1, trained(&other).1);
@@ -377,7 +363,7 @@ fn training_moves_a_learned_temperature_and_obeys_adams_betas() {
 
 #[test]
 fn april_gan_s_layers_learn() {
-    let mut run = three_steps(Method::AprilGan);
+    let mut run = three_steps(Method::AprilGan(AprilGanConfig::default()));
     run.train.max_steps = Some(1);
     let (first, _) = trained(&run);
     run.train.max_steps = None;

@@ -3,13 +3,20 @@
 
 use std::fs;
 
-use fe_clip::{Error, RunConfig, Switch};
+use fe_clip::{Error, FeClipConfig, Method, RunConfig, Switch};
 
 fn read(text: &str) -> Result<RunConfig, Error> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.toml");
     fs::write(&path, text).unwrap();
     RunConfig::read(&path)
+}
+
+fn fe_clip(run: &RunConfig) -> &FeClipConfig {
+    match &run.model.method {
+        Method::FeClip(config) => config,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -64,8 +71,8 @@ fn nothing_said_means_the_defaults_and_settings_survive_toml() {
     assert_eq!((run.train.epochs, run.train.batch_size), (9, 16));
     assert_eq!(read(&run.to_toml()).unwrap(), run);
     let off = read("[model]\nffe = false\nlfs = true\n").unwrap();
-    assert_eq!(off.model.ffe, Switch::Off);
-    assert_eq!(off.model.lfs, run.model.lfs);
+    assert_eq!(fe_clip(&off).ffe, Switch::Off);
+    assert_eq!(fe_clip(&off).lfs, fe_clip(&run).lfs);
     assert_eq!(read(&off.to_toml()).unwrap(), off);
 }
 
@@ -92,9 +99,13 @@ fn mistakes_are_named_with_the_file() {
         ("[model]\nfew_weight = -0.1\n", "model.few_weight"),
         ("[model]\nfew_feature = \"both\"\n", "both"),
         ("[model.ffe]\npadding = \"zero\"\n", "model.ffe.padding"),
-        ("[model.ffe]\nseparate_imaginary = true\n", "model.ffe.separate_imaginary"),
-        ("[model.ffe]\nlinear = { low_rank = 0 }\n", "low_rank"),
-        ("[model]\nmethod = \"clip\"\nlambda = 0.2\n", "method clip has no such setting"),
+        ("[model]\nbackbon = \"tiny\"\n", "or one of every method: `backbone`"),
+        ("[model]\nlambda = \"much\"\n", "model.lambda: method fe-clip: invalid type"),
+        ("[model]\nmethod = \"clip\"\nlambda = 0.2\n", "model.lambda: method clip: unknown field"),
+        ("[model]\nmethod = \"winclip\"\nimage_score = \"x\"\n", "method winclip: unknown field"),
+        ("[model]\nmethod = \"spectral-residual\"\nactivation = \"gelu\"\n", "no backbone"),
+        ("[model]\nmethod = \"best\"\n", "model.method: unknown variant `best`"),
+        ("[model.ffe]\nseparate_imaginary = true\n", "model.ffe: method fe-clip: unknown field"),
         ("[model]\nmethod = \"clip\"\ntemperature = \"learned\"\n", "only method fe-clip"),
         ("[model]\nmethod = \"winclip\"\n[prompts]\nnormal = [\"x\"]\n", "winclip"),
     ] {
@@ -121,11 +132,21 @@ fn every_form_of_adapter_survives_toml() {
     let run = read(
         "[model]\ntransform = \"fft\"\ntemperature = \"learned\"\nadapter_init = \"zero\"\n\
          few_stages = [2, 3]\nscore_stages = [4]\n\
-         [model.ffe]\nlinear = \"depthwise\"\npadding = \"reflect\"\nseparate_imaginary = true\n\
-         [model.lfs]\nseparable = true\npadding = \"zero\"\n",
+         [model.ffe]\npadding = \"reflect\"\n[model.lfs]\npadding = \"zero\"\n",
     )
     .unwrap();
     assert_eq!(read(&run.to_toml()).unwrap(), run);
-    let run = read("[model.ffe]\nlinear = { low_rank = 16 }\n").unwrap();
-    assert_eq!(read(&run.to_toml()).unwrap(), run);
+}
+
+/// Files of earlier versions say settings that there are no more; at their defaults they mean what
+/// is done now, and nothing else can be meant.
+#[test]
+fn settings_that_are_gone_are_accepted_at_the_value_that_changed_nothing() {
+    let former = "[model.ffe]\nlinear = \"full\"\nseparate_imaginary = false\n\
+                  [model.lfs]\nseparable = false\n";
+    assert_eq!(read(former).unwrap(), RunConfig::default());
+    for (from, to) in [("\"full\"", "\"depthwise\""), ("separable = false", "separable = true")] {
+        let message = read(&former.replace(from, to)).unwrap_err().to_string();
+        assert!(message.contains("unknown field"), "{message}");
+    }
 }

@@ -86,7 +86,8 @@ pub trait Cursor<K> {
     /// Counts the keys above and equal to `key`, which must be below all keys asked for before.
     fn seek(&mut self, key: K) -> Rank;
 
-    /// A key, if there is one, above which no key is left once `key`, which does not occur, has been asked for.
+    /// An upper bound on the keys that are left after [`seek`](Self::seek) of `key`, which does not occur; `None` if none
+    /// is left.
     fn bound(&self, key: K) -> Option<K>;
 }
 
@@ -137,7 +138,7 @@ impl<K: Key> Shared<K> {
         let mut others: Vec<_> =
             self.stored.iter().map(|other| other.cursor().peekable()).collect();
         Stored::encode(|visit| {
-            // Passes on what the others have down to a key, and counts that key in them.
+            // Visits the keys of the others above a key, and counts that key itself in them.
             let mut down_to = |key: Option<K>, visit: &mut dyn FnMut(K, u64)| loop {
                 let next = others.iter_mut().filter_map(|other| Some(other.peek()?.0)).max();
                 let Some(next) = next.filter(|&next| key.is_none_or(|key| next >= key)) else {
@@ -166,7 +167,7 @@ impl<K: Key> Shared<K> {
     }
 }
 
-/// A multiset in parts, to be asked from the top.
+/// A multiset in several parts, queried from the largest key down.
 pub(crate) struct Tally<K: Key> {
     counts: K::Counts,
     stored: Vec<Stored<K>>,
@@ -205,7 +206,7 @@ impl<K: Key> Cursor<K> for TallyCursor<K> {
     }
 }
 
-/// One thread's way into a multiset.
+/// One thread's buffer for filling a multiset.
 pub(crate) struct Filler<'a, K: Key> {
     counts: &'a K::Counts,
     buffer: Buffer<K>,
@@ -250,7 +251,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    /// Asks a multiset, filled in pieces and merged, for all ranks and compares with counting.
+    /// Compares all ranks in a multiset, filled in pieces and merged, with plain counting.
     fn check<K: Key + std::fmt::Debug>(keys: &[K], queries: &mut Vec<K>) {
         let mut counts = K::Counts::default();
         for part in keys.chunks(keys.len() / 3 + 1) {

@@ -10,7 +10,7 @@ use crate::Connectivity;
 /// Begins every file: eight bytes, then the version.
 const MAGIC: [u8; 8] = *b"\x93METRICS";
 const VERSION: u16 = 1;
-/// More pixels than this are not believed, so that sums of a few files stay far from the ends of 64 bits.
+/// A file that claims more pixels is taken for damaged; sums over several files then cannot overflow 64 bits.
 pub(crate) const MOST: u64 = 1 << 48;
 
 /// What a saved accumulator counts.

@@ -104,7 +104,7 @@ impl PixelHistogram {
         }
     }
 
-    /// None unless the range is one and finite.
+    /// `None` unless the range is finite and not empty.
     fn bins_per_unit((lowest, highest): (f64, f64)) -> Option<f64> {
         let width = highest - lowest;
         let bins_per_unit = Self::BINS as f64 / width;
@@ -246,7 +246,7 @@ impl PixelHistogram {
         })
     }
 
-    /// A pair within one bin may count 0 or 1 instead of one half.
+    /// A pair of scores within one bin counts one half; exactly it may count 0 or 1.
     fn auroc(&self, normal: u64, anomalous: u64) -> Bounded {
         let (mut pairs, mut tied) = (0u128, 0u128);
         self.descend(|above, bin| {
@@ -333,7 +333,7 @@ impl PixelHistogram {
     }
 }
 
-/// Counts of one bin, or of all above it.
+/// Counts of one bin, or of all bins above it.
 #[derive(Default)]
 struct Counts {
     normal: u64,

@@ -31,7 +31,7 @@ pub(crate) struct Camera {
     seed: u64,
 }
 
-/// What is known of each pixel of a row on the way from scene to light.
+/// Values of each pixel of a row, from which its light is computed.
 struct Line {
     /// Position in image sides from the middle.
     u: Vec<f32>,
@@ -126,7 +126,7 @@ impl Camera {
         }
     }
 
-    /// Words for the light, where it is striking.
+    /// Words for the light, where it is unusual.
     pub(crate) fn mood(&self) -> Option<&'static str> {
         if self.exposure < 0.8 {
             Some("dark")
@@ -181,7 +181,7 @@ impl Camera {
         out
     }
 
-    /// The light that row `y` of the scene throws back; passes over plain arrays, which become wide instructions.
+    /// The light that row `y` of the scene throws back; passes over plain arrays, which the compiler vectorises.
     #[inline(always)]
     fn shade(&self, canvas: &Canvas, y: usize, line: &mut Line, target: &mut [[f32; 3]]) {
         let size = canvas.size;
@@ -227,7 +227,7 @@ impl Camera {
             let half = length(length(lx, ly), lz + 1.0);
             let (hx, hy, hz) = (lx / half, ly / half, (lz + 1.0) / half);
             for ((shine, u), ((gx, gy), inverse)) in shine.iter_mut().zip(&*u).zip(surface) {
-                // A light that is near: its direction changes over the picture.
+                // A near light: its direction varies over the picture.
                 let (hu, hv) = (hx - u * 0.3, hy - v * 0.3);
                 *shine = ((hz - gx * hu - gy * hv) * inverse).clamp(0.0, 1.0);
             }
@@ -297,7 +297,7 @@ impl Camera {
             #[inline(always)]
             || {
                 for (byte, c) in image.iter_mut().zip(picture.as_flattened()) {
-                    // Not `as u8`, which is no wide instruction.
+                    // Not `as u8`, which is not vectorised.
                     *byte = split((c * 255.0 + 0.5).clamp(0.0, 255.0)).1 as u8;
                 }
             },

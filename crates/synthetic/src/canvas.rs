@@ -40,7 +40,7 @@ pub(crate) struct Canvas {
 }
 
 impl Canvas {
-    /// Without pixels: what is drawn first is to [`fill`](Self::fill) it.
+    /// Without pixels: [`fill`](Self::fill) must come first.
     pub(crate) fn new(size: usize) -> Self {
         let pixels = size * size;
         Self {
@@ -55,7 +55,7 @@ impl Canvas {
 
     /// The rows from the first to the last that differ.
     pub(crate) fn rows_unlike(&self, other: &Self) -> Range<usize> {
-        // No early end: comparisons of whole rows become wide instructions.
+        // No early exit: comparisons of whole rows are vectorised.
         let differ = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(false, |d, (a, b)| d | (a != b));
         let unlike = |y: &usize| {
             let row = y * self.size..(y + 1) * self.size;

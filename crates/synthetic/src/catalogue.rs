@@ -1,4 +1,4 @@
-//! The categories and what can befall them.
+//! The categories and the defects that they can have.
 
 use crate::canvas::Canvas;
 use crate::defects::DefectKind;
@@ -43,7 +43,7 @@ impl Category {
         Self { metal: true, ..self }
     }
 
-    /// The kind itself, or what takes its place here.
+    /// The kind itself, or the one that replaces it where it cannot occur.
     pub(crate) fn possible(&self, kind: DefectKind) -> DefectKind {
         match kind {
             DefectKind::MissingPart if self.texture && !self.parts => DefectKind::Hole,
@@ -54,7 +54,7 @@ impl Category {
     }
 }
 
-/// Names of the categories kept out of every training: the test of what was learnt.
+/// Names of the categories held out of every training, for testing.
 pub const HELD_OUT: [&str; 8] =
     ["knit", "cork", "marble", "solar_cell", "gear", "biscuit", "cable", "button"];
 

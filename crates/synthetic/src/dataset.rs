@@ -216,7 +216,7 @@ pub fn write_dataset(
     })
 }
 
-/// Makes the folder ours, or finds that it is.
+/// Marks the folder as this data set's, or checks that it is.
 fn claim(out: &Path, options: &WriteOptions) -> Result<(), Error> {
     let manifest = Manifest {
         generator: GENERATOR,

@@ -1,7 +1,7 @@
 //! The grain of a sensor.
 
 /// About normal random numbers: sums of the bytes of a hashed linear congruential generator, of
-/// which eight states go side by side.
+/// which eight states run in parallel.
 pub(crate) struct Grain([u32; Self::LANES]);
 
 impl Grain {

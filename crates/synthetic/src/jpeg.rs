@@ -81,7 +81,7 @@ fn quantise(
     let mut spectrum = multiply(&multiply(basis, block), inverse);
     for (c, step) in spectrum.as_flattened_mut().iter_mut().zip(steps) {
         let scaled = *c / step;
-        // Round half away from zero; `f32::round` is a call on old targets, and a cast is no wide instruction.
+        // Round half away from zero; `f32::round` is a call on old targets, and a cast is not vectorised.
         let whole = floor(scaled.abs() + 0.5);
         *c = if scaled < 0.0 { -whole } else { whole } * step;
     }

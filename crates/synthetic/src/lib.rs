@@ -145,7 +145,7 @@ pub fn render(request: &Request) -> Scene {
         for attempt in 0..12u64 {
             let seed = mix(seed, attempt);
             let fault = match kind {
-                // A part that this scene does not have, or that is out of sight, is not tried for long.
+                // A part that this scene does not have, or that is out of sight, is given up soon.
                 _ if attempt > 3 => None,
                 DefectKind::MissingPart
                     if category.parts && (category.texture || seed & 3 != 0) =>
@@ -157,7 +157,7 @@ pub fn render(request: &Request) -> Scene {
             };
             let changed = fault.map(draw).unwrap_or_else(|| {
                 let mut changed = canvas.clone();
-                // After many vain tries a plain stain shows on anything.
+                // After many failed tries: a plain stain is visible on anything.
                 let drawn = if attempt < 9 { kind } else { DefectKind::Stain };
                 let force = 1.0 + attempt as f32 * 0.25;
                 defects::apply(drawn, &mut changed, &mut Dice::new(mix(seed, 4)), force);

@@ -120,7 +120,7 @@ pub(crate) fn changed(
     Some(whole)
 }
 
-/// The rows, and so many more on either side as there are.
+/// The rows and up to so many more on either side, inside the picture.
 fn near(rows: &Range<usize>, more: usize, size: usize) -> Range<usize> {
     rows.start.saturating_sub(more)..(rows.end + more).min(size)
 }

@@ -35,7 +35,7 @@ impl Tile {
 
     /// Puts the values at (x, y) in the place of each x.
     ///
-    /// Only the look-up in the table goes number by number.
+    /// All but the table look-up is vectorised.
     fn along(&self, x: &mut [f32], y: f32) {
         const BLOCK: usize = 64;
         let (fy, iy) = split(y);
@@ -124,7 +124,7 @@ static RIDGED: LazyLock<Tile> = LazyLock::new(|| {
     })
 });
 
-/// A place in the noise tables: two fields of different offsets are independent.
+/// An offset into the noise tables: fields of different offsets are independent.
 #[derive(Clone, Copy)]
 pub(crate) struct Noise {
     x: f32,

@@ -10,7 +10,7 @@ use crate::dice::{Dice, blend, cos_turn, fract, mix, sin_turn, smoothstep};
 use crate::mask;
 use crate::noise::Noise;
 
-/// Tries until damage shows.
+/// Attempts to draw damage that is visible.
 const TRIES: u64 = 12;
 
 /// What is done to a photograph.
@@ -52,7 +52,7 @@ pub fn damage(photograph: &RgbImage, damage: Damage<'_>, seed: u64) -> Option<Da
     let size = width as usize;
     let mut pixels = photograph.pixels();
     let mut canvas = Canvas::new(size);
-    // A photograph has its light in it already: its relief counts as flat.
+    // A photograph is lit already: its relief is taken as flat.
     canvas.fill(|_, _| {
         let color = pixels.next().map_or([0.0; 3], |p| p.0.map(|c| f32::from(c) / 255.0));
         Texel::new(color, 0.0, 0.0)

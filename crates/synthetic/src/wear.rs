@@ -1,4 +1,4 @@
-//! What is normal though not ideal: dust, faint smudges, uneven tone.
+//! Imperfections that count as normal: dust, faint smudges, uneven tone.
 
 use crate::canvas::{Canvas, around};
 use crate::dice::{Dice, length, smoothstep, times};

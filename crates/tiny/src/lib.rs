@@ -1,6 +1,6 @@
 //! How the embedded default, `tiny`, is made.
 //!
-//! [`distil`] teaches the image tower what a [`teacher`] of real photographs sees; [`pretrain`] trains a
+//! [`distil`] trains the image tower to predict the features of a [`teacher`] that has seen real photographs; [`pretrain`] trains a
 //! CLIP from procedural images and captions alone.
 
 pub mod distil;

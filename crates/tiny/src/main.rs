@@ -38,7 +38,7 @@ struct Pretrain {
     /// Model of the same architecture to start from: a folder, or `tiny`.
     #[arg(long, value_name = "MODEL")]
     start: Option<String>,
-    /// Leave the image tower of --start, a distilled one, as it is.
+    /// Keep the image tower of --start, a distilled one, frozen.
     #[arg(long, requires = "start")]
     locked: bool,
     /// Corpus of photographs, half of the pictures then; procedural scenes alone without.
@@ -50,7 +50,7 @@ struct Pretrain {
     /// Optimizer steps.
     #[arg(long, default_value_t = 1800)]
     steps: usize,
-    /// Images of a step.
+    /// Images per step.
     #[arg(long, default_value_t = 48)]
     batch_size: usize,
     /// Peak learning rate.
@@ -64,31 +64,31 @@ struct Pretrain {
     device: String,
 }
 
-/// Teaches an image tower what a teacher of real photographs sees.
+/// Distils an image tower from a teacher that has seen real photographs.
 #[derive(clap::Args)]
 struct Distil {
     /// Folder of the state, the loss log and the finished model.
     #[arg(long, default_value = "target/tiny/distilled")]
     out: PathBuf,
-    /// Go on from the state saved in --out; other --steps and --anneal go on from before the learning rate fell.
+    /// Go on from the state saved in --out; with other --steps or --anneal, from the one before the learning rate fell.
     #[arg(long)]
     resume: bool,
     /// Weights of EfficientNet-Lite0, which `cargo xtask teacher` fetches.
     #[arg(long, default_value = "target/tiny/teacher/efficientnet-lite0-57934424.pth")]
     teacher: PathBuf,
-    /// Corpus of photographs; procedural scenes alone without.
+    /// Corpus of photographs; without one, procedural scenes alone.
     #[arg(long)]
     corpus: Option<PathBuf>,
     /// Seed of weights and images.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Windows of a step.
+    /// Windows per step.
     #[arg(long, default_value_t = 64)]
     windows: usize,
     /// Optimizer steps.
     #[arg(long, default_value_t = 40_000)]
     steps: usize,
-    /// Last steps, in which the learning rate falls to nothing.
+    /// Number of last steps, in which the learning rate falls to zero.
     #[arg(long, default_value_t = 12_000)]
     anneal: usize,
     /// Steps between two saved states.
@@ -97,6 +97,9 @@ struct Distil {
     /// Steps between two points of the curve of held-out quality.
     #[arg(long, default_value_t = 2000)]
     judge_every: usize,
+    /// Measure the teacher and an untrained tower as the curve does, and train nothing.
+    #[arg(long)]
+    references: bool,
     /// What it runs on, as the `--device` of fe-clip.
     #[arg(long, default_value = "flex")]
     device: String,
@@ -145,6 +148,12 @@ impl Distil {
         let device = open_device(&self.device)?;
         let teacher = Teacher::published(&self.teacher, &device)?;
         let photographs = self.corpus.as_deref().map(Crops::open).transpose()?;
+        if self.references {
+            for (name, quality) in distil::references(&teacher, photographs, self.seed, &device)? {
+                println!("{}", serde_json::json!({ "of": name, "quality": quality }));
+            }
+            return Ok(());
+        }
         let corpus = photographs.as_ref().map(Crops::sha256).transpose()?;
         let config = DistilConfig {
             seed: self.seed,

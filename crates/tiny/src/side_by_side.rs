@@ -1,4 +1,4 @@
-//! Parts of a step on threads of their own: most operations of a small model use one thread.
+//! Runs parts of a training step on threads of their own: most operations of a small model use one thread.
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -19,7 +19,7 @@ where
     let loss = &loss;
     let results: Vec<(GradientsParams, R)> = std::thread::scope(|scope| {
         let run = |part| {
-            // Leaves of its own: graphs that share leaves cannot be walked at the same time.
+            // Leaf tensors of its own: backward passes of graphs that share leaves cannot run at the same time.
             let student = student.valid().train();
             scope.spawn(move || {
                 let (loss, report) = loss(&student, part);

@@ -48,7 +48,7 @@ pub struct Teacher {
     device: Device,
 }
 
-/// What the teacher sees in a batch of images.
+/// The teacher's features of a batch of images.
 #[derive(Debug, Clone)]
 pub struct Features {
     /// Stages 3, 5 and 7: `[batch, channels, side / 8, side / 8]`, a sixteenth, a thirty-second, rounded up.
@@ -105,7 +105,7 @@ impl Teacher {
         Ok(teacher)
     }
 
-    /// The architecture with random weights, for a try of what needs a teacher.
+    /// The architecture with random weights, for tests.
     pub fn untrained(seed: u64, device: &Device) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut draw = |name: &str, shape: &[usize]| {

@@ -19,12 +19,12 @@ pub(super) fn activate(activation: Activation, values: &mut [f32]) {
     }
 }
 
-/// The exponential, to 2e-7 of its value; 0 below -87 and 1.7e38 above 88. Not a number stays one.
+/// The exponential, to 2e-7 of its value; 0 below -87 and 1.7e38 above 88. NaN stays NaN.
 ///
 /// Source: Cephes `expf`.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    // Comparisons in this order let not-a-number through.
+    // Comparisons in this order let NaN through.
     let x = if x < -87.3 { -87.3 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.

@@ -6,7 +6,7 @@ use super::activation::exp;
 use super::product::{ROWS, product};
 use crate::panels::{COLUMNS, Row};
 
-/// What a head's attention needs beside its input and output.
+/// Buffers for the attention of a head.
 pub(super) struct Scratch {
     /// Keys, `[tiles of keys, head_dim]`.
     keys: Vec<[f32; ROWS]>,

@@ -14,13 +14,13 @@ use super::refuse_impostor;
 use super::tensors::{Tensors, View};
 use crate::Error;
 
-/// No CLIP's pickle, which holds names and shapes, comes near.
+/// Most bytes of a pickle. It holds names and shapes alone; a CLIP's is far smaller.
 const LARGEST_PICKLE: usize = 64 << 20;
 /// How files from before PyTorch 1.6 start: a pickle of a ten-byte number.
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0a";
-/// Nesting of modules and dictionaries.
+/// Deepest nesting of modules and dictionaries.
 const DEEPEST: usize = 32;
-/// Values that are looked at; shared ones count each time.
+/// Most values that are visited; shared ones count each time.
 const MOST_VALUES: usize = 1 << 20;
 
 /// Adds the tensors of an archive under their dotted names.
@@ -69,7 +69,7 @@ impl<'p> Collector<'p> {
             }
             Value::Dict(items) | Value::Object(items) => {
                 for pair in self.pickled.items[*items].chunks_exact(2) {
-                    // An optimizer's state has integer keys and is none of ours.
+                    // An optimizer's state has integer keys; it is not wanted here.
                     let Value::Text(key) = &pair[0] else { continue };
                     let name =
                         if name.is_empty() { key.to_string() } else { format!("{name}.{key}") };
@@ -148,7 +148,7 @@ impl<'a> Archive<'a> {
         let contiguous = contiguous_strides(shape);
         let strides = (contiguous.as_deref() != Some(strides)).then(|| strides.clone());
         let elements = shape.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
-        // A stride of zero repeats elements: bounded by the file all the same.
+        // A stride of zero repeats elements; their number is bounded by the file's size all the same.
         if elements.and_then(|n| n.checked_mul(size)).is_none_or(|n| n > storage_bytes.len()) {
             return Err(format!("shape {shape:?} has more elements than its storage"));
         }

@@ -37,7 +37,7 @@ pub(super) fn files(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Error> {
     Err(Error::Config { path: folder.to_path_buf(), problem })
 }
 
-/// That there is nothing which can be read, and what could.
+/// The error for a folder without files that can be read; it says which could.
 pub(crate) fn none_of_the_models() -> String {
     let names = MODELS.map(|(config, weights)| format!("{weights} with {config}"));
     format!("holds no model, expected one of: {}", names.join(", "))

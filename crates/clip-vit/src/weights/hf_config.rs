@@ -11,10 +11,10 @@ use super::{parse_json, read_json};
 use crate::Error;
 use crate::config::{Activation, ClipConfig, TextConfig, VisionConfig};
 
-/// The largest size that a configuration may name: sizes above are lies that would only overflow.
+/// The largest size that a configuration may name; anything larger is wrong and would only overflow.
 const LARGEST: usize = 1 << 20;
 
-/// Missing keys have transformers' defaults, which its `config.json` leaves out.
+/// Missing keys have transformers' defaults: it leaves those out of `config.json`.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Document {

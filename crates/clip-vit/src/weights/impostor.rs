@@ -1,6 +1,6 @@
-//! What lies in the place of a model's file where something went wrong before us.
+//! Recognises what stands in the place of a model's file after a download that went wrong.
 
-/// What the first bytes say a file is, if that is what downloads leave in the place of a file; as the end of a sentence.
+/// What the first bytes show a file to be, if it is such a stand-in; as the end of a sentence.
 pub fn impostor(bytes: &[u8]) -> Option<&'static str> {
     let head = &bytes[..bytes.len().min(512)];
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();

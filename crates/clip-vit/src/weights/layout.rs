@@ -61,7 +61,7 @@ const PARTS: [(&str, &str, &str); 6] = [
 ];
 
 impl Layout {
-    /// Recognises the family by the patch embedding's name, and takes off what stands before all names.
+    /// Recognises the family by the patch embedding's name, and strips the prefix that all names share.
     pub(super) fn detect(tensors: &mut Tensors<'_>, path: &Path) -> Result<Self, Error> {
         tensors.rename(path, unwrapped)?;
         let sentinel = |layout: &Layout| layout.name("vision.patch_embedding.weight");

@@ -66,12 +66,12 @@ impl StateDict {
         vec![0.0; shape.iter().product()]
     }
 
-    /// Passes over all tensors that may be there and are not needed: those whose name ends in `part`.
+    /// Skips tensors that may be there and are not needed: those whose name ends in `part`.
     pub fn skip(&mut self, part: &str) {
         self.tensors.retain(|name, _| !name.ends_with(part));
     }
 
-    /// Says whether all was as expected.
+    /// Checks that all was as expected.
     ///
     /// # Errors
     /// [`Error::Weights`] lists what was missing, of another shape or type, not finite, or is left over.

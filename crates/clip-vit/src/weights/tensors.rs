@@ -79,14 +79,14 @@ impl<'a> Tensors<'a> {
         self.by_name.get(name).map(|view| view.shape.as_slice())
     }
 
-    /// A line of complaint if the tensor's type is no float that we read.
+    /// A message if the tensor's type is no float type that we read.
     pub(super) fn unreadable(&self, name: &str) -> Option<String> {
         let dtype = self.by_name.get(name)?.dtype;
         let is_float = matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16);
         (!is_float).then(|| format!("{name}: expected type F32, F16 or BF16, got {dtype:?}"))
     }
 
-    /// A tensor's elements, the last axis fastest; not copied where they lie in the file as they are wanted.
+    /// A tensor's elements, the last axis fastest; not copied where the file has them in that form.
     ///
     /// # Panics
     /// If the tensor is missing or no float (see [`Self::unreadable`]).

@@ -84,7 +84,7 @@ struct Row {
     anomalous: bool,
 }
 
-/// Rows by the image's folded name. Lines are `number flag image 0 mask-or-0`, split by tabs.
+/// Rows by the image's name as it is compared (`names.rs`). Lines are `number flag image 0 mask-or-0`, split by tabs.
 fn read_table(path: &Path, tree: &mut Tree) -> Option<BTreeMap<String, Row>> {
     let text = match read_text(path) {
         Ok(text) => text,

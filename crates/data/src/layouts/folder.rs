@@ -1,4 +1,4 @@
-//! One's own images.
+//! The user's own images: folders of normal and anomalous ones and of masks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::names::{folded, stem};
 use super::tree::Tree;
 
-/// What follows the image's stem in the name of its mask; the surest sign of a mask first.
+/// What follows the image's stem in the name of its mask, the least ambiguous first.
 const SUFFIXES: [&str; 4] = ["_mask", "_label", "_gt", ""];
 
 impl Tree {

@@ -1,4 +1,4 @@
-//! Names as file systems, cameras and people leave them.
+//! Names of files: which are ignored, and which are the same in another spelling.
 
 use std::path::{Path, PathBuf};
 
@@ -43,18 +43,18 @@ pub(super) fn is_litter(name: &str) -> bool {
     name.starts_with('.') || LITTER.contains(&name.to_lowercase().as_str())
 }
 
-/// One spelling for all of a name: in lower case, letters and their accents composed, which Macs take apart.
+/// The form in which names are compared: in lower case and composed (NFC), since macOS stores accents decomposed.
 pub(super) fn folded(name: &str) -> String {
     name.to_lowercase().nfc().collect()
 }
 
-/// Of several paths the one of this name: spelled alike, else the first that differs in spelling alone.
+/// The path of this name among several: an exact match, else the first that differs in case or composition alone.
 pub(super) fn pick<'a>(paths: &'a [PathBuf], wanted: &str) -> Option<&'a PathBuf> {
     let alike = |path: &&PathBuf| folded(&name(path)) == folded(wanted);
     paths.iter().find(|path| name(path) == wanted).or_else(|| paths.iter().find(alike))
 }
 
-/// The last part of a path, for people.
+/// The last component of a path, for messages.
 pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -35,7 +35,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, Error> {
 /// The files below a root, found as a table names them.
 pub(super) struct Files {
     root: PathBuf,
-    /// What was looked into; each entry by its folded name.
+    /// The folders listed so far; each entry by its name as it is compared.
     folders: HashMap<PathBuf, HashMap<String, Vec<PathBuf>>>,
 }
 

@@ -1,4 +1,4 @@
-//! One strip or tile from its bytes in the file.
+//! Decodes one strip or tile from its bytes in the file.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Read};
@@ -18,7 +18,7 @@ use crate::{Limits, jpeg};
 /// Most bytes of history that Zstandard may ask for, as its own tools allow.
 const MAX_WINDOW: u64 = 128 << 20;
 
-/// A strip or tile and how much of it shows.
+/// A strip or tile, and how much of it lies on the page.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
     /// Its number, for messages.
@@ -30,7 +30,7 @@ pub(super) struct Part {
 }
 
 /// The samples of a strip or tile, packed as in a file without compression: `part.rows` rows of the page's bytes a row,
-/// of which those that do not show may be missing in the file. YCbCr is interleaved, or RGB where the codec converts it.
+/// of which those below the page may be missing in the file. YCbCr is interleaved, or RGB where the codec converts it.
 pub(super) fn samples(
     page: &Page,
     bytes: &[u8],
@@ -93,7 +93,7 @@ pub(super) fn samples(
     Ok(samples)
 }
 
-/// The bytes with their highest bit first.
+/// The bytes with their bits in the usual order, the highest first.
 fn in_order<'a>(page: &Page, data: &'a [u8]) -> Cow<'a, [u8]> {
     if page.reversed {
         Cow::Owned(data.iter().map(|byte| byte.reverse_bits()).collect())

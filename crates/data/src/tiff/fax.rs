@@ -1,5 +1,5 @@
-//! CCITT modified Huffman, group 3 and group 4, over the code tables of the crate `fax`. Its own decoders know neither
-//! rows that lean on the row above in group 3 nor rows without end-of-line codes, and pad a file cut short.
+//! CCITT modified Huffman, group 3 and group 4, with the code tables of the crate `fax`. Its own decoders know neither
+//! two-dimensional group 3 nor rows without end-of-line codes, and fill up a file that was cut short.
 
 use fax::maps::{Mode, black, mode, white};
 use fax::{BitReader, Bits};
@@ -20,16 +20,16 @@ pub(super) fn decode(
     let mut bits = Reader { data, at: 0 };
     let row_bytes = width.div_ceil(8) as usize;
     let mut pixels = vec![0; row_bytes * rows as usize];
-    // Where colours change, from white on.
+    // The columns where the colour changes, starting with white.
     let (mut above, mut row) = (Vec::new(), Vec::new());
     for (done, line) in pixels.chunks_exact_mut(row_bytes).enumerate() {
         row.clear();
         let state = match compression {
-            Compression::Group4 => row_over(&mut bits, width, &above, &mut row)?,
+            Compression::Group4 => two_dimensional_row(&mut bits, width, &above, &mut row)?,
             Compression::Group3 { two_dimensional } => {
-                row_of_group_3(&mut bits, width, two_dimensional, &above, &mut row)?
+                group_3_row(&mut bits, width, two_dimensional, &above, &mut row)?
             }
-            _ => row_of_runs(&mut bits, width, &mut row),
+            _ => one_dimensional_row(&mut bits, width, &mut row),
         };
         match state {
             State::Whole => {}
@@ -57,7 +57,7 @@ enum State {
     Damaged,
 }
 
-fn row_of_runs(bits: &mut Reader<'_>, width: u32, row: &mut Vec<u32>) -> State {
+fn one_dimensional_row(bits: &mut Reader<'_>, width: u32, row: &mut Vec<u32>) -> State {
     let mut at = 0;
     while at < width {
         let Some(length) = run(bits, row.len() % 2 == 1) else { return State::Damaged };
@@ -67,14 +67,14 @@ fn row_of_runs(bits: &mut Reader<'_>, width: u32, row: &mut Vec<u32>) -> State {
     State::Whole
 }
 
-fn row_of_group_3(
+fn group_3_row(
     bits: &mut Reader<'_>,
     width: u32,
     two_dimensional: bool,
     above: &[u32],
     row: &mut Vec<u32>,
 ) -> Result<State, Fault> {
-    let mut leans = false;
+    let mut is_relative = false;
     for marks in 0.. {
         if !bits.skip_end_of_line() {
             break;
@@ -83,15 +83,19 @@ fn row_of_group_3(
             return Ok(State::End);
         }
         if two_dimensional {
-            leans = bits.peek(1) == Some(0);
+            is_relative = bits.peek(1) == Some(0);
             bits.at += 1;
         }
     }
-    if leans { row_over(bits, width, above, row) } else { Ok(row_of_runs(bits, width, row)) }
+    if is_relative {
+        two_dimensional_row(bits, width, above, row)
+    } else {
+        Ok(one_dimensional_row(bits, width, row))
+    }
 }
 
-/// A row of which the changes are told by those of the row above.
-fn row_over(
+/// A row whose changes of colour are coded relative to those of the row above.
+fn two_dimensional_row(
     bits: &mut Reader<'_>,
     width: u32,
     above: &[u32],
@@ -134,7 +138,7 @@ fn row_over(
     Ok(State::Whole)
 }
 
-/// Notes a change of colour. Two at one place are none, so that the colour is always told by the count.
+/// Records a change of colour. Two at one column cancel out, so the count of changes always tells the current colour.
 fn change(row: &mut Vec<u32>, at: u32, width: u32) {
     if row.last() == Some(&at) {
         row.pop();
@@ -177,7 +181,7 @@ impl Reader<'_> {
         self.at >= self.data.len() * 8
     }
 
-    /// Whether what is left is shorter than a code may be.
+    /// Whether less is left than the longest code needs.
     fn is_at_end(&self) -> bool {
         self.at + 16 >= self.data.len() * 8
     }
@@ -186,7 +190,7 @@ impl Reader<'_> {
         self.at = self.at.next_multiple_of(bits);
     }
 
-    /// Passes over an end-of-line code and the filling before it, if they are next.
+    /// Skips an end-of-line code and the fill bits before it, if they come next.
     fn skip_end_of_line(&mut self) -> bool {
         if self.peek(ZEROS) != Some(0) {
             return false;

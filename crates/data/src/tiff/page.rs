@@ -1,4 +1,4 @@
-//! What the tags of a page say, checked.
+//! The tags of a page, parsed and checked.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -78,11 +78,11 @@ pub(super) enum Photometric {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
-    /// CCITT modified Huffman; rows begin at bytes, or at words of two bytes.
+    /// CCITT modified Huffman; each row begins at a byte, or at a word of two bytes.
     Huffman {
         words: bool,
     },
-    /// CCITT group 3, rows may lean on the row above.
+    /// CCITT group 3; in the two-dimensional form rows may be coded relative to the row above.
     Group3 {
         two_dimensional: bool,
     },
@@ -118,7 +118,7 @@ pub(super) struct Page {
     pub(super) float: bool,
     /// Samples a pixel in a strip or tile: 1 where planes are stored apart.
     pub(super) samples: usize,
-    /// Samples a pixel that are kept: colours, and alpha where they are multiplied by it.
+    /// Samples a pixel that are kept: the colours, and alpha where the colours are premultiplied.
     pub(super) kept: usize,
     pub(super) photometric: Photometric,
     pub(super) planes: bool,
@@ -169,7 +169,7 @@ impl Page {
             !matches!(photometric, Photometric::Cmyk | Photometric::Palette | Photometric::YCbCr);
         let kept = colours + usize::from(extra == Some(1) && all_samples > colours && grey_or_rgb);
         let subsampling = match (photometric, compression) {
-            (Photometric::YCbCr, Compression::Jpeg | Compression::WebP) => (1, 1), // their own matter
+            (Photometric::YCbCr, Compression::Jpeg | Compression::WebP) => (1, 1), // handled by the codec
             (Photometric::YCbCr, _) => ycbcr::subsampling(&directory)?,
             _ => (1, 1),
         };

@@ -1,4 +1,4 @@
-//! Strips and tiles to one picture.
+//! Assembles strips and tiles into one picture.
 
 use half::f16;
 use image::{DynamicImage, GrayImage, ImageBuffer, RgbImage};
@@ -67,7 +67,7 @@ pub(super) fn image(page: &Page, bytes: &[u8], limits: &Limits) -> Result<Dynami
     }
 }
 
-/// The kept samples of each pixel, interleaved; `read` gives the first ones of a row.
+/// The kept samples of each pixel, interleaved; `read` decodes the first samples of a row, as many as it has room for.
 fn assemble<T: Copy + Default>(
     page: &Page,
     bytes: &[u8],
@@ -110,7 +110,7 @@ fn assemble<T: Copy + Default>(
     Ok(image)
 }
 
-/// Samples of less than a byte or two, from the highest bit on.
+/// Samples of at most 16 bits that are packed without gaps, the highest bit first.
 fn unpack<T>(row: &[u8], bits: u32, samples: &mut [T], to: impl Fn(u32) -> T) {
     for (index, sample) in samples.iter_mut().enumerate() {
         let at = index * bits as usize;
@@ -234,7 +234,7 @@ fn from_bytes(page: &Page, samples: Vec<u8>) -> Result<DynamicImage, Fault> {
     RgbImage::from_raw(page.width, page.height, rgb).map(DynamicImage::from).ok_or_else(wrong_size)
 }
 
-/// Whether the codec has made RGB of YCbCr.
+/// Whether the codec has converted YCbCr to RGB.
 fn is_converted(page: &Page) -> bool {
     match page.compression {
         Compression::Jpeg => !page.planes,

@@ -1,4 +1,4 @@
-//! YCbCr that no codec converts, as libtiff's `tif_color.c` does in integers.
+//! YCbCr that the codec leaves unconverted: the integer arithmetic of libtiff's `tif_color.c`.
 
 use super::directory::Directory;
 use crate::error::Fault;
@@ -19,7 +19,7 @@ pub(super) fn subsampling(directory: &Directory) -> Result<(u32, u32), Fault> {
     }
 }
 
-/// Y, Cb and Cr of each pixel from blocks of luma, each followed by its chroma.
+/// Y, Cb and Cr of each pixel, from blocks of luma samples that are each followed by their chroma.
 pub(super) fn expand(
     blocks: &[u8],
     width: usize,

@@ -47,7 +47,7 @@ pub(crate) struct Composite<T> {
 const PAIRS: usize = 15;
 
 impl<T: Float> Composite<T> {
-    /// The factor to split off an odd length, if there is one that pays: one that FFTs dislike, or else
+    /// The factor to split off an odd length, if one is worth it: one for which FFTs are slow, or else
     /// one that leaves whole groups. Measured, see docs/results/dct.md.
     pub(crate) fn factor(len: usize) -> Option<usize> {
         let leaves =

@@ -5,7 +5,7 @@ use rustdct::{Dct4, DctPlanner, TransformType2And3};
 use crate::Float;
 use crate::definition::{DctType, Definition};
 
-/// Types II to IV by `rustdct`, where nothing here is faster.
+/// Types II to IV by `rustdct`, for lengths where none of our algorithms is faster.
 ///
 /// Its sums lack the factor 2, and in type III half the first sample's part.
 pub(crate) struct Delegated<T> {

@@ -1,4 +1,4 @@
-//! Arrays into accumulators.
+//! Feeds arrays to the accumulators.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -85,7 +85,7 @@ where
     })
 }
 
-/// Names the image of a NaN that was named by row and column.
+/// Adds the image to the position of a NaN, which has row and column alone.
 fn in_image(image: usize, undefined: Undefined) -> Undefined {
     match undefined {
         Undefined::NotANumber { index } => {
@@ -123,7 +123,7 @@ where
     Ok(Ok(()))
 }
 
-/// The range of a histogram; one that is to be found is that of the finite scores.
+/// The range of a histogram: the one given, or that of the finite scores.
 fn range<'a, S: Score + Into<f64>>(
     bins: Bins,
     maps: &'a Npy,
@@ -155,7 +155,7 @@ where
     Ok(if width.is_normal() { (low, high) } else { (-1.0, 1.0) })
 }
 
-/// The greatest of some scores, in lanes that the processor compares at once.
+/// The greatest of some scores, by SIMD lanes.
 fn greatest<S: Copy + PartialOrd>(scores: &[S]) -> Option<S> {
     let greater = |left: S, right: S| if right > left { right } else { left };
     let (chunks, rest) = scores.as_chunks::<16>();

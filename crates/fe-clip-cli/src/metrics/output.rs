@@ -13,7 +13,7 @@ use super::shard::{Pixels, Shard};
 pub(crate) struct Output {
     image: Image,
     pixel: Pixel,
-    /// How far the exact value of a metric of the histogram may be.
+    /// The bound on the error of a histogram's metric.
     #[serde(skip_serializing_if = "Option::is_none")]
     bounds: Option<BTreeMap<&'static str, f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +72,7 @@ impl From<ImageRegions> for Defects {
     }
 }
 
-/// Values with a name each, and why some of them are missing.
+/// Named values, and why some of them are missing.
 #[derive(Default)]
 struct Values {
     undefined: BTreeMap<&'static str, String>,

@@ -1,4 +1,4 @@
-//! What was counted of some images, in memory and in files.
+//! The counts of some of the images, in memory and in files.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -52,7 +52,7 @@ impl Shard {
         Ok(Self { images: Ok(images), pixels: Ok(pixels) })
     }
 
-    /// Reads files and puts their images one behind another.
+    /// Reads files and concatenates their images.
     pub(crate) fn merge(paths: &[PathBuf]) -> Result<Self> {
         let mut whole: Option<(PixelMetrics<f64>, Pixels)> = None;
         for path in paths {

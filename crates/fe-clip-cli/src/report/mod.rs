@@ -19,7 +19,7 @@ pub(crate) use picture::Picture;
 
 use crate::protect::Protected;
 
-/// Images that the page shows; of more it has rows alone, so that it stays a file that opens.
+/// Images that the page shows with pictures; further ones have rows alone, to bound the file's size.
 pub(crate) const MOST_PICTURES: usize = 5000;
 
 /// The files of a report.
@@ -37,7 +37,7 @@ pub(crate) struct Row {
     pub(crate) defect: Option<String>,
     /// What the model says; absent for an image that could not be read.
     pub(crate) score: Option<f64>,
-    /// What ranks.
+    /// The method's own score, by which images are ranked.
     pub(crate) raw_score: Option<f32>,
     pub(crate) map_max: Option<f32>,
     pub(crate) label: Option<&'static str>,
@@ -64,7 +64,7 @@ pub(crate) struct Report {
     pub(crate) title: String,
     /// Names and values of what the run was made with.
     pub(crate) facts: Vec<(&'static str, String)>,
-    /// Where the slider stands first; else where F1 is largest, else at 0.5.
+    /// Initial position of the slider; else where F1 is largest, else 0.5.
     pub(crate) threshold: Option<f64>,
     pub(crate) rows: Vec<Row>,
     pub(crate) categories: Vec<Category>,
@@ -161,12 +161,12 @@ impl Row {
     }
 }
 
-/// A number as JSON has it elsewhere: no more digits than tell it from its neighbours.
+/// A number with the digits it has in the other outputs: as few as read back exactly.
 fn short(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// A relative address of a file: its bytes, those that have no place in an address as `%hh`.
+/// A relative URL of a file: its bytes, percent-encoded where a URL needs it.
 fn link(path: &Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let bytes = path.as_os_str().as_encoded_bytes().iter();

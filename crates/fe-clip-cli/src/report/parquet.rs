@@ -68,7 +68,7 @@ pub(crate) fn encode(columns: &[Column<'_>], creator: &str) -> Vec<u8> {
     file
 }
 
-/// Where the only page of a column stands, with its header.
+/// Where a column's only page lies in the file, its header included.
 struct Chunk {
     offset: i64,
     size: i64,

@@ -3,17 +3,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use data::Preprocess;
+use fe_clip::geometry::to_image;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 
-use crate::overlay::{colour, to_image};
+use crate::overlay::colour;
 
 /// Longer side of an image on the page, in pixels.
 const IMAGE: u32 = 208;
 const QUALITY: u8 = 80;
-/// Longer side of a map in points; a map is smoother than that.
+/// Longer side of a map in points, more than its detail needs.
 const MAP: u32 = 48;
 /// Longer side of a mask in points.
 const MASK: u32 = 104;
@@ -64,8 +65,8 @@ impl Picture {
     }
 }
 
-/// A mask on few points, each of which is set where any of its pixels is: no defect is too small
-/// to be seen.
+/// A mask at lower resolution: a point is set where any of its pixels is, so that no defect is too
+/// small to be seen.
 fn mask_grid(mask: ArrayView2<'_, bool>, p: &Preprocess, size: (u32, u32)) -> Grid {
     let (width, height) = fit(size, MASK);
     let place = p.placement(size.0, size.1);
@@ -86,8 +87,8 @@ fn mask_grid(mask: ArrayView2<'_, bool>, p: &Preprocess, size: (u32, u32)) -> Gr
     Grid { width, height, points: STANDARD.encode(bytes) }
 }
 
-/// The largest size of the same shape whose longer side is at most `side`, never larger than it
-/// is.
+/// The largest size of the same aspect ratio whose longer side is at most `side`; never larger than
+/// the picture itself.
 fn fit((width, height): (u32, u32), side: u32) -> (u32, u32) {
     let longer = width.max(height).max(1);
     let scaled = |length: u32| {

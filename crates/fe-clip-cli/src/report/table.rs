@@ -8,7 +8,7 @@ use super::Row;
 use super::parquet::{Column, Values, encode};
 use crate::lines::csv_cell;
 
-/// What a column holds of a row.
+/// A column's value of a row.
 enum Cell {
     Text(fn(&Row) -> Option<String>),
     Float(fn(&Row) -> Option<f32>),

@@ -3,32 +3,32 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use data::{decode_image, preprocess};
-use fe_clip::Prediction;
+use fe_clip::geometry::{Extent, to_image};
+use fe_clip::{Judge, Judgement, Label, Prediction, Region, Thresholds};
 use ndarray::Array3;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::banks::BankId;
 use super::problem::Problem;
-use super::regions::{Extent, Region, regions};
 use super::request::{File, Form, Options, Upload};
 use super::state::Server;
 use super::worker::{Job, Loaded, Normals, NotKept};
+use crate::job::caption;
 use crate::output::rgb_png;
-use crate::overlay::{overlay, to_image};
-use crate::thresholds::Thresholds;
+use crate::overlay::overlay;
 
 /// The answer in JSON: the fields of `fe-clip detect` and more.
 #[derive(Serialize)]
 struct Found<'a> {
     path: &'a str,
     score: f64,
-    label: Option<&'static str>,
+    label: Option<Label>,
     map_max: f32,
     width: u32,
     height: u32,
@@ -83,17 +83,23 @@ pub(super) async fn answer(
     server.send(Job { pixels, normals, answer: sender })?;
     let prediction =
         receiver.await.map_err(|_| Problem::internal())?.map_err(|NotKept| not_kept())?;
-    prediction
-        .require_finite()
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let thresholds = server.levels.of(options.threshold, remembered.is_some());
-    let score = loaded.scales[usize::from(remembered.is_some())].score(prediction.score);
-    let judged =
-        Judged { image, size, prediction, score, thresholds, remembered, map: options.map };
+    let judge = Judge {
+        scale: loaded.scales[usize::from(remembered.is_some())],
+        thresholds,
+        preprocess: loaded.preprocess.clone(),
+    };
     server
-        .compute(move |server| match form {
-            Form::Json => judged.json(&loaded),
-            Form::Png => judged.png(server),
+        .compute(move |server| {
+            let judgement = judge
+                .judge(&prediction, size)
+                .map_err(|error| Problem::answer(&image.name, &error))?;
+            let map = options.map;
+            let judged = Judged { image, size, prediction, judgement, thresholds, remembered, map };
+            match form {
+                Form::Json => judged.json(&loaded),
+                Form::Png => judged.png(server),
+            }
         })
         .await?
 }
@@ -149,29 +155,28 @@ struct Judged {
     image: Arc<File>,
     size: (u32, u32),
     prediction: Prediction,
-    /// In [0, 1].
-    score: f64,
+    judgement: Judgement,
     thresholds: Option<Thresholds>,
     remembered: Option<(BankId, usize)>,
     map: bool,
 }
 
 impl Judged {
-    fn json(&self, loaded: &Loaded) -> Result<Response, Problem> {
+    fn json(self, loaded: &Loaded) -> Result<Response, Problem> {
         let map = &self.prediction.map;
         let (rows, columns) = map.dim();
         let extent = Extent::new(&loaded.preprocess, self.size);
         let (width, height) = self.size;
         let found = Found {
             path: &self.image.name,
-            score: self.score,
-            label: self.label(),
-            map_max: map.iter().copied().fold(f32::MIN, f32::max),
+            score: self.judgement.score,
+            label: self.judgement.label,
+            map_max: self.prediction.map_max(),
             width,
             height,
             model: &loaded.run.model.backbone,
             threshold: self.thresholds.map(|t| t.image),
-            regions: self.thresholds.map(|t| regions(map.view(), t.pixel, &extent, self.size)),
+            regions: self.judgement.regions,
             normals: self.remembered.map(|(id, images)| Remembered { id: id.to_string(), images }),
             map: self.map.then(|| {
                 let bytes: Vec<u8> = map.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -187,20 +192,12 @@ impl Judged {
         // Decoding twice costs less than keeping large pictures while they wait for the model.
         let image = decode_image(&self.image.bytes, &self.image.name, &server.limits.image)
             .map_err(|e| Problem::image(&self.image.name, &e))?;
-        let score = self.score;
-        let caption = match self.label() {
-            Some(label) => format!("{score:.3} {label}"),
-            None => format!("{score:.3}"),
-        };
+        let caption = caption(self.judgement.score, self.judgement.label);
         let loaded = server.loaded()?;
         let map = self.prediction.map.view();
         let map = to_image(map, &loaded.preprocess, self.size, self.size);
         let picture = overlay(&image, map.view(), &caption, self.thresholds.map(|t| t.pixel));
         let bytes = rgb_png(&picture).map_err(|_| Problem::internal())?;
         Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
-    }
-
-    fn label(&self) -> Option<&'static str> {
-        self.thresholds.map(|t| t.label(self.score))
     }
 }

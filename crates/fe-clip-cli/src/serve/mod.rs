@@ -9,7 +9,6 @@ mod listen;
 mod meters;
 mod page;
 mod problem;
-mod regions;
 mod request;
 mod routes;
 mod signals;
@@ -25,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::ModelArgs;
 use crate::talk;
-use crate::thresholds::Thresholds;
+use crate::thresholds::shipped;
 use banks::Banks;
 use guard::Door;
 use limits::Limits;
@@ -109,7 +108,7 @@ async fn serve(args: Args, addresses: &[SocketAddr], door: Door) -> anyhow::Resu
         .with_context(|| format!("--addr {}", args.addr))?;
     let address = listener.local_addr().context("asking for the address")?;
     let limits = args.limits();
-    let levels = Levels { asked: args.threshold, shipped: Thresholds::shipped(&args.model)? };
+    let levels = Levels { asked: args.threshold, shipped: shipped(&args.model)? };
     let grace = limits.time * 2;
     let (meters, banks) = (Arc::new(Meters::new()), Arc::new(Banks::default()));
     let (jobs, waiting) = mpsc::channel(limits.queue);

@@ -39,6 +39,15 @@ impl Problem {
         Self { status, path: Some(name.to_owned()), error: error.to_string() }
     }
 
+    /// An image that the model has no number for.
+    pub(super) fn answer(name: &str, error: &fe_clip::Error) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            path: Some(name.to_owned()),
+            error: format!("{name}: {error}"),
+        }
+    }
+
     /// A parameter or a part of the form that makes no sense.
     pub(super) fn parameter(error: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error)
@@ -83,5 +92,19 @@ impl IntoResponse for Problem {
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_number_is_named() {
+        let error = fe_clip::Error::NoNumber { what: "the score is NaN".into() };
+        let problem = Problem::answer("a.png", &error);
+        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(problem.path.as_deref(), Some("a.png"));
+        assert!(problem.error.starts_with("a.png: ") && problem.error.contains("NaN"));
     }
 }

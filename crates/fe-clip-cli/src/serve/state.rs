@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use fe_clip::Thresholds;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::banks::Banks;
@@ -12,7 +13,6 @@ use super::page::Page;
 use super::problem::Problem;
 use super::request::SHARE;
 use super::worker::{Job, Loaded};
-use crate::thresholds::Thresholds;
 
 /// From when on something is anomalous where a request says nothing.
 #[derive(Clone, Copy)]

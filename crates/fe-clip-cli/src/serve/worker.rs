@@ -59,8 +59,13 @@ pub(super) fn start(
         let (detector, said) = match model.detector() {
             Ok((detector, run)) => {
                 let preprocess = detector.preprocess().clone();
-                let refusal =
-                    |normals| detector.check_normals(normals).err().map(|e| e.to_string());
+                let refusal = |normals| {
+                    let checked = detector.check_group(false);
+                    checked
+                        .and_then(|()| detector.check_normals(normals))
+                        .err()
+                        .map(|e| e.to_string())
+                };
                 let (alone, compared) = (refusal(0), refusal(1));
                 let scales = [false, true].map(|compared| detector.score_scale(compared));
                 (Some(detector), Ok(Loaded { run, preprocess, scales, alone, compared }))

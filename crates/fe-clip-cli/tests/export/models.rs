@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig, save_hf};
-use fe_clip::{Backbone, FeClip, Origin, Precision, RunConfig, save};
+use fe_clip::{Backbone, Origin, Precision, RunConfig, save};
 
 /// Burn's random numbers come from one generator a process.
 static RANDOM: Mutex<()> = Mutex::new(());
@@ -48,7 +48,7 @@ pub(crate) fn adapters(path: &Path, backbone: &Path, settings: &Path) {
     device.seed(5);
     let model = RunConfig::read(settings).unwrap().model;
     let clip = Backbone::load(backbone.to_str().unwrap(), None, &device).unwrap().clip;
-    let mut head = FeClip::new_head(&clip, &model, &device).unwrap();
+    let mut head = model.method.new_head(&clip, &device).unwrap();
     if let Some(scale) = &mut head.logit_scale {
         // Not where training starts, which is the fixed temperature.
         *scale = Param::from_tensor(Tensor::full([1], 2.0, &device));

@@ -13,7 +13,7 @@ use super::{draw_images, fe_clip, models, succeed};
 /// The statistics of LFS with a transform, and what else is to be different: of each setting
 /// every value that changes the graph is there. Adapters weigh more than by default, so that
 /// what they answer shows.
-const SETTINGS: [(&str, &str); 20] = [
+const SETTINGS: [(&str, &str); 19] = [
     ("dct-signed-mean", "transform = \"dct\"\n[model.lfs]\nstatistic = \"signed_mean\""),
     ("dct-abs-mean", "transform = \"dct\"\n[model.lfs]\nstatistic = \"abs_mean\""),
     ("dct-power-mean", "transform = \"dct\"\n[model.lfs]\nstatistic = \"power_mean\""),
@@ -23,17 +23,11 @@ const SETTINGS: [(&str, &str); 20] = [
     ("fft-power-mean", "transform = \"fft\"\n[model.lfs]\nstatistic = \"power_mean\""),
     ("fft-log-abs-mean", "transform = \"fft\"\n[model.lfs]\nstatistic = \"log_abs_mean\""),
     (
-        "even-windows-zeros-separable",
+        "even-windows-zeros",
         "[model.ffe]\nwindow = 4\npadding = \"reflect\"\n[model.lfs]\nwindow = 2\n\
-         statistic = \"abs_mean\"\npadding = \"zero\"\nseparable = true",
+         statistic = \"abs_mean\"\npadding = \"zero\"",
     ),
     ("wide-window-kernel-1", "ffe = false\n[model.lfs]\nwindow = 5\nkernel = 1"),
-    ("depthwise-ffe", "lfs = false\n[model.ffe]\nlinear = \"depthwise\""),
-    ("low-rank-ffe", "lfs = false\n[model.ffe]\nlinear = { low_rank = 5 }"),
-    (
-        "two-layers-of-fft",
-        "transform = \"fft\"\nlfs = false\n[model.ffe]\nseparate_imaginary = true",
-    ),
     ("conv-adapter", "ffe = false\nlfs = false\n[model.conv_adapter]\nkernel = 3"),
     ("no-adapter", "ffe = false\nlfs = false\nsmoothing_sigma = 0.0\nalign_corners = true"),
     (
@@ -47,6 +41,9 @@ const SETTINGS: [(&str, &str); 20] = [
     ),
     ("some-stages", "stage_ends = [1, 2, 3]\nscore_stages = [1, 3]\nresize = \"letterbox\""),
     ("another-size", "image_size = 56\nresize = \"shortest_crop\""),
+    // 225 tokens, of which the largest hundredth are two.
+    ("top-percent", "image_size = 120\nimage_score = \"top_percent\""),
+    ("class-and-top-percent", "image_size = 120\nimage_score = \"class_token_and_top_percent\""),
     ("bilinear-positions", "image_size = 72\npositional_interpolation = \"bilinear\""),
 ];
 
@@ -177,6 +174,12 @@ fn a_memory_bank_inside_gives_the_same_numbers() {
     for (name, settings) in [
         ("adapted", "few_weight = 1.5"),
         ("raw", "few_feature = \"raw\"\nfew_stages = [2, 4]\nfew_rotate = true"),
+        (
+            "neighbourhoods",
+            "few_neighbourhood = 3\nfew_score = \"top_percent\"\nimage_size = 120",
+        ),
+        // Wider than the grid.
+        ("wide-raw", "few_neighbourhood = 7\nfew_feature = \"raw\"\nfew_stages = [1, 3]"),
     ] {
         let toml = folder.join(format!("{name}.toml"));
         fs::write(&toml, format!("[model]\n{settings}\n")).unwrap();

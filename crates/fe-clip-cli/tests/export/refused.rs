@@ -8,7 +8,7 @@ use super::{draw_images, fail, fe_clip, models, succeed};
 fn methods_without_a_graph_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    for method in ["winclip", "memory-bank", "spectral-residual"] {
+    for method in ["winclip", "memory-bank", "musc", "spectral-residual"] {
         let settings = folder.join(format!("{method}.toml"));
         fs::write(&settings, format!("[model]\nmethod = \"{method}\"\nimage_size = 96\n")).unwrap();
         let mut export = fe_clip();

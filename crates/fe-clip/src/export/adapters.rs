@@ -1,13 +1,12 @@
 //! The adapters of a stage as nodes; the transforms are constant matrices.
 
-use adapters::{Conv, Ffe, Lfs, Mixing, Statistic};
-use burn::nn::Linear;
+use adapters::{Conv, Ffe, Lfs, Statistic};
 use ndarray::{Array2, Axis, concatenate};
 
 use super::graph::{Graph, Kernel, Value};
-use super::tower::{bias, gelu, linear, shape};
-use crate::detect::floats;
+use super::tower::{bias, gelu, linear};
 use crate::head::StageAdapters;
+use crate::tensors::floats;
 
 /// Tokens of a stage: a square of `side` x `side` with so many channels, `[n, side², channels]`.
 #[derive(Clone, Copy)]
@@ -62,20 +61,14 @@ fn ffe<'a>(g: &mut Graph<'a>, name: &str, ffe: &'a Ffe, grid: Grid, x: &Value) -
     let x = g.gather(&x, 1, &places);
     let x = g.reshape(&x, &[0, inside, windows * channels]);
     let mut parts = Vec::new();
-    let layers = [("linear", Some(&ffe.linear)), ("imaginary", ffe.imaginary.as_ref())];
+    let layer = format!("{name}.linear");
     for (part, basis) in ffe.bases().into_iter().enumerate() {
         let back = matrix(g, &format!("ffe.inverse.{part}"), basis.t().to_owned());
         let basis = matrix(g, &format!("ffe.basis.{part}"), basis);
         let coefficients = g.matmul(&basis, &x);
         let coefficients = g.reshape(&coefficients, &[0, inside, windows, channels]);
-        // Imaginary parts without a layer of their own share the other.
-        let (layer_name, layer) = layers[part];
-        let (layer_name, layer) = match layer {
-            Some(layer) => (layer_name, layer),
-            None => ("linear", &ffe.linear),
-        };
-        let layer = (&format!("{name}.{layer_name}")[..], layer);
-        let mapped = mix(g, name, ffe, layer, inside, &coefficients);
+        // Imaginary parts pass the same layer.
+        let mapped = linear(g, &layer, &ffe.linear, &coefficients);
         let mapped = gelu(g, &mapped);
         let mapped = g.reshape(&mapped, &[0, inside, windows * channels]);
         parts.push(g.matmul(&back, &mapped));
@@ -87,51 +80,23 @@ fn ffe<'a>(g: &mut Graph<'a>, name: &str, ffe: &'a Ffe, grid: Grid, x: &Value) -
     g.gather(&x, 1, &places)
 }
 
-/// The linear layer of FFE on coefficients `[n, window², windows, channels]`.
-fn mix<'a>(
-    g: &mut Graph<'a>,
-    name: &str,
-    ffe: &'a Ffe,
-    (layer_name, layer): (&str, &'a Linear),
-    inside: usize,
-    x: &Value,
-) -> Value {
-    match (ffe.mixing(), &ffe.reduce) {
-        (Mixing::Depthwise, _) => {
-            let [_, channels] = shape(&layer.weight);
-            let numbers = move || floats(layer.weight.val());
-            let weight = format!("{layer_name}.weight");
-            let factors = g.weight(&weight, &[inside, 1, channels], numbers);
-            let scaled = g.mul(x, &factors);
-            match bias(g, layer_name, layer) {
-                Some(bias) => g.add(&scaled, &bias),
-                None => scaled,
-            }
-        }
-        (_, Some(reduce)) => {
-            let reduced = linear(g, &format!("{name}.reduce"), reduce, x);
-            linear(g, layer_name, layer, &reduced)
-        }
-        (_, None) => linear(g, layer_name, layer, x),
-    }
-}
-
 /// The statistic of LFS at every token, before the convolution.
 fn statistics(g: &mut Graph<'_>, lfs: &Lfs, grid: Grid, x: &Value) -> Value {
     let Grid { side, channels } = grid;
     let q = lfs.window();
     let bases = lfs.bases();
+    let band = |kernel: &[f64]| lfs.band(kernel, side);
     let square = g.reshape(x, &[0, side, side, channels]);
     let statistic = match lfs.statistic() {
         // One separable kernel for all coefficients; of the FFT only real parts contribute.
         Statistic::SignedMean => {
             let mean =
                 |basis: &Array2<f64>| basis.mean_axis(Axis(0)).expect("a basis has rows").to_vec();
-            let real = both_axes(g, lfs, "mean.0", &mean(&bases[0]), grid, &square);
+            let real = both_axes(g, "lfs.mean.0", band(&mean(&bases[0])), grid, &square);
             match bases.get(1) {
                 None => real,
                 Some(basis) => {
-                    let imaginary = both_axes(g, lfs, "mean.1", &mean(basis), grid, &square);
+                    let imaginary = both_axes(g, "lfs.mean.1", band(&mean(basis)), grid, &square);
                     g.sub(&real, &imaginary)
                 }
             }
@@ -139,7 +104,7 @@ fn statistics(g: &mut Graph<'_>, lfs: &Lfs, grid: Grid, x: &Value) -> Value {
         // Parseval: the coefficients' energy is the window's.
         Statistic::PowerMean => {
             let squares = g.mul(&square, &square);
-            let sum = both_axes(g, lfs, "sum", &vec![1.0; q], grid, &squares);
+            let sum = both_axes(g, "lfs.sum", band(&vec![1.0; q]), grid, &squares);
             let count = g.number((q * q) as f64);
             g.div(&sum, &count)
         }
@@ -153,21 +118,20 @@ fn statistics(g: &mut Graph<'_>, lfs: &Lfs, grid: Grid, x: &Value) -> Value {
     g.reshape(&statistic, &[0, side * side, channels])
 }
 
-/// Correlates both axes of `[n, side, side, channels]` with one kernel: `[n, side, side *
-/// channels]`.
-fn both_axes(
+/// Applies one matrix, `[side, side]`, to both axes of `[n, side, side, channels]`: `[n, side,
+/// side * channels]`.
+pub(super) fn both_axes(
     g: &mut Graph<'_>,
-    lfs: &Lfs,
     name: &str,
-    kernel: &[f64],
+    along: Array2<f64>,
     grid: Grid,
     x: &Value,
 ) -> Value {
     let Grid { side, channels } = grid;
-    let band = matrix(g, &format!("lfs.{name}"), lfs.band(kernel, side));
-    let across = g.matmul(&band, x);
+    let along = matrix(g, name, along);
+    let across = g.matmul(&along, x);
     let across = g.reshape(&across, &[0, side, side * channels]);
-    g.matmul(&band, &across)
+    g.matmul(&along, &across)
 }
 
 /// Sum over all coefficients of a window of their absolute values or of the logarithms of one
@@ -224,50 +188,30 @@ fn streamed(
 
 /// The convolution of LFS and of the Conv adapter on `[n, side², channels]`.
 fn conv<'a>(g: &mut Graph<'a>, name: &str, conv: &'a Conv, grid: Grid, x: &Value) -> Value {
-    let d = grid.channels;
+    let Grid { side, channels } = grid;
     let k = conv.kernel();
-    let weight = format!("{name}.weight");
     let layer = &conv.linear;
-    match &conv.depthwise {
-        None if k == 1 => linear(g, name, layer, x),
-        None => {
-            let kernels = g.weight(&weight, &[d, d, k, k], move || {
-                kernels(&floats(layer.weight.val()), d, d, k * k)
-            });
-            let bias = bias(g, name, layer);
-            convolved(g, (&kernels, bias.as_ref()), (k, 1), grid, x)
-        }
-        Some(depthwise) => {
-            let kernels = g.weight(&format!("{name}.depthwise"), &[d, 1, k, k], move || {
-                kernels(&floats(depthwise.val()), 1, d, k * k)
-            });
-            let x = convolved(g, (&kernels, None), (k, d), grid, x);
-            linear(g, name, layer, &x)
-        }
+    if k == 1 {
+        return linear(g, name, layer, x);
     }
-}
-
-fn convolved(
-    g: &mut Graph<'_>,
-    kernels: (&Value, Option<&Value>),
-    (side, groups): (usize, usize),
-    grid: Grid,
-    x: &Value,
-) -> Value {
-    let Grid { side: tokens, channels } = grid;
+    let kernels = g.weight(&format!("{name}.weight"), &[channels, channels, k, k], move || {
+        kernels(&floats(layer.weight.val()), channels, k * k)
+    });
+    let bias = bias(g, name, layer);
     let x = g.transpose(x, &[0, 2, 1]);
-    let x = g.reshape(&x, &[0, channels, tokens, tokens]);
-    let x = g.conv(&x, kernels, &Kernel { side, stride: 1, padding: side / 2, groups });
-    let x = g.reshape(&x, &[0, channels, tokens * tokens]);
+    let x = g.reshape(&x, &[0, channels, side, side]);
+    let x = g.conv(&x, (&kernels, bias.as_ref()), &Kernel { side: k, stride: 1, padding: k / 2 });
+    let x = g.reshape(&x, &[0, channels, side * side]);
     g.transpose(&x, &[0, 2, 1])
 }
 
-/// Kernels `[outputs, inputs, taps]` of a matrix with rows in the order tap, input.
-fn kernels(matrix: &[f32], inputs: usize, outputs: usize, taps: usize) -> Vec<f32> {
+/// Kernels `[channels, channels, taps]`, outputs first, of a matrix with rows in the order tap,
+/// input.
+fn kernels(matrix: &[f32], channels: usize, taps: usize) -> Vec<f32> {
     let mut kernels = Vec::with_capacity(matrix.len());
-    for o in 0..outputs {
-        for i in 0..inputs {
-            kernels.extend((0..taps).map(|tap| matrix[(tap * inputs + i) * outputs + o]));
+    for o in 0..channels {
+        for i in 0..channels {
+            kernels.extend((0..taps).map(|tap| matrix[(tap * channels + i) * channels + o]));
         }
     }
     kernels

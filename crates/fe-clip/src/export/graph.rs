@@ -258,6 +258,16 @@ impl Graph<'_> {
         self.node("ReduceMax", &[x], attributes)
     }
 
+    /// The largest so many elements of the last axis, from the largest on.
+    pub(super) fn largest(&mut self, x: &Value, count: usize) -> Value {
+        let count = self.integers(&[count as i64]);
+        let attributes = vec![integer("axis", -1), integer("largest", 1), integer("sorted", 1)];
+        let values = self.node("TopK", &[x, &count], attributes);
+        let node = self.nodes.last_mut().expect("the node was appended above");
+        node.output.push(format!("{}.places", values.0));
+        values
+    }
+
     pub(super) fn softmax(&mut self, x: &Value) -> Value {
         self.node("Softmax", &[x], vec![integer("axis", -1)])
     }
@@ -268,20 +278,19 @@ impl Graph<'_> {
         self.node("LayerNormalization", &[x, gain, shift], attributes)
     }
 
-    /// Convolution of `[n, channels, height, width]` with square kernels `[outputs, channels /
-    /// groups, side, side]` and perhaps a bias; zeros surround the image.
+    /// Convolution of `[n, channels, height, width]` with square kernels `[outputs, channels,
+    /// side, side]` and perhaps a bias; zeros surround the image.
     pub(super) fn conv(
         &mut self,
         x: &Value,
         (kernels, bias): (&Value, Option<&Value>),
         kernel: &Kernel,
     ) -> Value {
-        let Kernel { side, stride, padding, groups } = *kernel;
+        let Kernel { side, stride, padding } = *kernel;
         let attributes = vec![
             integers("kernel_shape", &[side; 2]),
             integers("strides", &[stride; 2]),
             integers("pads", &[padding; 4]),
-            integer("group", groups as i64),
         ];
         let inputs: Vec<&Value> = [x, kernels].into_iter().chain(bias).collect();
         self.node("Conv", &inputs, attributes)
@@ -293,7 +302,6 @@ pub(super) struct Kernel {
     pub(super) side: usize,
     pub(super) stride: usize,
     pub(super) padding: usize,
-    pub(super) groups: usize,
 }
 
 fn integer(name: &str, i: i64) -> AttributeProto {

@@ -2,13 +2,14 @@
 
 use data::Preprocess;
 
-use super::Source;
-use super::adapters::{Grid, adapt};
+use super::adapters::{Grid, adapt, both_axes};
 use super::graph::{Graph, Value};
 use super::tower::{block, embed, linear, norm, shape, transposed};
-use crate::detect::floats;
+use crate::memory::neighbourhood;
 use crate::model::FeClip;
-use crate::run::{Aggregate, FewFeature, ImageScore};
+use crate::scorer::GraphSource;
+use crate::settings::fe_clip::{Aggregate, FewFeature, FewScore, ImageScore};
+use crate::tensors::floats;
 
 /// What the stages say about an image.
 #[derive(Default)]
@@ -24,29 +25,35 @@ struct Answers {
 /// From images `[n, 3, size, size]` in [0, 1] to scores `[n]` and maps `[n, size, size]`.
 pub(super) fn method<'a>(
     g: &mut Graph<'a>,
-    source: &Source<'a>,
+    source: &GraphSource<'a>,
     preprocess: &Preprocess,
     image: &Value,
 ) -> (Value, Value) {
-    let Source { model, bank, to_pixels } = *source;
+    let GraphSource { model, bank, to_pixels } = *source;
     let config = model.config();
     let tokens = embed(g, &model.vision, preprocess, image);
     let [size, side] = [to_pixels.nrows(), to_pixels.ncols()];
     let Answers { image, pixel, nearest } = stages(g, source, side, tokens);
     g.scope("aggregate");
-    let mut score = aggregate(g, model, &image); // [n]
+    let score = aggregate(g, model, &image); // [n]
     let map = aggregate(g, model, &pixel); // [n, side²]
-    if config.image_score == ImageScore::ClassTokenAndMap {
-        let (highest, half) = (g.max(&map, &[1]), g.number(0.5));
-        let sum = g.add(&score, &highest);
-        score = g.mul(&sum, &half);
-    }
+    let both = |g: &mut Graph<'_>, of: FewScore| {
+        let (largest, half) = (largest(g, of, side, &map), g.number(0.5));
+        let sum = g.add(&score, &largest);
+        g.mul(&sum, &half)
+    };
+    let mut score = match config.image_score {
+        ImageScore::ClassToken => score,
+        ImageScore::ClassTokenAndMap => both(g, FewScore::Max),
+        ImageScore::TopPercent => largest(g, FewScore::TopPercent, side, &map),
+        ImageScore::ClassTokenAndTopPercent => both(g, FewScore::TopPercent),
+    };
     let mut map = g.reshape(&map, &[0, side, side]);
     if bank.is_some() {
         g.scope("memory_bank");
         let few = distance(g, &nearest, config.few_weight); // [n, side²]
-        let highest = g.max(&few, &[1]);
-        score = g.add(&score, &highest);
+        let largest = largest(g, config.few_score, side, &few);
+        score = g.add(&score, &largest);
         let few = g.reshape(&few, &[0, side, side]);
         map = g.add(&map, &few);
     }
@@ -58,8 +65,8 @@ pub(super) fn method<'a>(
     (score, g.matmul(&map, &columns))
 }
 
-fn stages<'a>(g: &mut Graph<'a>, source: &Source<'a>, side: usize, tokens: Value) -> Answers {
-    let Source { model, bank, .. } = *source;
+fn stages<'a>(g: &mut Graph<'a>, source: &GraphSource<'a>, side: usize, tokens: Value) -> Answers {
+    let GraphSource { model, bank, .. } = *source;
     let (config, ends) = (model.config(), model.stage_ends());
     let [count, channels] = shape(&model.vision.positional_embedding);
     let grid = Grid { side, channels };
@@ -91,11 +98,12 @@ fn stages<'a>(g: &mut Graph<'a>, source: &Source<'a>, side: usize, tokens: Value
                 FewFeature::Adapted => &adapted,
                 FewFeature::Raw => &patches,
             };
+            let compared = neighbours(g, config.few_neighbourhood, grid, compared);
             let [rows, _] = bank.dims();
             let columns = g.weight(&format!("memory_bank.{stage}"), &[channels, rows], move || {
                 transposed(&floats(bank.clone()), channels)
             });
-            answers.nearest.push(nearest(g, compared, &columns));
+            answers.nearest.push(nearest(g, &compared, &columns));
         }
         if stage + 1 < ends.len() {
             x = g.concat(&[&class, &adapted], 1);
@@ -176,6 +184,29 @@ fn aggregate(g: &mut Graph<'_>, model: &FeClip, margins: &[Value]) -> Value {
             g.unary("Sigmoid", &mean)
         }
     }
+}
+
+/// What the image score has of a map `[n, side²]`: `[n]`.
+fn largest(g: &mut Graph<'_>, of: FewScore, side: usize, map: &Value) -> Value {
+    match of.count(side * side) {
+        1 => g.max(map, &[1]),
+        count => {
+            let largest = g.largest(map, count);
+            g.mean(&largest, 1)
+        }
+    }
+}
+
+/// The mean over the neighbours of every token, those that there are.
+fn neighbours(g: &mut Graph<'_>, around: usize, grid: Grid, x: &Value) -> Value {
+    if around == 1 {
+        return x.clone();
+    }
+    let Grid { side, channels } = grid;
+    let along = neighbourhood(side, around).mapv(f64::from);
+    let x = g.reshape(x, &[0, side, side, channels]);
+    let means = both_axes(g, "memory_bank.neighbourhood", along, grid, &x);
+    g.reshape(&means, &[0, side * side, channels])
 }
 
 /// Cosine of each token to the nearest of unit tokens, the columns of a matrix: `[n, side²]`.

@@ -2,12 +2,19 @@
 
 use std::path::Path;
 
-use data::Resize;
+use data::{Preprocess, Resize};
 use serde_json::json;
 
 use super::proto::StringStringEntryProto;
-use super::{Export, Facts};
+use super::settings::Export;
 use crate::score::ScoreScale;
+
+/// What the metadata says beside the settings.
+pub(crate) struct Facts<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) preprocess: &'a Preprocess,
+    pub(crate) scale: ScoreScale,
+}
 
 /// Keys begin with `fe-clip.`; docs/deploy.md lists them.
 pub(super) fn entries(facts: &Facts<'_>, settings: &Export) -> Vec<StringStringEntryProto> {

@@ -7,7 +7,7 @@ use clip_vit::{Activation, Block, VisionTower};
 use data::Preprocess;
 
 use super::graph::{Graph, Kernel, Value};
-use crate::detect::floats;
+use crate::tensors::floats;
 
 /// Added to the variance, as in every CLIP.
 const EPSILON: f32 = 1e-5;
@@ -34,7 +34,7 @@ pub(super) fn embed<'a>(
         let ours = floats(tower.patch_embedding.weight.val());
         transposed(&ours, width)
     });
-    let kernel = Kernel { side: patch, stride: patch, padding: 0, groups: 1 };
+    let kernel = Kernel { side: patch, stride: patch, padding: 0 };
     let x = g.conv(&x, (&kernels, None), &kernel); // [n, width, grid, grid]
     let x = g.reshape(&x, &[0, width, tokens - 1]);
     let x = g.transpose(&x, &[0, 2, 1]);

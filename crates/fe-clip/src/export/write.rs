@@ -15,7 +15,7 @@ use super::proto::{
     EXTERNAL, GRAPH_KEY, GraphProto, INITIALIZER_KEY, ModelProto, RAW_DATA_KEY,
     StringStringEntryProto,
 };
-use super::{Exported, data_file};
+use super::settings::{Exported, data_file};
 use crate::Error;
 use crate::files::AtomicFile;
 

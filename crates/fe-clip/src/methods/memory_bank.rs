@@ -4,21 +4,79 @@
 //! original stands on the second and third stage of a WideResNet-50; this is its variant for a
 //! transformer, and its numbers are not the original's.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use ndarray::{Array2, Array3, Axis};
+use serde::{Deserialize, Serialize};
 
-use super::{Normals, Scorer, Staged, highest, to_pixels};
-use crate::detect::{Prediction, grids};
-use crate::memory::{Memory, highest_similarity};
+use super::staged::{Staged, to_pixels};
+use crate::Error;
+use crate::memory::{Memory, highest_similarity, neighbourhood_mean};
 use crate::model::FeClip;
 use crate::resample::both_axes;
 use crate::score::ScoreScale;
-use crate::tensors::normalize;
+use crate::scorer::{Base, Normals, Prediction, Scorer};
+use crate::settings::fe_clip::{FeClipConfig, FewScore};
+use crate::settings::stage_ends::StageEnds;
+use crate::tensors::{grids, normalize};
+
+/// What `[model]` says of the memory bank beside the keys of every method.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryBankConfig {
+    /// Tokens are compared after these layers, counted from 1. Default: four equal stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage_ends: Option<StageEnds>,
+    /// Whether upsampling takes the centres of corner tokens to the corners of the image.
+    pub align_corners: bool,
+    /// Whether the bank holds each normal image in four rotations.
+    pub few_rotate: bool,
+    /// Stages that are compared, from 1. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub few_stages: Option<Vec<usize>>,
+    /// What of the distances the image score is.
+    pub few_score: FewScore,
+    /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
+    /// pixels and in proportion at other sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing_sigma: Option<f64>,
+}
+
+impl MemoryBankConfig {
+    /// # Errors
+    /// If a value is out of range; the message names its key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.core().check()
+    }
+
+    /// The tokens are those of FE-CLIP's stages without adapters.
+    pub(super) fn scorer(&self, base: &Base<'_>) -> Result<Box<dyn Scorer>, Error> {
+        let core = self.core();
+        let head = FeClip::new_head(base.clip, &core, base.device)?;
+        let model = FeClip::new(base.clip, &core, base.prompts, head, base.device)?;
+        let to_pixels = to_pixels(&core, base.grid, base.size);
+        Ok(Box::new(BankScorer { staged: Staged::new(model, base.device), bank: None, to_pixels }))
+    }
+
+    fn core(&self) -> FeClipConfig {
+        FeClipConfig {
+            stage_ends: self.stage_ends.clone(),
+            align_corners: self.align_corners,
+            few_rotate: self.few_rotate,
+            few_stages: self.few_stages.clone(),
+            few_score: self.few_score,
+            smoothing_sigma: self.smoothing_sigma,
+            ..FeClipConfig::without_adapters()
+        }
+    }
+}
+
+/// Side of the neighbourhood over which tokens are averaged.
+const NEIGHBOURHOOD: usize = 3;
 
 /// Every token is the mean of its 3x3 neighbourhood, of unit length in each stage, stages after
 /// one another. The anomaly of a token is half the Euclidean distance to the nearest remembered
-/// one, in [0, 1]; the score is the map's maximum before smoothing.
-pub(crate) struct BankScorer {
+/// one, in [0, 1]; the score is the map's maximum before smoothing, or as `few_score` says.
+struct BankScorer {
     staged: Staged,
     /// `[tokens, stages * channels]`, of unit length.
     bank: Option<Tensor<2>>,
@@ -27,16 +85,11 @@ pub(crate) struct BankScorer {
 }
 
 impl BankScorer {
-    pub(crate) fn new(model: FeClip, grid: usize, size: usize, device: &Device) -> Self {
-        let to_pixels = to_pixels(model.config(), grid, size);
-        Self { staged: Staged::new(model, device), bank: None, to_pixels }
-    }
-
     /// `[batch, height, width, stages * channels]`, the last axis of unit length.
     fn features(&self, images: &[Array3<f32>]) -> Tensor<4> {
         let stages = self.staged.compared(&self.staged.stages(images));
         let parts: Vec<Tensor<4>> =
-            stages.into_iter().map(|t| normalize(neighbourhood_mean(t))).collect();
+            stages.into_iter().map(|t| normalize(neighbourhood_mean(t, NEIGHBOURHOOD))).collect();
         normalize(Tensor::cat(parts, 3))
     }
 }
@@ -66,9 +119,13 @@ impl Scorer for BankScorer {
         let cosines = highest_similarity(rows(features), bank); // [b * h * w, 1]
         // |x - y|² = 2 - 2 cos of unit vectors; rounding may put the cosine a little above 1.
         let distances = (cosines.neg() + 1.0).clamp_min(0.0) / 2.0;
+        let few_score = self.staged.model.config().few_score;
         let maps = grids(distances.sqrt().reshape([b, h, w]));
         maps.axis_iter(Axis(0))
-            .map(|map| Prediction { score: highest(map), map: both_axes(&self.to_pixels, map) })
+            .map(|map| Prediction {
+                score: few_score.of(map),
+                map: both_axes(&self.to_pixels, map),
+            })
             .collect()
     }
 }
@@ -76,39 +133,4 @@ impl Scorer for BankScorer {
 fn rows(features: Tensor<4>) -> Tensor<2> {
     let [b, h, w, d] = features.dims();
     features.reshape([b * h * w, d])
-}
-
-/// Mean over the neighbours that there are, up to one place away on either axis.
-fn neighbourhood_mean(tokens: Tensor<4>) -> Tensor<4> {
-    let [b, h, w, d] = tokens.dims();
-    let device = tokens.device();
-    let rows = window(h, &device).unsqueeze::<3>().matmul(tokens.reshape([b, h, w * d]));
-    let columns = window(w, &device).unsqueeze::<3>().matmul(rows.reshape([b * h, w, d]));
-    columns.reshape([b, h, w, d])
-}
-
-/// Mean of three neighbours along an axis, two at its ends: `[n, n]`.
-fn window(n: usize, device: &Device) -> Tensor<2> {
-    let weights = Array2::from_shape_fn((n, n), |(i, j)| {
-        let neighbours = n.min(i + 2) - i.saturating_sub(1);
-        if i.abs_diff(j) <= 1 { 1.0 / neighbours as f32 } else { 0.0 }
-    });
-    let (values, _) = weights.into_raw_vec_and_offset();
-    Tensor::from_data(TensorData::new(values, [n, n]), device)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mean_is_over_the_neighbours_that_there_are() {
-        let device = Device::flex();
-        let values: Vec<f32> = (0..6).map(|v| v as f32).collect(); // two rows of three
-        let grid = Tensor::<1>::from_data(TensorData::new(values, [6]), &device);
-        let mean = neighbourhood_mean(grid.reshape([1, 2, 3, 1]));
-        let mean: Vec<f32> = crate::detect::floats(mean);
-        // Both rows see both rows; columns see {0, 1}, {0, 1, 2}, {1, 2}.
-        assert_eq!(mean, [2.0, 2.5, 3.0, 2.0, 2.5, 3.0]);
-    }
 }

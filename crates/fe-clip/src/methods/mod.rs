@@ -1,171 +1,200 @@
-//! FE-CLIP and the methods that it is compared with, behind one interface.
+//! FE-CLIP and the methods that it is compared with: one variant each, with its settings.
 
 mod april_gan;
+mod clip;
 mod fe_clip;
 mod memory_bank;
+mod musc;
 mod spectral_residual;
+mod staged;
 mod winclip;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use clip_vit::Clip;
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use data::Preprocess;
+use serde::{Deserialize, Serialize};
 
-pub(crate) use april_gan::AprilGan;
-pub(crate) use fe_clip::FeClipScorer;
-pub(crate) use memory_bank::BankScorer;
-pub(crate) use spectral_residual::SpectralResidual;
-pub(crate) use winclip::Winclip;
+pub use april_gan::AprilGanConfig;
+pub use clip::ClipConfig;
+pub use memory_bank::MemoryBankConfig;
+pub use musc::MuscConfig;
+pub use spectral_residual::SpectralResidualConfig;
+pub use winclip::WinclipConfig;
 
-use crate::detect::{Prediction, batch, grids};
-use crate::export::Source;
-use crate::memory::{Memory, MemoryBank};
-use crate::model::{FeClip, LastStage, Stages};
-use crate::resample::{bilinear, bilinear_aligned, gaussian};
-use crate::run::{Method, ModelConfig, ProjectionInit, StageEnds, Temperature};
-use crate::score::ScoreScale;
-use crate::switch::Switch;
+use self::spectral_residual::SpectralResidual;
+use crate::Error;
+use crate::head::Head;
+use crate::loss::LossForm;
+use crate::model::FeClip;
+use crate::scorer::{Base, Scorer};
+use crate::settings::fe_clip::FeClipConfig;
+use crate::settings::prompts::Prompts;
+use crate::settings::train::TrainConfig;
 
-/// What a method makes of normal images of the category.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Normals {
-    /// Nothing.
-    Unused,
-    /// They improve it.
-    Optional,
-    /// It cannot do without.
-    Needed,
+/// What scores the images: `[model] method` and the keys that belong to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "kebab-case")]
+pub enum Method {
+    /// The paper's.
+    FeClip(FeClipConfig),
+    /// Plain CLIP with two prompts.
+    Clip(ClipConfig),
+    /// Windows and a prompt ensemble without training.
+    Winclip(WinclipConfig),
+    /// A trained linear layer a stage and a prompt ensemble.
+    AprilGan(AprilGanConfig),
+    /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
+    /// published method of that name, on a WideResNet, is not.
+    #[serde(alias = "patchcore")]
+    MemoryBank(MemoryBankConfig),
+    /// Images scored against each other.
+    Musc(MuscConfig),
+    /// Spectral residual saliency: no network at all.
+    SpectralResidual(SpectralResidualConfig),
 }
 
-/// A method that is ready to score images. Images are preprocessed, `[3, size, size]`.
-pub(crate) trait Scorer: Send + Sync {
-    /// What it makes of normal images.
-    fn normals(&self) -> Normals {
-        Normals::Unused
-    }
-
-    /// Replaces what is remembered by these normal images; there is at least one.
-    fn remember(&mut self, _normals: &[Array3<f32>]) {}
-
-    /// Replaces what is remembered by what was remembered another time, and returns it.
-    fn exchange_memory(&mut self, memory: Memory) -> Memory {
-        memory
-    }
-
-    /// Says what the next images show, for methods whose prompts name it.
-    fn describe(&mut self, _category: &str) {}
-
-    /// What its raw scores are, with normal images or without.
-    fn score_scale(&self, compared: bool) -> ScoreScale;
-
-    /// Scores and maps; there is at least one image.
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction>;
-
-    /// The features of the last stage, where there are adapters.
-    fn last_stage(&self, _image: &Array3<f32>) -> Option<LastStage> {
-        None
-    }
-
-    /// The parts that become an ONNX graph, where the method has one.
-    fn source(&self) -> Option<Source<'_>> {
-        None
-    }
-
-    /// The model under FE-CLIP and APRIL-GAN, for training.
-    fn into_model(self: Box<Self>) -> Option<FeClip> {
-        None
+impl Default for Method {
+    fn default() -> Self {
+        Self::FeClip(FeClipConfig::default())
     }
 }
 
-/// A model with stages and what it remembers of normal images.
-struct Staged {
-    model: FeClip,
-    memory: Option<MemoryBank>,
-    device: Device,
-}
-
-impl Staged {
-    fn new(model: FeClip, device: &Device) -> Self {
-        Self { model, memory: None, device: device.clone() }
-    }
-
-    fn stages(&self, images: &[Array3<f32>]) -> Stages {
-        self.model.stages(self.model.prefix(batch(images, &self.device)))
-    }
-
-    fn remember(&mut self, normals: &[Array3<f32>]) {
-        let mut bank: Option<MemoryBank> = None;
-        for image in self.views(normals) {
-            let tokens = self.compared(&self.stages(&[image]));
-            bank.get_or_insert_with(|| MemoryBank::new(tokens.len())).add(&tokens);
-        }
-        self.memory = bank;
-    }
-
-    /// The normal images to remember: themselves, or each in four rotations.
-    fn views<'a>(&self, normals: &'a [Array3<f32>]) -> impl Iterator<Item = Array3<f32>> + 'a {
-        let turns = if self.model.config().few_rotate { 4 } else { 1 };
-        normals.iter().flat_map(move |image| (0..turns).map(move |turn| rotated(image, turn)))
-    }
-
-    /// Tokens of the stages that the memory bank compares.
-    fn compared(&self, stages: &Stages) -> Vec<Tensor<4>> {
-        match &self.model.config().few_stages {
-            None => stages.tokens.clone(),
-            Some(chosen) => chosen.iter().map(|stage| stages.tokens[stage - 1].clone()).collect(),
+impl Method {
+    /// Its name in `run.toml`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FeClip(_) => "fe-clip",
+            Self::Clip(_) => "clip",
+            Self::Winclip(_) => "winclip",
+            Self::AprilGan(_) => "april-gan",
+            Self::MemoryBank(_) => "memory-bank",
+            Self::Musc(_) => "musc",
+            Self::SpectralResidual(_) => "spectral-residual",
         }
     }
 
-    /// Weighted distances to what is remembered, `[batch, height, width]`.
-    fn few(&self, stages: &Stages) -> Option<Array3<f32>> {
-        let weight = self.model.config().few_weight as f32;
-        let distance = |bank: &MemoryBank| grids(bank.distance(&self.compared(stages))) * weight;
-        self.memory.as_ref().map(distance)
+    /// Whether `train` makes a part of it.
+    pub fn is_trained(&self) -> bool {
+        matches!(self, Self::FeClip(_) | Self::AprilGan(_))
     }
-}
 
-/// An image turned by so many quarters.
-fn rotated(image: &Array3<f32>, quarters: usize) -> Array3<f32> {
-    let mut view = image.view();
-    for _ in 0..quarters {
-        view.swap_axes(1, 2);
-        view.invert_axis(Axis(1));
+    /// Whether it has a CLIP as its backbone.
+    pub fn has_backbone(&self) -> bool {
+        !matches!(self, Self::SpectralResidual(_))
     }
-    view.as_standard_layout().into_owned()
-}
 
-/// Temperature of APRIL-GAN, whose code multiplies cosines by 100.
-const APRIL_GAN_TEMPERATURE: f64 = 0.01;
-
-/// The settings of the model that a method runs: those of CLIP and APRIL-GAN are special cases
-/// of FE-CLIP's, without adapters and with other projections.
-pub(crate) fn core(config: &ModelConfig, clip: &Clip) -> ModelConfig {
-    let plain =
-        ModelConfig { ffe: Switch::Off, lfs: Switch::Off, conv_adapter: None, ..config.clone() };
-    match config.method {
-        Method::FeClip => config.clone(),
-        Method::Clip => ModelConfig {
-            stage_ends: Some(StageEnds::Layers(vec![clip.vision.blocks.len()])),
-            projection_init: ProjectionInit::Clip,
-            ..plain
-        },
-        Method::AprilGan => ModelConfig {
-            shared_projection: false,
-            patch_ln_post: false,
-            temperature: Temperature::Value(APRIL_GAN_TEMPERATURE),
-            ..plain
-        },
-        Method::Winclip | Method::MemoryBank | Method::SpectralResidual => plain,
+    /// Whether it says what `[prompts]` say; else it has words of its own, or none.
+    pub(crate) fn takes_prompts(&self) -> bool {
+        matches!(self, Self::FeClip(_) | Self::Clip(_))
     }
-}
 
-/// Upsampling and smoothing of one axis, `[size, grid]`: sigma 4 at 518 pixels, in proportion
-/// elsewhere, where the settings say nothing.
-fn to_pixels(config: &ModelConfig, grid: usize, size: usize) -> Array2<f32> {
-    let sigma = config.smoothing_sigma.unwrap_or(4.0 * size as f64 / 518.0);
-    let upsample = if config.align_corners { bilinear_aligned } else { bilinear };
-    gaussian(size, sigma).dot(&upsample(grid, size))
-}
+    /// The prompts that its authors chose.
+    pub(crate) fn usual_prompts(&self) -> Prompts {
+        match self {
+            Self::Clip(_) => ClipConfig::usual_prompts(),
+            _ => Prompts::default(),
+        }
+    }
 
-fn highest(map: ArrayView2<'_, f32>) -> f32 {
-    map.iter().copied().fold(0.0, f32::max)
+    /// The training that its authors chose.
+    pub(crate) fn usual_training(&self) -> TrainConfig {
+        match self {
+            Self::AprilGan(_) => AprilGanConfig::usual_training(),
+            _ => TrainConfig::default(),
+        }
+    }
+
+    /// # Errors
+    /// If a value is out of range; the message names its key.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::FeClip(config) => config.check(),
+            Self::Clip(config) => config.check(),
+            Self::Winclip(config) => config.check(),
+            Self::AprilGan(config) => config.check(),
+            Self::MemoryBank(config) => config.check(),
+            Self::Musc(config) => config.check(),
+            Self::SpectralResidual(_) => Ok(()),
+        }
+    }
+
+    /// A trained part with random weights, for a backbone.
+    ///
+    /// # Errors
+    /// If the settings do not fit the backbone, or the method trains nothing.
+    pub fn new_head(&self, clip: &Clip, device: &Device) -> Result<Head, Error> {
+        match self {
+            Self::FeClip(config) => FeClip::new_head(clip, config, device),
+            Self::AprilGan(config) => config.new_head(clip, device),
+            _ => Err(self.untrained()),
+        }
+    }
+
+    /// The model that is trained.
+    ///
+    /// # Errors
+    /// If the settings do not fit the backbone, or the method trains nothing.
+    pub(crate) fn model(&self, base: &Base<'_>, head: Head) -> Result<FeClip, Error> {
+        match self {
+            Self::FeClip(config) => config.model(base, head),
+            Self::AprilGan(config) => config.model(base, head),
+            _ => Err(self.untrained()),
+        }
+    }
+
+    /// The loss that it is trained by.
+    ///
+    /// # Errors
+    /// If the method trains nothing.
+    pub fn loss_form(&self, train: &TrainConfig) -> Result<LossForm, Error> {
+        match self {
+            Self::FeClip(config) => Ok(LossForm::new(config, train)),
+            Self::AprilGan(config) => Ok(config.loss_form(train)),
+            _ => Err(self.untrained()),
+        }
+    }
+
+    /// What scores images through a backbone.
+    ///
+    /// # Errors
+    /// If the settings do not fit the backbone, or there is a trained part where there should be
+    /// none or none where there should be one.
+    pub(crate) fn scorer(
+        &self,
+        base: &Base<'_>,
+        head: Option<Head>,
+    ) -> Result<Box<dyn Scorer>, Error> {
+        match (self, head) {
+            (Self::FeClip(config), Some(head)) => config.scorer(base, head),
+            (Self::AprilGan(config), Some(head)) => config.scorer(base, head),
+            (Self::Clip(config), None) => config.scorer(base),
+            (Self::Winclip(config), None) => Ok(config.scorer(base)),
+            (Self::MemoryBank(config), None) => config.scorer(base),
+            (Self::Musc(config), None) => config.scorer(base),
+            (Self::FeClip(_) | Self::AprilGan(_), None) => {
+                Err(self.refusal("has a trained part, and none was given"))
+            }
+            (Self::SpectralResidual(_), _) => Err(self.refusal("has no backbone")),
+            (_, Some(_)) => Err(self.untrained()),
+        }
+    }
+
+    /// What scores images without a backbone.
+    ///
+    /// # Errors
+    /// If the method needs one.
+    pub(crate) fn scorer_alone(&self, preprocess: &Preprocess) -> Result<Box<dyn Scorer>, Error> {
+        match self {
+            Self::SpectralResidual(_) => Ok(Box::new(SpectralResidual::new(preprocess.clone()))),
+            _ => Err(self.refusal("needs a backbone, and none was given")),
+        }
+    }
+
+    fn untrained(&self) -> Error {
+        self.refusal("has no trained part")
+    }
+
+    fn refusal(&self, reason: &str) -> Error {
+        Error::Settings(format!("method {} {reason}", self.name()))
+    }
 }

@@ -4,11 +4,11 @@
 
 use data::Preprocess;
 use ndarray::{Array2, Array3, ArrayView3, Axis};
+use serde::{Deserialize, Serialize};
 
-use super::{Scorer, highest};
-use crate::detect::Prediction;
 use crate::resample::{bilinear, both_axes, gaussian};
 use crate::score::ScoreScale;
+use crate::scorer::{Prediction, Scorer, highest};
 
 /// Side of the image that is transformed, as in the paper.
 const SIDE: usize = 64;
@@ -17,11 +17,16 @@ const SIGMA: f64 = 2.5;
 /// Keeps the logarithm of an empty frequency finite.
 const FLOOR: f64 = 1e-9;
 
+/// What `[model]` says of the spectral residual beside the keys of every method: nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpectralResidualConfig {}
+
 /// No network and nothing learnt: the classical row of a comparison.
 ///
 /// Saliency `s` over its mean `m` becomes `s / (s + m)`, in [0, 1): a fixed scale that images
 /// share. The score is the map's maximum.
-pub(crate) struct SpectralResidual {
+pub(super) struct SpectralResidual {
     preprocess: Preprocess,
     /// Mean over the pixels of each place, `[side, size]`.
     shrink: Array2<f32>,
@@ -31,7 +36,7 @@ pub(crate) struct SpectralResidual {
 }
 
 impl SpectralResidual {
-    pub(crate) fn new(preprocess: Preprocess) -> Self {
+    pub(super) fn new(preprocess: Preprocess) -> Self {
         let size = preprocess.height;
         let side = SIDE.min(size);
         Self {

@@ -5,29 +5,66 @@
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clip_vit::{Clip, VisionTower};
+use clip_vit::VisionTower;
 use ndarray::{Array2, Array3};
+use serde::{Deserialize, Serialize};
 
-use super::{Normals, Scorer, highest};
-use crate::detect::{Prediction, batch, floats};
 use crate::memory::{Memory, highest_similarity};
 use crate::model::temperature;
 use crate::resample::{bilinear, both_axes};
-use crate::run::ModelConfig;
 use crate::score::ScoreScale;
-use crate::tensors::normalize;
-use crate::wording::{TextAxes, UNNAMED, Wording};
+use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
+use crate::settings::fe_clip::{FeClipConfig, Temperature};
+use crate::tensors::{batch, floats, normalize};
+use crate::wording::{CutText, TextAxes, UNNAMED, Wording};
 
 /// Sides of the windows in patches.
 const WINDOWS: [usize; 2] = [2, 3];
 /// Windows of a forward pass.
 const CHUNK: usize = 128;
 
+/// What `[model]` says of WinCLIP beside the keys of every method.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WinclipConfig {
+    /// Temperature of eq. 1: a number or `"clip"`.
+    pub temperature: Temperature,
+}
+
+impl Default for WinclipConfig {
+    fn default() -> Self {
+        Self { temperature: Temperature::Value(Temperature::DEFAULT) }
+    }
+}
+
+impl WinclipConfig {
+    /// # Errors
+    /// If a value is out of range; the message names its key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.temperature.check_fixed()?;
+        FeClipConfig { temperature: self.temperature, ..FeClipConfig::default() }.check()
+    }
+
+    pub(super) fn scorer(&self, base: &Base<'_>) -> Box<dyn Scorer> {
+        let mut texts = TextAxes::new(base.clip, Wording::winclip(), base.device);
+        Box::new(Winclip {
+            vision: base.clip.vision.clone(),
+            axis: texts.of(&[UNNAMED]).squeeze_dim(0),
+            texts,
+            temperature: temperature(self.temperature, base.clip),
+            grid: base.grid,
+            memory: None,
+            to_pixels: bilinear(base.grid, base.size),
+            device: base.device.clone(),
+        })
+    }
+}
+
 /// Every window of patches passes the whole tower with a class token of its own. A patch's
 /// anomaly is the harmonic mean over the windows that cover it, then over both scales and the
 /// whole image. With normal images the mean of half the cosine distances to the nearest patch
 /// and window is averaged with it.
-pub(crate) struct Winclip {
+struct Winclip {
     vision: VisionTower,
     texts: TextAxes,
     /// Anomalous minus normal text embedding, `[embed_dim, 1]`.
@@ -51,26 +88,6 @@ struct Views {
 }
 
 impl Winclip {
-    pub(crate) fn new(
-        clip: &Clip,
-        config: &ModelConfig,
-        grid: usize,
-        size: usize,
-        device: &Device,
-    ) -> Self {
-        let mut texts = TextAxes::new(clip, Wording::winclip(), device);
-        Self {
-            vision: clip.vision.clone(),
-            axis: texts.of(&[UNNAMED]).squeeze_dim(0),
-            texts,
-            temperature: temperature(config, clip),
-            grid,
-            memory: None,
-            to_pixels: bilinear(grid, size),
-            device: device.clone(),
-        }
-    }
-
     fn look(&self, image: &Array3<f32>) -> Views {
         let tokens = self.vision.embed(batch(std::slice::from_ref(image), &self.device));
         let [_, n, d] = tokens.dims();
@@ -201,6 +218,10 @@ impl Scorer for Winclip {
 
     fn describe(&mut self, category: &str) {
         self.axis = self.texts.of(&[category]).squeeze_dim(0);
+    }
+
+    fn cut_texts(&self, category: &str) -> Vec<CutText> {
+        self.texts.cut(category)
     }
 
     fn score_scale(&self, _compared: bool) -> ScoreScale {

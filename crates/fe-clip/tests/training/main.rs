@@ -13,8 +13,8 @@ use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
 use data::{Layout, Sample, Split};
 use fe_clip::{
-    Detector, Error, FeClip, Origin, Precision, Preparation, RunConfig, StepReport, Storage,
-    TrainConfig, TrainingRun, save,
+    Error, Origin, Precision, Preparation, RunConfig, StepReport, Storage, TrainConfig,
+    TrainingRun, model_to_train, save,
 };
 use synthetic::{DefectKind, WriteOptions, write_dataset};
 
@@ -94,10 +94,8 @@ impl<'a> Place<'a> {
         let device = Device::flex();
         let clip = backbone(&device);
         device.seed(config.train.seed);
-        let head = FeClip::new_head(&clip, &config.model, &device)?;
-        let detector = Detector::new(clip, config, head, &device)?;
-        let preprocessing = detector.preprocess().clone();
-        let mut model = detector.into_model();
+        let head = config.model.method.new_head(&clip, &device)?;
+        let (mut model, preprocessing) = model_to_train(config, clip, head, &device)?;
         let storage = match self.cache {
             None => Storage::Memory,
             Some(folder) => Storage::Disk { folder: folder.into(), backbone: "random".into() },

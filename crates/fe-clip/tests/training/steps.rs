@@ -1,6 +1,6 @@
 //! What steps do to the loss and to the weights.
 
-use fe_clip::{RunConfig, StageEnds, StepReport, Supervision};
+use fe_clip::{FeClipConfig, RunConfig, StageEnds, StepReport, Supervision};
 use safetensors::SafeTensors;
 
 use crate::{Place, config, samples};
@@ -80,7 +80,8 @@ fn labels_alone_train_the_image_score_and_leave_the_projection() {
         run
     };
     let mut one_stage = with_labels(1);
-    one_stage.model.stage_ends = Some(StageEnds::Layers(vec![4]));
+    let stage_ends = Some(StageEnds::Layers(vec![4]));
+    one_stage.model = FeClipConfig { stage_ends, ..FeClipConfig::default() }.into();
     let message = place.train(&one_stage).unwrap_err().to_string();
     assert!(message.contains("no adapter acts on an image score"), "{message}");
     let before = place.train(&with_labels(0)).unwrap();

@@ -57,7 +57,7 @@ impl PixelHistogram {
         Ok(histogram)
     }
 
-    /// Reads the bins; none if they do not fit together.
+    /// Reads the bins; `None` if they contradict each other.
     fn fill(&mut self, bytes: &[u8]) -> Option<()> {
         let mut position = 0;
         let (mut normal_pixels, mut pixels, mut overlaps) = (0u64, 0u64, 0u128);

@@ -1,5 +1,5 @@
-//! Drawing a batch: windows of photographs and procedural scenes, clean for the teacher, spoilt for
-//! the student.
+//! Drawing a batch: windows of photographs and procedural scenes, clean for the teacher, augmented
+//! for the student.
 
 use data::{Limits, Preprocess, Resize, decode_image};
 use fe_clip::Error;

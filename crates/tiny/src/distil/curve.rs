@@ -16,8 +16,9 @@ use serde::Serialize;
 use synthetic::{Damage, DefectKind, Request, damage};
 
 use super::batch::{GRID, PATCH};
-use super::student::layer_norm;
+use super::student::{Targets, layer_norm};
 use crate::pictures::Pictures;
+use crate::teacher::Teacher;
 
 /// Normal images of a category's memory.
 const SHOTS: usize = 4;
@@ -111,10 +112,30 @@ pub(super) fn judge(
     held_out: &HeldOut,
     device: &Device,
 ) -> Result<Quality, Error> {
+    judge_tokens(|picture| tokens(tower, picture, device), held_out)
+}
+
+/// The quality of the teacher's stages 3 and 5, compared as a tower's tokens are.
+pub(super) fn judge_teacher(teacher: &Teacher, held_out: &HeldOut) -> Result<Quality, Error> {
+    let tokens = |picture: &Picture| {
+        let targets = Targets::new(teacher.see(picture.image.as_raw(), GRID * PATCH), GRID);
+        let [fine, middle, _] = targets.stages;
+        joined([fine, middle].map(|tokens| {
+            let [_, n, channels] = tokens.dims();
+            means(tokens.reshape([GRID, GRID, channels])).reshape([n, channels])
+        }))
+    };
+    judge_tokens(tokens, held_out)
+}
+
+fn judge_tokens(
+    tokens: impl Fn(&Picture) -> Tensor<2>,
+    held_out: &HeldOut,
+) -> Result<Quality, Error> {
     let mean = |groups: &[Vec<Picture>]| -> Result<[f64; 2], Error> {
         let (mut image, mut pixel) = (0.0, 0.0);
         for pictures in groups {
-            let of = group(tower, pictures, device)?;
+            let of = group(&tokens, pictures)?;
             image += of[0];
             pixel += of[1];
         }
@@ -128,8 +149,8 @@ pub(super) fn judge(
 }
 
 /// Image and pixel AUROC of one category or texture.
-fn group(tower: &VisionTower, pictures: &[Picture], device: &Device) -> Result<[f64; 2], Error> {
-    let tokens: Vec<Tensor<2>> = pictures.iter().map(|p| tokens(tower, p, device)).collect();
+fn group(tokens: impl Fn(&Picture) -> Tensor<2>, pictures: &[Picture]) -> Result<[f64; 2], Error> {
+    let tokens: Vec<Tensor<2>> = pictures.iter().map(tokens).collect();
     let memory = Tensor::cat(tokens[..SHOTS].to_vec(), 0).transpose();
     let (mut scores, mut labels) = (Vec::new(), Vec::new());
     let (mut pixel_scores, mut pixel_labels) = (Vec::new(), Vec::new());
@@ -172,17 +193,24 @@ fn tokens(tower: &VisionTower, picture: &Picture, device: &Device) -> Tensor<2> 
     let pixels = Tensor::from_data(TensorData::new(pixels, [1, 3, side, side]), device);
     let mut x = tower.embed(pixels);
     let depth = tower.blocks.len();
-    let mut found = Vec::new();
-    for third in 0..2 {
+    joined([0, 1].map(|third| {
         for block in &tower.blocks[depth * third / 3..depth * (third + 1) / 3] {
-            x = block.forward(x);
+            x = block.forward(x.clone());
         }
         let [_, n, width] = x.dims();
         let grid = layer_norm(x.clone().narrow(1, 1, n - 1)).reshape([GRID, GRID, width]);
-        let means = neighbours(neighbours(grid, 0), 1).reshape([n - 1, width]);
-        found.push(normalize(means));
-    }
-    Tensor::cat(found, 1).div_scalar(std::f32::consts::SQRT_2)
+        means(grid).reshape([n - 1, width])
+    }))
+}
+
+/// Two descriptions of each token as one of unit length, in which both count alike.
+fn joined(tokens: [Tensor<2>; 2]) -> Tensor<2> {
+    Tensor::cat(tokens.map(normalize).into(), 1).div_scalar(std::f32::consts::SQRT_2)
+}
+
+/// Sums of 3 x 3 tokens.
+fn means(grid: Tensor<3>) -> Tensor<3> {
+    neighbours(neighbours(grid, 0), 1)
 }
 
 /// Sum of each line and its two neighbours along an axis; the rim counts twice.

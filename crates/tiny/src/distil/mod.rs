@@ -24,7 +24,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, MuonConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
-use clip_vit::{Activation, Clip, ClipConfig, VisionConfig};
+use clip_vit::{Activation, Clip, ClipConfig, VisionConfig, VisionTower};
 use data::Crops;
 use fe_clip::Error;
 use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
@@ -41,7 +41,7 @@ use student::{Standard, Student, Targets, Values, follow};
 
 /// Parts of a step that run side by side.
 const PARTS: usize = 2;
-/// Parts of images that the teacher's channels are standardised by.
+/// Batch parts from which mean and deviation of the teacher's channels are taken.
 const SAMPLED: usize = 4;
 /// Peak learning rate of the blocks' matrices (Muon, scaled to AdamW's size of steps).
 const MATRIX_RATE: f64 = 6e-3;
@@ -55,7 +55,7 @@ const WEIGHT_DECAY: f32 = 0.05;
 pub struct DistilConfig {
     /// Seed of the weights and the images.
     pub seed: u64,
-    /// sha256 of the corpus of photographs; procedural scenes alone without.
+    /// sha256 of the corpus of photographs; `None` for procedural scenes alone.
     pub corpus: Option<String>,
     /// Windows of a step; a step that sees whole images takes three eighths as many.
     pub windows: usize,
@@ -177,6 +177,27 @@ pub fn distil(
     })
 }
 
+/// What the curve of a run is to be compared with: the quality of the teacher's own tokens and of a tower as it was
+/// drawn.
+///
+/// # Errors
+/// If the corpus cannot be read.
+pub fn references(
+    teacher: &Teacher,
+    photographs: Option<Crops>,
+    seed: u64,
+    device: &Device,
+) -> Result<[(&'static str, Quality); 2], Error> {
+    let held_out = curve::HeldOut::draw(&Pictures::new(photographs), seed)?;
+    device.seed(seed);
+    let architecture = config();
+    let untrained = VisionTower::new(&architecture.vision, architecture.embed_dim, device);
+    Ok([
+        ("teacher", curve::judge_teacher(teacher, &held_out)?),
+        ("untrained", curve::judge(&untrained, &held_out, device)?),
+    ])
+}
+
 /// Everything that a step changes, and the constants it reads.
 struct Run {
     student: Student,
@@ -267,7 +288,7 @@ impl Run {
     fn clip(&self, seed: u64) -> Clip {
         self.plain.seed(seed);
         let mut clip = Clip::new(&config(), &self.plain);
-        // Parameters are drawn when they are first looked at: now, not when somebody else has drawn others.
+        // Parameters are initialised when first accessed: do it now, before other code draws random numbers.
         clip.visit(&mut Values(Vec::new()));
         clip.vision = self.average.tower.clone();
         clip
@@ -365,7 +386,7 @@ impl State {
     }
 }
 
-/// What a saved run and one that wants to go on from it do not share. Steps may differ.
+/// The settings in which a saved run and its continuation differ. Their numbers of steps may.
 fn differences(saved: &DistilConfig, wanted: &DistilConfig) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |key: &str, saved: String, wanted: String| {

@@ -1,4 +1,4 @@
-//! What a step does, from its number alone.
+//! Learning rate and window of a step, by its number alone.
 
 use super::{DistilConfig, PARTS};
 

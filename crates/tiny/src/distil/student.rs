@@ -1,4 +1,4 @@
-//! What is distilled, and its loss.
+//! The network that is trained, and its loss.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::{Linear, LinearConfig};
@@ -15,7 +15,7 @@ const TARGETS: [usize; 3] = [4 * CHANNELS[0], CHANNELS[1], CHANNELS[2]];
 /// Weight of the pooled features against one stage.
 const POOLED: f64 = 0.5;
 
-/// The image tower with linear heads that predict the teacher's features; the heads are thrown away.
+/// The image tower with linear heads that predict the teacher's features; the heads are discarded afterwards.
 #[derive(Module, Debug)]
 pub(super) struct Student {
     pub(super) tower: VisionTower,
@@ -23,7 +23,7 @@ pub(super) struct Student {
     pooled: Linear,
 }
 
-/// Mean squared errors of a step; 1 is what the mean of a channel would have.
+/// Mean squared errors of a step, relative to predicting the mean of each channel.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Terms {
     /// Weighted sum.
@@ -50,7 +50,7 @@ impl Student {
         Self { tower, heads: TARGETS.map(linear).into(), pooled: linear(CHANNELS[3]) }
     }
 
-    /// The loss of a batch against what the teacher saw in it.
+    /// The loss of a batch against the teacher's features of it.
     pub(super) fn loss(
         &self,
         batch: &Batch,
@@ -119,7 +119,7 @@ pub(super) fn layer_norm(x: Tensor<3>) -> Tensor<3> {
 
 /// The teacher's features on the token grid, `[batch, tokens, channels]`, the pooled ones with one token.
 pub(super) struct Targets {
-    stages: [Tensor<3>; 3],
+    pub(super) stages: [Tensor<3>; 3],
     pooled: Tensor<3>,
 }
 

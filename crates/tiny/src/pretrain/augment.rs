@@ -1,6 +1,6 @@
-//! What a scene goes through before it is shown: other colours, another size and turn, a second
-//! scene beside it, another scene's defect on it. Forty categories are few; what is damage must
-//! not hang on a material's colours, its scale or the company it keeps.
+//! Augmentation of scenes: other colours, another scale and rotation, a second scene beside it,
+//! another scene's defect on it. Forty categories are few; damage must be recognised whatever the
+//! material's colours, its scale and its neighbours.
 
 use ndarray::Array2;
 use rand::Rng;
@@ -52,7 +52,7 @@ pub(super) fn transplanted(
     Some(scene)
 }
 
-/// Lays a sound scene of another category over one side of the picture; damage under it is gone.
+/// Pastes a sound scene of another category over one side of the picture; damage beneath it is removed.
 pub(super) fn border(scene: &mut Scene, categories: &[usize], rng: &mut impl Rng) {
     let Some(&category) = categories.choose(rng) else { return };
     let size = scene.image.width();
@@ -73,7 +73,7 @@ pub(super) fn border(scene: &mut Scene, categories: &[usize], rng: &mut impl Rng
     }
 }
 
-/// Another scale, turn and proportion about the middle; what comes in at the rim is mirrored.
+/// Scales, rotates and stretches about the centre; beyond the border the picture is mirrored.
 pub(super) fn warp(scene: &mut Scene, rng: &mut impl Rng) {
     let size = scene.image.width();
     let scale = rng.random_range(0.6f32.ln()..1.7f32.ln()).exp();
@@ -96,7 +96,7 @@ pub(super) fn warp(scene: &mut Scene, rng: &mut impl Rng) {
     (scene.image, scene.mask) = (warped, moved);
 }
 
-/// A coordinate brought back into a picture of `size` pixels by mirroring at its rim.
+/// A coordinate mirrored at the border of a picture of `size` pixels.
 pub(crate) fn mirror(v: f32, size: u32) -> f32 {
     let last = size as f32 - 1.0;
     let v = v.rem_euclid(2.0 * last);

@@ -21,7 +21,7 @@ const VISIBLE_PIXELS: usize = 12;
 /// Share of photographs among the pictures where there is a corpus of them.
 const PHOTOGRAPHS: f64 = 0.5;
 
-/// One step's images and what is true of them.
+/// One step's images and their labels.
 pub(super) struct Batch {
     /// Tokens along a side.
     pub(super) grid: usize,
@@ -269,7 +269,7 @@ fn push(batch: &mut Batch, mut picture: Picture, training: &[usize], rng: &mut C
             _ if count == 0 && rng.random_bool(0.15) => noun,
             _ => -1,
         });
-        // Positions stay where the window stood: turning moves content, not places.
+        // Positions are those of the window: rotation moves the content, not the positions.
         batch.positions.push((1 + (top + i / grid) * GRID + left + i % grid) as i64);
     }
 }

@@ -1,5 +1,5 @@
-//! First weights that let a short run learn at once what a random start takes thousands of
-//! steps to find: fine structure inside a patch, and the comparison of a patch with its like.
+//! Initial weights with which a short run need not spend thousands of steps on finding fine
+//! structure inside a patch and the comparison of a patch with similar ones.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 

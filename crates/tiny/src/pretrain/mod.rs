@@ -271,8 +271,8 @@ fn optimizer(student: &Student) -> ModuleOptimizer {
     adamw.with_weight_decay(WEIGHT_DECAY).init().with_group(matrices, muon.build(), None)
 }
 
-/// What is trained: the CLIP, and linear probes that are thrown away afterwards. A probe a
-/// stage reads "damaged" straight off the tokens; its gradient is strong from the first step,
+/// What is trained: the CLIP, and linear probes that are discarded afterwards. One probe per
+/// stage predicts "damaged" from the tokens directly; its gradient is strong from the first step,
 /// when two prompts still mean the same to the text tower.
 #[derive(Module, Debug)]
 struct Student {

@@ -182,7 +182,7 @@ fn a_weight_too_large_for_half_precision_is_named() {
         vec![2],
         Precision::Half,
         || {
-            crate::detect::floats(
+            crate::tensors::floats(
                 Param::from_tensor(Tensor::<1>::full([2], 7e4, &Device::flex())).val(),
             )
         },

@@ -139,6 +139,7 @@ impl Call<'_> {
                 let max = |lane: ArrayView1<'_, f32>| lane.fold(f32::MIN, |a, b| a.max(*b));
                 self.reduce(x, &self.list("axes"), max)
             }
+            "TopK" => return self.largest(x),
             "Softmax" => softmax(x),
             "LayerNormalization" => self.layer_norm(x),
             "Conv" => self.conv(x),
@@ -180,6 +181,23 @@ impl Call<'_> {
         if self.integer("keepdims") == 1 { reduced.insert_axis(Axis(axis)) } else { reduced }
     }
 
+    /// The values, and their places as floats, which nothing reads.
+    fn largest(&self, x: &ArrayD<f32>) -> Vec<ArrayD<f32>> {
+        assert_eq!((self.integer("axis"), self.integer("largest")), (-1, 1));
+        let [count] = self.integers(1)[..] else { panic!("one count") };
+        let mut shape = x.shape().to_vec();
+        *shape.last_mut().expect("an axis") = count as usize;
+        let (mut values, mut places) = (Vec::new(), Vec::new());
+        for lane in x.lanes(Axis(x.ndim() - 1)) {
+            let mut order: Vec<usize> = (0..lane.len()).collect();
+            order.sort_by(|a, b| lane[*b].total_cmp(&lane[*a]));
+            values.extend(order[..count as usize].iter().map(|at| lane[*at]));
+            places.extend(order[..count as usize].iter().map(|at| *at as f32));
+        }
+        let array = |numbers| ArrayD::from_shape_vec(shape.clone(), numbers).expect("as many");
+        vec![array(values), array(places)]
+    }
+
     fn layer_norm(&self, x: &ArrayD<f32>) -> ArrayD<f32> {
         assert_eq!(self.integer("axis"), -1);
         let epsilon = self.node.attribute.iter().find_map(|a| a.f).expect("an epsilon");
@@ -197,7 +215,6 @@ impl Call<'_> {
     fn conv(&self, x: &ArrayD<f32>) -> ArrayD<f32> {
         let kernels = self.x(1);
         let [stride, padding] = ["strides", "pads"].map(|name| self.list(name)[0]);
-        let groups = self.integer("group") as usize;
         let (outputs, inputs, k) = (kernels.shape()[0], kernels.shape()[1], kernels.shape()[2]);
         let (n, side) = (x.shape()[0], x.shape()[2]);
         let to = (side + 2 * padding - k) / stride + 1;
@@ -208,8 +225,7 @@ impl Call<'_> {
             for (i, y, x_) in ndarray::indices((inputs, k, k)) {
                 let from = (inside(row * stride + y), inside(column * stride + x_));
                 if let (Some(from_y), Some(from_x)) = from {
-                    let channel = o / (outputs / groups) * inputs + i;
-                    sum += kernels[[o, i, y, x_]] * x[[b, channel, from_y, from_x]];
+                    sum += kernels[[o, i, y, x_]] * x[[b, i, from_y, from_x]];
                 }
             }
             sum

@@ -15,9 +15,9 @@ use super::proto::ModelProto;
 use super::{Export, Exported, MESSAGE_LIMIT};
 use crate::calibrate::ModelIdentity;
 use crate::detect::Detector;
-use crate::model::FeClip;
 use crate::precision::Precision;
-use crate::run::{Method, ModelConfig, Prompts, RunConfig};
+use crate::run::{ModelConfig, RunConfig};
+use crate::settings::prompts::Prompts;
 
 const PATCH: usize = 4;
 
@@ -54,15 +54,15 @@ fn detector(config: &ModelConfig, activation: Activation, grid: usize) -> Detect
     let clip = Clip::new(&ClipConfig { vision, text, embed_dim: 12 }, &device);
     clip.visit(&mut Look);
     let run = RunConfig { model: config.clone(), ..RunConfig::default() };
-    if config.method == Method::Clip {
-        return Detector::untrained(clip, &run, &device).unwrap();
+    if !config.method.is_trained() {
+        return Detector::new(&run, Some(clip), None, &device).unwrap();
     }
-    let mut head = FeClip::new_head(&clip, config, &device).unwrap();
+    let mut head = config.method.new_head(&clip, &device).unwrap();
     head.visit(&mut Look);
     if let Some(scale) = &mut head.logit_scale {
         *scale = Param::from_tensor(Tensor::full([1], 2.0, &device));
     }
-    Detector::new(clip, &run, head, &device).unwrap()
+    Detector::new(&run, Some(clip), Some(head), &device).unwrap()
 }
 
 fn settings(config: &ModelConfig) -> Export {

@@ -1,17 +1,20 @@
 //! Graphs give what the detector gives that they were made from.
 
-use adapters::{FfeConfig, LfsConfig, Mixing, Padding, Statistic, Transform};
+use adapters::{FfeConfig, LfsConfig, Padding, Statistic, Transform};
 use clip_vit::Activation;
 use ndarray::{Array3, Array4, Axis};
 
 use super::interpreter::run;
 use super::{PATCH, detector, settings, written};
 use crate::detect::Detector;
-use crate::run::{
-    Aggregate, ConvAdapterConfig, FewFeature, ImageScore, Method, ModelConfig, StageEnds,
-    Temperature, TemperatureWord,
+use crate::methods::{ClipConfig, Method};
+use crate::run::ModelConfig;
+use crate::settings::fe_clip::{
+    Aggregate, ConvAdapterConfig, FeClipConfig, FewFeature, FewScore, ImageScore, Temperature,
+    TemperatureWord,
 };
-use crate::switch::Switch;
+use crate::settings::stage_ends::StageEnds;
+use crate::settings::switch::Switch;
 
 /// f32 through four small layers, its cosines divided by temperatures of 0.07.
 const TOLERANCE: f32 = 2e-5;
@@ -36,19 +39,20 @@ fn preprocessed(images: &Array4<f32>, detector: &Detector) -> Vec<Array3<f32>> {
 #[track_caller]
 fn same_numbers(
     what: &str,
-    config: &ModelConfig,
+    config: impl Into<ModelConfig>,
     activation: Activation,
     grid: usize,
     normal: bool,
 ) {
+    let config = config.into();
     let images = images(PATCH * grid);
-    let mut detector = detector(config, activation, grid);
+    let mut detector = detector(&config, activation, grid);
     let seen = preprocessed(&images, &detector);
     if normal {
         detector.remember(&seen[2..]);
     }
     let folder = tempfile::tempdir().unwrap();
-    let (model, _) = written(&detector, &folder.path().join("model.onnx"), &settings(config));
+    let (model, _) = written(&detector, &folder.path().join("model.onnx"), &settings(&config));
     let outputs = run(model.graph.as_ref().unwrap(), images.into_dyn());
     let [scores, maps] = &outputs[..] else { panic!("two outputs") };
     let expected = detector.detect(&seen);
@@ -74,14 +78,14 @@ fn every_statistic_and_transform_on_grids_that_windows_divide_and_not() {
         {
             for (activation, grid) in [(Activation::QuickGelu, 5), (Activation::Gelu, 6)] {
                 let lfs = LfsConfig { statistic: Some(statistic), ..LfsConfig::default() };
-                let config = ModelConfig {
+                let config = FeClipConfig {
                     transform,
                     lfs: Switch::On(lfs),
                     lambda: 0.5,
-                    ..ModelConfig::default()
+                    ..FeClipConfig::default()
                 };
                 let what = format!("{transform:?} {statistic:?} {activation:?} {grid}");
-                same_numbers(&what, &config, activation, grid, false);
+                same_numbers(&what, config, activation, grid, false);
             }
         }
     }
@@ -89,10 +93,9 @@ fn every_statistic_and_transform_on_grids_that_windows_divide_and_not() {
 
 #[test]
 fn every_other_setting() {
-    let default = || ModelConfig { lambda: 0.5, ..ModelConfig::default() };
-    let ffe = |ffe: FfeConfig| ModelConfig { ffe: Switch::On(ffe), ..default() };
-    let lfs = |lfs: LfsConfig| ModelConfig { lfs: Switch::On(lfs), ..default() };
-    let imaginary = FfeConfig { separate_imaginary: true, ..FfeConfig::default() };
+    let default = || FeClipConfig { lambda: 0.5, ..FeClipConfig::default() };
+    let ffe = |ffe: FfeConfig| FeClipConfig { ffe: Switch::On(ffe), ..default() };
+    let lfs = |lfs: LfsConfig| FeClipConfig { lfs: Switch::On(lfs), ..default() };
     let zeros = LfsConfig {
         window: 2,
         padding: Padding::Zero,
@@ -100,27 +103,23 @@ fn every_other_setting() {
         ..LfsConfig::default()
     };
     let cases = [
-        ("depthwise", ffe(FfeConfig { linear: Mixing::Depthwise, ..FfeConfig::default() })),
-        ("low rank", ffe(FfeConfig { linear: Mixing::LowRank(3), ..FfeConfig::default() })),
-        ("imaginary", ModelConfig { transform: Transform::Fft, ..ffe(imaginary) }),
         ("zeros in FFE", ffe(FfeConfig { padding: Padding::Zero, ..FfeConfig::default() })),
         (
             "mirrored windows of 4",
             ffe(FfeConfig { window: 4, padding: Padding::Reflect, ..FfeConfig::default() }),
         ),
         ("zeros in LFS", lfs(zeros)),
-        ("separable", lfs(LfsConfig { separable: true, ..LfsConfig::default() })),
         ("kernel 1", lfs(LfsConfig { kernel: 1, ..LfsConfig::default() })),
         (
             "conv adapter",
-            ModelConfig { conv_adapter: Some(ConvAdapterConfig::default()), ..default() },
+            FeClipConfig { conv_adapter: Some(ConvAdapterConfig::default()), ..default() },
         ),
-        ("no adapter", ModelConfig { ffe: Switch::Off, lfs: Switch::Off, ..default() }),
-        ("norms", ModelConfig { patch_ln_post: false, class_ln_post: false, ..default() }),
-        ("learned temperature", ModelConfig { temperature: Temperature::LEARNED, ..default() }),
+        ("no adapter", FeClipConfig { ffe: Switch::Off, lfs: Switch::Off, ..default() }),
+        ("norms", FeClipConfig { patch_ln_post: false, class_ln_post: false, ..default() }),
+        ("learned temperature", FeClipConfig { temperature: Temperature::LEARNED, ..default() }),
         (
             "CLIP's temperature",
-            ModelConfig {
+            FeClipConfig {
                 temperature: Temperature::Word(TemperatureWord::Clip),
                 aggregate: Aggregate::MeanLogit,
                 shared_projection: false,
@@ -129,7 +128,7 @@ fn every_other_setting() {
         ),
         (
             "score of the map",
-            ModelConfig {
+            FeClipConfig {
                 image_score: ImageScore::ClassTokenAndMap,
                 align_corners: true,
                 ..default()
@@ -137,33 +136,53 @@ fn every_other_setting() {
         ),
         (
             "stages",
-            ModelConfig {
+            FeClipConfig {
                 stage_ends: Some(StageEnds::Layers(vec![1, 3])),
                 score_stages: Some(vec![2]),
                 smoothing_sigma: Some(0.0),
                 ..default()
             },
         ),
-        ("plain CLIP", ModelConfig { method: Method::Clip, ..ModelConfig::default() }),
     ];
     for (what, config) in cases {
-        same_numbers(what, &config, Activation::QuickGelu, 5, false);
+        same_numbers(what, config, Activation::QuickGelu, 5, false);
     }
+    let clip = ModelConfig {
+        method: Method::Clip(ClipConfig::default()),
+        ..ModelConfig::default()
+    };
+    same_numbers("plain CLIP", clip, Activation::QuickGelu, 5, false);
+}
+
+/// A grid of 15 x 15 tokens, of which the largest hundredth are two.
+#[test]
+fn scores_of_the_largest_hundredth() {
+    for image_score in [ImageScore::TopPercent, ImageScore::ClassTokenAndTopPercent] {
+        let config = FeClipConfig { image_score, lambda: 0.5, ..FeClipConfig::default() };
+        same_numbers(&format!("{image_score:?}"), config, Activation::Gelu, 15, false);
+    }
+    let few = FeClipConfig { few_score: FewScore::TopPercent, ..FeClipConfig::default() };
+    same_numbers("distances", few, Activation::Gelu, 15, true);
 }
 
 #[test]
 fn the_memory_bank_is_inside() {
-    let bank = |few_feature, few_stages| ModelConfig {
+    let bank = |few_feature, few_stages| FeClipConfig {
         few_feature,
         few_stages,
         few_weight: 0.7,
-        ..ModelConfig::default()
+        ..FeClipConfig::default()
     };
     let raw = bank(FewFeature::Raw, Some(vec![2, 3]));
-    same_numbers("raw tokens of two stages", &raw, Activation::Gelu, 5, true);
-    let adapted = ModelConfig {
+    same_numbers("raw tokens of two stages", raw, Activation::Gelu, 5, true);
+    let adapted = FeClipConfig {
         image_score: ImageScore::ClassTokenAndMap,
         ..bank(FewFeature::Adapted, None)
     };
-    same_numbers("adapted tokens", &adapted, Activation::Gelu, 5, true);
+    same_numbers("adapted tokens", adapted, Activation::Gelu, 5, true);
+    for few_neighbourhood in [3, 7] {
+        let means = FeClipConfig { few_neighbourhood, ..bank(FewFeature::Adapted, None) };
+        let what = format!("neighbourhoods of {few_neighbourhood}");
+        same_numbers(&what, means, Activation::Gelu, 5, true);
+    }
 }

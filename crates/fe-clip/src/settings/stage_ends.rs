@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// After which layers of the image tower the adapters act.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a list of layers, \"last4\" or \"spread\"")]
+#[serde(untagged, expecting = "expected a list of layers or \"last4\"")]
 pub enum StageEnds {
     /// These layers, counted from 1.
     Layers(Vec<usize>),
@@ -18,8 +18,6 @@ pub enum StageEnds {
 pub enum StagePreset {
     /// The last four layers.
     Last4,
-    /// Four layers of the last third: 16, 19, 22 and 24 of 24, in proportion at other depths.
-    Spread,
 }
 
 impl StageEnds {
@@ -37,9 +35,6 @@ impl StageEnds {
             }
             Self::Preset(StagePreset::Last4) => {
                 (0..4).map(|n| (depth + n).saturating_sub(3)).collect()
-            }
-            Self::Preset(StagePreset::Spread) => {
-                [16, 19, 22, 24].map(|n| (2 * n * depth + 24) / 48).to_vec()
             }
         };
         if ends[0] == 0 || ends.windows(2).any(|w| w[0] >= w[1]) {
@@ -59,8 +54,5 @@ mod tests {
         assert_eq!(layers(StagePreset::Last4, 24), Ok(vec![21, 22, 23, 24]));
         assert_eq!(layers(StagePreset::Last4, 4), Ok(vec![1, 2, 3, 4]));
         assert!(layers(StagePreset::Last4, 3).is_err());
-        assert_eq!(layers(StagePreset::Spread, 24), Ok(vec![16, 19, 22, 24]));
-        assert_eq!(layers(StagePreset::Spread, 12), Ok(vec![8, 10, 11, 12]));
-        assert!(layers(StagePreset::Spread, 4).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Source;
+use super::eval::Source;
 use crate::precision::Precision;
 
 /// `[train]`.
@@ -86,7 +86,7 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.batch_size == 0 || self.micro_batch_size == Some(0) {
             return Err("train: expected a batch of at least one image".into());
         }

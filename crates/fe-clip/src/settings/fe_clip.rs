@@ -1,29 +1,18 @@
-//! `[model]`.
+//! `[model]` of FE-CLIP.
 
-use adapters::{FfeConfig, LfsConfig, Mixing, Padding, Transform};
-use clip_vit::Activation;
+use adapters::{FfeConfig, LfsConfig, Padding, Transform};
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::StageEnds;
-use crate::switch::Switch;
+use super::group::GroupConfig;
+use super::stage_ends::StageEnds;
+use super::switch::Switch;
 
-/// `[model]`. Absent values mean what their documentation says.
+/// What `[model]` says of FE-CLIP beside the keys of every method. Absent values mean what their
+/// documentation says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ModelConfig {
-    /// What scores the images; each method refuses settings that it does not have.
-    pub method: Method,
-    /// What `--model` takes: `tiny`, `vit-l-14-336`, a hub id, a folder or a file.
-    pub backbone: String,
-    /// Activation of a backbone whose files do not tell: a weight file without a configuration. Default: quick GELU.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activation: Option<Activation>,
-    /// Side of the square model input in pixels; a multiple of the patch. Default: 518 for
-    /// ViT-L/14@336, else the backbone's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_size: Option<usize>,
-    /// How an image becomes a square.
-    pub resize: data::Resize,
+pub struct FeClipConfig {
     /// The adapters act after these layers, counted from 1. Default: four equal stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage_ends: Option<StageEnds>,
@@ -52,8 +41,6 @@ pub struct ModelConfig {
     pub image_score: ImageScore,
     /// Whether upsampling takes the centres of corner tokens to the corners of the image.
     pub align_corners: bool,
-    /// How positions are resampled for another image size than the backbone's own.
-    pub positional_interpolation: Interpolation,
     /// Which tokens the memory bank compares.
     pub few_feature: FewFeature,
     /// Weight of the distance from the memory bank in map and score.
@@ -63,6 +50,11 @@ pub struct ModelConfig {
     /// Stages that the memory bank compares, from 1. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub few_stages: Option<Vec<usize>>,
+    /// Side of the neighbourhood over which tokens are averaged before the memory bank compares
+    /// them; odd, 1 = the tokens themselves.
+    pub few_neighbourhood: usize,
+    /// What of the distances from the memory bank the image score has.
+    pub few_score: FewScore,
     /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
     /// pixels and in proportion at other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,16 +66,14 @@ pub struct ModelConfig {
     /// The Conv adapter of Table 3; absent by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conv_adapter: Option<ConvAdapterConfig>,
+    /// How the images of a group are scored against each other, where they are.
+    #[serde(skip_serializing_if = "GroupConfig::is_default")]
+    pub group: GroupConfig,
 }
 
-impl Default for ModelConfig {
+impl Default for FeClipConfig {
     fn default() -> Self {
         Self {
-            method: Method::FeClip,
-            backbone: "tiny".into(),
-            activation: None,
-            image_size: None,
-            resize: data::Resize::Squash,
             stage_ends: None,
             lambda: 0.1,
             temperature: Temperature::Value(Temperature::DEFAULT),
@@ -97,22 +87,30 @@ impl Default for ModelConfig {
             score_stages: None,
             image_score: ImageScore::ClassToken,
             align_corners: false,
-            positional_interpolation: Interpolation::Bicubic,
             few_feature: FewFeature::Adapted,
             few_weight: 1.0,
             few_rotate: false,
             few_stages: None,
+            few_neighbourhood: 1,
+            few_score: FewScore::Max,
             smoothing_sigma: None,
             ffe: Switch::On(FfeConfig::default()),
             lfs: Switch::On(LfsConfig::default()),
             conv_adapter: None,
+            group: GroupConfig::default(),
         }
     }
 }
 
-impl ModelConfig {
-    pub(super) fn check(&self) -> Result<(), String> {
-        self.check_method()?;
+impl FeClipConfig {
+    /// The defaults without adapters: the stages of the frozen backbone.
+    pub(crate) fn without_adapters() -> Self {
+        Self { ffe: Switch::Off, lfs: Switch::Off, ..Self::default() }
+    }
+
+    /// # Errors
+    /// If a value is out of range; the message names its key.
+    pub(crate) fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.lambda) {
             return Err(format!("model.lambda: expected 0 to 1, got {}", self.lambda));
         }
@@ -120,9 +118,6 @@ impl ModelConfig {
             && !(t.is_finite() && t > 0.0)
         {
             return Err(format!("model.temperature: expected a number above 0, got {t}"));
-        }
-        if self.temperature == Temperature::LEARNED && self.method != Method::FeClip {
-            return Err("model.temperature: only method fe-clip learns it".into());
         }
         if let Some(sigma) = self.smoothing_sigma
             && !(0.0..=1000.0).contains(&sigma)
@@ -148,32 +143,14 @@ impl ModelConfig {
             let weight = self.few_weight;
             return Err(format!("model.few_weight: expected a number >= 0, got {weight}"));
         }
+        check_few_neighbourhood(self.few_neighbourhood)?;
+        self.group.check()?;
         let windows = [self.ffe.on().map(|c| c.window), self.lfs.on().map(|c| c.window)];
         if windows.into_iter().flatten().any(|w| !(1..=64).contains(&w)) {
             return Err("model: expected adapter windows of 1 to 64 tokens".into());
         }
-        if let Some(ffe) = self.ffe.on() {
-            if ffe.padding == Padding::Zero {
-                return Err("model.ffe.padding: expected replicate or reflect".into());
-            }
-            if ffe.separate_imaginary && self.transform == Transform::Dct {
-                return Err(
-                    "model.ffe.separate_imaginary: only transform = \"fft\" has them".into()
-                );
-            }
-            match ffe.linear {
-                Mixing::LowRank(rank) if !(1..=65536).contains(&rank) => {
-                    return Err(format!(
-                        "model.ffe.linear.low_rank: expected 1 or more, got {rank}"
-                    ));
-                }
-                Mixing::LowRank(_) if ffe.separate_imaginary => {
-                    return Err(
-                        "model.ffe: separate_imaginary and low_rank exclude each other".into()
-                    );
-                }
-                _ => {}
-            }
+        if self.ffe.on().is_some_and(|ffe| ffe.padding == Padding::Zero) {
+            return Err("model.ffe.padding: expected replicate or reflect".into());
         }
         let kernels =
             [self.lfs.on().map(|c| c.kernel), self.conv_adapter.as_ref().map(|c| c.kernel)];
@@ -184,115 +161,13 @@ impl ModelConfig {
     }
 }
 
-impl ModelConfig {
-    fn check_method(&self) -> Result<(), String> {
-        let table = |config: &Self| serde_json::to_value(config).expect("settings serialise");
-        let (own, default) = (table(self), table(&Self::default()));
-        let Some(settings) = self.method.settings() else { return Ok(()) };
-        let set = own.as_object().into_iter().flatten();
-        for (key, value) in set.filter(|(key, value)| default.get(key) != Some(value)) {
-            if key != "method" && !settings.contains(&key.as_str()) {
-                let method = self.method.name();
-                return Err(format!("model.{key} = {value}: method {method} has no such setting"));
-            }
-        }
-        Ok(())
+fn check_few_neighbourhood(side: usize) -> Result<(), String> {
+    if side.is_multiple_of(2) || side > 99 {
+        return Err(format!(
+            "model.few_neighbourhood: expected an odd number below 100, got {side}"
+        ));
     }
-}
-
-/// FE-CLIP and the methods it is compared with, on one backbone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// The paper's.
-    FeClip,
-    /// Plain CLIP with two prompts.
-    Clip,
-    /// Windows and a prompt ensemble without training.
-    Winclip,
-    /// A trained linear layer a stage and a prompt ensemble.
-    AprilGan,
-    /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
-    /// published method of that name, on a WideResNet, is not.
-    #[serde(alias = "patchcore")]
-    MemoryBank,
-    /// Spectral residual saliency: no network at all.
-    SpectralResidual,
-}
-
-impl Method {
-    /// Its name in `run.toml`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FeClip => "fe-clip",
-            Self::Clip => "clip",
-            Self::Winclip => "winclip",
-            Self::AprilGan => "april-gan",
-            Self::MemoryBank => "memory-bank",
-            Self::SpectralResidual => "spectral-residual",
-        }
-    }
-
-    /// Whether `train` makes a part of it.
-    pub fn is_trained(self) -> bool {
-        matches!(self, Self::FeClip | Self::AprilGan)
-    }
-
-    /// Whether it looks through a CLIP.
-    pub fn has_backbone(self) -> bool {
-        self != Self::SpectralResidual
-    }
-
-    /// The keys of `[model]` that it obeys; none named means all.
-    fn settings(self) -> Option<&'static [&'static str]> {
-        Some(match self {
-            Self::FeClip => return None,
-            Self::Clip => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "temperature",
-                "smoothing_sigma",
-                "align_corners",
-                "image_score",
-            ][..],
-            Self::Winclip => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "temperature",
-            ],
-            Self::AprilGan => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "stage_ends",
-                "smoothing_sigma",
-                "few_weight",
-                "few_rotate",
-                "few_stages",
-            ],
-            Self::MemoryBank => &[
-                "backbone",
-                "activation",
-                "image_size",
-                "resize",
-                "positional_interpolation",
-                "stage_ends",
-                "smoothing_sigma",
-                "align_corners",
-                "few_rotate",
-                "few_stages",
-            ],
-            Self::SpectralResidual => &["backbone", "image_size", "resize"],
-        })
-    }
+    Ok(())
 }
 
 /// `[model.conv_adapter]`.
@@ -334,6 +209,14 @@ impl Temperature {
     pub const DEFAULT: f64 = 0.07;
     /// The word `"learned"`.
     pub const LEARNED: Self = Self::Word(TemperatureWord::Learned);
+
+    /// Refuses the word `"learned"`, for methods that do not train one.
+    pub(crate) fn check_fixed(self) -> Result<(), String> {
+        if self == Self::LEARNED {
+            return Err("model.temperature: only method fe-clip learns it".into());
+        }
+        Ok(())
+    }
 }
 
 /// How the stages' answers become one.
@@ -366,16 +249,6 @@ pub enum ProjectionInit {
     Clip,
 }
 
-/// How positional embeddings are resampled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Interpolation {
-    /// Bicubic, antialiased when shrinking: open_clip's.
-    Bicubic,
-    /// Bilinear without antialiasing: AnomalyCLIP's.
-    Bilinear,
-}
-
 /// Tokens in the memory bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -386,6 +259,35 @@ pub enum FewFeature {
     Raw,
 }
 
+/// What an image's distances from a memory bank are for its score.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FewScore {
+    /// The largest.
+    #[default]
+    Max,
+    /// The mean of the largest hundredth of them, of one at least: AnomalyDINO's.
+    TopPercent,
+}
+
+impl FewScore {
+    /// How many of so many distances, the largest, its mean is over.
+    pub(crate) fn count(self, distances: usize) -> usize {
+        match self {
+            Self::Max => 1,
+            Self::TopPercent => (distances / 100).max(1),
+        }
+    }
+
+    /// The score of a map.
+    pub(crate) fn of(self, distances: ArrayView2<'_, f32>) -> f32 {
+        let count = self.count(distances.len());
+        let mut largest: Vec<f32> = distances.iter().copied().collect();
+        largest.sort_unstable_by(|a, b| b.total_cmp(a));
+        largest[..count].iter().sum::<f32>() / count as f32
+    }
+}
+
 /// What the image score is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -394,4 +296,39 @@ pub enum ImageScore {
     ClassToken,
     /// The mean of S_a and the map's maximum: for defects too small for the class token.
     ClassTokenAndMap,
+    /// The mean of the largest hundredth of the map, of one token at least.
+    TopPercent,
+    /// The mean of S_a and that.
+    ClassTokenAndTopPercent,
+}
+
+impl ImageScore {
+    /// The score of an image from its class tokens' and its map.
+    pub(crate) fn of(self, class_token: f32, map: ArrayView2<'_, f32>) -> f32 {
+        match self {
+            Self::ClassToken => class_token,
+            Self::ClassTokenAndMap => (class_token + FewScore::Max.of(map)) / 2.0,
+            Self::TopPercent => FewScore::TopPercent.of(map),
+            Self::ClassTokenAndTopPercent => (class_token + FewScore::TopPercent.of(map)) / 2.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_score_is_of_the_class_token_and_the_largest_of_the_map() {
+        let map = ndarray::Array2::from_shape_fn((20, 15), |(y, x)| (y * 15 + x) as f32 / 299.0);
+        let top = (299.0 + 298.0 + 297.0) / 299.0 / 3.0;
+        for (score, expected) in [
+            (ImageScore::ClassToken, 0.25),
+            (ImageScore::ClassTokenAndMap, 0.625),
+            (ImageScore::TopPercent, top),
+            (ImageScore::ClassTokenAndTopPercent, (0.25 + top) / 2.0),
+        ] {
+            assert!((score.of(0.25, map.view()) - expected).abs() < 1e-6, "{score:?}");
+        }
+    }
 }

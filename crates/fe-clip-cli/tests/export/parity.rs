@@ -174,10 +174,7 @@ fn a_memory_bank_inside_gives_the_same_numbers() {
     for (name, settings) in [
         ("adapted", "few_weight = 1.5"),
         ("raw", "few_feature = \"raw\"\nfew_stages = [2, 4]\nfew_rotate = true"),
-        (
-            "neighbourhoods",
-            "few_neighbourhood = 3\nfew_score = \"top_percent\"\nimage_size = 120",
-        ),
+        ("neighbourhoods", "few_neighbourhood = 3\nfew_score = \"top_percent\"\nimage_size = 120"),
         // Wider than the grid.
         ("wide-raw", "few_neighbourhood = 7\nfew_feature = \"raw\"\nfew_stages = [1, 3]"),
     ] {

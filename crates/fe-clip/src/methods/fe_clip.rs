@@ -10,9 +10,7 @@ use crate::memory::Memory;
 use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::both_axes;
 use crate::score::ScoreScale;
-use crate::scorer::{
-    Alone, Base, GraphSource, GroupScorer, Normals, Prediction, Scorer, highest,
-};
+use crate::scorer::{Alone, Base, GraphSource, GroupScorer, Normals, Prediction, Scorer, highest};
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::group::GroupConfig;
 use crate::tensors::{batch, floats, grids};

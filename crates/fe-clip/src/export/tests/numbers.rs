@@ -147,10 +147,8 @@ fn every_other_setting() {
     for (what, config) in cases {
         same_numbers(what, config, Activation::QuickGelu, 5, false);
     }
-    let clip = ModelConfig {
-        method: Method::Clip(ClipConfig::default()),
-        ..ModelConfig::default()
-    };
+    let clip =
+        ModelConfig { method: Method::Clip(ClipConfig::default()), ..ModelConfig::default() };
     same_numbers("plain CLIP", clip, Activation::QuickGelu, 5, false);
 }
 

@@ -52,20 +52,25 @@ pub(crate) struct Row {
     pub(crate) title: &'static str,
     pub(crate) method: &'static str,
     pub(crate) shots: usize,
+    /// Whether the images of a category are scored against each other.
+    group: bool,
     /// Whether it has tiny's own sentences; else those of its method, if it has any.
     own_prompts: bool,
 }
 
-const FE_CLIP: Row = Row { title: "FE-CLIP", method: "fe-clip", shots: 0, own_prompts: true };
+const FE_CLIP: Row =
+    Row { title: "FE-CLIP", method: "fe-clip", shots: 0, group: false, own_prompts: true };
 /// FE-CLIP without its adapters: the same words, smoothing and image score.
-const PLAIN: Row = Row { title: "plain CLIP", method: "clip", shots: 0, own_prompts: true };
-const BANK: Row = Row { title: "", method: "memory-bank", shots: 0, own_prompts: false };
+const PLAIN: Row = Row { title: "plain CLIP", method: "clip", ..FE_CLIP };
+const BANK: Row = Row { title: "", method: "memory-bank", own_prompts: false, ..FE_CLIP };
 /// The rows of the report: the model first, then what it must beat.
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 11] = [
     FE_CLIP,
     PLAIN,
     Row { title: "plain CLIP, category named", own_prompts: false, ..PLAIN },
-    Row { title: "spectral residual", method: "spectral-residual", shots: 0, own_prompts: false },
+    Row { title: "spectral residual", method: "spectral-residual", ..BANK },
+    Row { title: "FE-CLIP, group", group: true, ..FE_CLIP },
+    Row { title: "MuSc, group", method: "musc", group: true, ..BANK },
     Row { title: "FE-CLIP, 1 normal", shots: 1, ..FE_CLIP },
     Row { title: "FE-CLIP, 2 normals", shots: 2, ..FE_CLIP },
     Row { title: "FE-CLIP, 4 normals", shots: 4, ..FE_CLIP },
@@ -155,7 +160,8 @@ fn procedural(fe_clip: &FeClip, work: &Path) -> Result<Set> {
 fn measure(args: &Args, fe_clip: &FeClip, work: &Path, set: &Set, row: Row) -> Result<Value> {
     let name = set.root.file_name().unwrap_or_default().to_string_lossy();
     let words = if row.own_prompts { "" } else { "-own-words" };
-    let out = work.join(format!("{name}-{}-{}{words}", row.method, row.shots));
+    let group = if row.group { "-group" } else { "" };
+    let out = work.join(format!("{name}-{}-{}{group}{words}", row.method, row.shots));
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
     let config = out.join("run.toml");
     fs::write(&config, run_toml(args, set, row)?).context("writing run.toml")?;
@@ -174,7 +180,7 @@ fn measure(args: &Args, fe_clip: &FeClip, work: &Path, set: &Set, row: Row) -> R
 }
 
 /// Keys of `[model]` that FE-CLIP alone has.
-const ADAPTERS: [&str; 14] = [
+const ADAPTERS: [&str; 15] = [
     "lambda",
     "transform",
     "patch_ln_post",
@@ -185,13 +191,14 @@ const ADAPTERS: [&str; 14] = [
     "aggregate",
     "score_stages",
     "few_feature",
+    "few_neighbourhood",
     "few_weight",
     "ffe",
     "lfs",
     "conv_adapter",
 ];
 /// Those that the memory bank has, too.
-const STAGES: [&str; 3] = ["stage_ends", "few_rotate", "few_stages"];
+const STAGES: [&str; 4] = ["stage_ends", "few_rotate", "few_score", "few_stages"];
 /// Those that plain CLIP has, too.
 const SCORES: [&str; 2] = ["temperature", "image_score"];
 
@@ -202,6 +209,7 @@ fn has(method: &str, key: &str) -> bool {
         "fe-clip" => true,
         "clip" => !ADAPTERS.contains(&key) && !STAGES.contains(&key),
         "memory-bank" => !ADAPTERS.contains(&key) && !SCORES.contains(&key),
+        "musc" => ["backbone", "image_size", "resize", "stage_ends"].contains(&key),
         _ => ["image_size", "resize"].contains(&key),
     }
 }
@@ -241,6 +249,9 @@ fn settings(own: &str, backbone: Option<&Path>, set: &Set, row: Row) -> Result<S
     }
     let mut eval = Table::new();
     eval.insert("shots".into(), i64::try_from(row.shots)?.into());
+    if row.group {
+        eval.insert("group".into(), true.into());
+    }
     eval.insert("datasets".into(), vec![toml::Value::from(source)].into());
     run.insert("eval".into(), eval.into());
     Ok(run.to_string())
@@ -267,7 +278,7 @@ mod tests {
         assert_eq!(plain["model"].as_table(), Some(&expected));
         assert_eq!(named["model"], plain["model"]);
         assert!(!named.contains_key("prompts"));
-        let few = of(ROWS[4]);
+        let few = of(ROWS[6]);
         assert_eq!(few["eval"]["datasets"][0]["categories"][0].as_str(), Some("a"));
         assert!(!of(ROWS[3])["model"].as_table().unwrap().contains_key("smoothing_sigma"));
     }

@@ -127,7 +127,7 @@ impl ModelArgs {
         };
         let run = run.context("the adapters do not say their settings: give them with --config")?;
         let adapters = Some(checkpoint.sha256().to_string());
-        let head = checkpoint.head(method.new_head(&clip, device)?, device)?;
+        let head = checkpoint.head(run.model.method.new_head(&clip, device)?, device)?;
         let detector = Detector::new(&run, Some(clip), Some(head), device)?;
         Ok(Loaded { detector, run, weights: Some(weights), adapters })
     }

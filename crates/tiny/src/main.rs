@@ -79,6 +79,9 @@ struct Distil {
     /// Corpus of photographs; without one, procedural scenes alone.
     #[arg(long)]
     corpus: Option<PathBuf>,
+    /// Model whose image tower to go on from: a folder, or `tiny`.
+    #[arg(long, value_name = "MODEL")]
+    start: Option<String>,
     /// Seed of weights and images.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -158,6 +161,7 @@ impl Distil {
         let config = DistilConfig {
             seed: self.seed,
             corpus,
+            start: self.start,
             windows: self.windows,
             steps: self.steps,
             anneal: self.anneal,

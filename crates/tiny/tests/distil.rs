@@ -19,6 +19,7 @@ fn config() -> DistilConfig {
     DistilConfig {
         seed: 3,
         corpus: None,
+        start: None,
         windows: 4,
         steps: 4,
         anneal: 2,
@@ -75,6 +76,11 @@ fn a_run_that_was_killed_and_resumed_has_the_weights_of_one_in_a_piece() {
     let other = DistilConfig { corpus: Some("0123".into()), ..config() };
     let refused = run(&other, &parts, true, |_| ()).unwrap_err().to_string();
     assert!(refused.contains("corpus was none, is 0123"), "{refused}");
+    let other = DistilConfig { start: Some("tiny".into()), ..config() };
+    let refused = run(&other, &parts, true, |_| ()).unwrap_err().to_string();
+    assert!(refused.contains("start was none, is tiny"), "{refused}");
+    let nowhere = DistilConfig { start: Some("no/such/model".into()), ..config() };
+    assert!(run(&nowhere, &folder.path().join("nowhere"), false, |_| ()).is_err());
     let earlier = DistilConfig { steps: 3, ..config() };
     let refused = run(&earlier, &parts, true, |_| ()).unwrap_err().to_string();
     assert!(refused.contains("from step 1 on"), "{refused}");

@@ -26,8 +26,8 @@ use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, VisionConfig, VisionTower};
 use data::Crops;
-use fe_clip::Error;
 use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
+use fe_clip::{Backbone, Error};
 use serde::{Deserialize, Serialize};
 
 use crate::pictures::Pictures;
@@ -57,6 +57,9 @@ pub struct DistilConfig {
     pub seed: u64,
     /// sha256 of the corpus of photographs; `None` for procedural scenes alone.
     pub corpus: Option<String>,
+    /// A model whose image tower to go on from, as `--model` of fe-clip names it; first weights are drawn without.
+    #[serde(default)]
+    pub start: Option<String>,
     /// Windows of a step; a step that sees whole images takes three eighths as many.
     pub windows: usize,
     /// Optimizer steps.
@@ -235,6 +238,9 @@ impl Run {
                 .map(|part| Ok(targets(teacher, &batch::draw(pictures, config, 0, part)?)))
                 .collect();
             standard = Standard::of(&samples?);
+            if let Some(start) = &config.start {
+                student.tower = started_from(start, student.tower, &device)?;
+            }
             average = student.valid();
         }
         // After loading: parameters have the names of the saved ones then.
@@ -293,6 +299,17 @@ impl Run {
         clip.vision = self.average.tower.clone();
         clip
     }
+}
+
+/// The tower with the weights of a model's.
+fn started_from(name: &str, tower: VisionTower, device: &Device) -> Result<VisionTower, Error> {
+    let backbone = Backbone::load(name, None, device)?;
+    if backbone.config.vision != config().vision {
+        let problem = format!("{name} has not the image tower that is distilled");
+        return Err(Error::Settings(problem));
+    }
+    let record = backbone.clip.vision.into_record();
+    tower.try_load_record(record).map_err(|e| Error::invalid(Path::new(name), e))
 }
 
 fn targets(teacher: &Teacher, batch: &Batch) -> Targets {
@@ -397,6 +414,8 @@ fn differences(saved: &DistilConfig, wanted: &DistilConfig) -> Vec<String> {
     let corpus = |config: &DistilConfig| config.corpus.clone().unwrap_or("none".into());
     compare("seed", saved.seed.to_string(), wanted.seed.to_string());
     compare("corpus", corpus(saved), corpus(wanted));
+    let start = |config: &DistilConfig| config.start.clone().unwrap_or("none".into());
+    compare("start", start(saved), start(wanted));
     compare("windows", saved.windows.to_string(), wanted.windows.to_string());
     differences
 }

@@ -4,6 +4,7 @@ mod default;
 mod real;
 mod report;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -84,6 +85,22 @@ pub(crate) struct Set {
     root: PathBuf,
     /// Categories with references for few-shot runs.
     with_references: Vec<String>,
+    /// Categories with images enough to be scored against each other.
+    with_groups: Vec<String>,
+}
+
+/// Fewest images of a group.
+const GROUP: usize = 5;
+
+/// Categories with a group of test images.
+fn groups(root: &Path) -> Result<Vec<String>> {
+    let mut images: BTreeMap<String, usize> = BTreeMap::new();
+    for sample in data::scan(data::Layout::MvtecAd, root)?.samples {
+        if sample.split == data::Split::Test {
+            *images.entry(sample.category).or_default() += 1;
+        }
+    }
+    Ok(images.into_iter().filter(|(_, count)| *count >= GROUP).map(|(name, _)| name).collect())
 }
 
 /// What was measured on a set.
@@ -105,7 +122,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.real.is_dir() {
         let root = work.join("real");
         let with_references = real::arrange(&args.real, &root)?;
-        sets.push(Set { title: "Real images", root, with_references });
+        let with_groups = groups(&root)?;
+        sets.push(Set { title: "Real images", root, with_references, with_groups });
     } else {
         eprintln!(
             "NO REAL IMAGES: {} is not there; only procedural ones are measured",
@@ -153,7 +171,8 @@ fn procedural(fe_clip: &FeClip, work: &Path) -> Result<Set> {
     let mut with_references: Vec<String> = scan.samples.into_iter().map(|s| s.category).collect();
     with_references.sort();
     with_references.dedup();
-    Ok(Set { title: "Procedural images, held-out categories", root, with_references })
+    let with_groups = groups(&root)?;
+    Ok(Set { title: "Procedural images, held-out categories", root, with_references, with_groups })
 }
 
 /// The row's `metrics.json` on a set.
@@ -246,6 +265,8 @@ fn settings(own: &str, backbone: Option<&Path>, set: &Set, row: Row) -> Result<S
     source.insert("root".into(), set.root.to_string_lossy().into_owned().into());
     if row.shots > 0 {
         source.insert("categories".into(), set.with_references.clone().into());
+    } else if row.group {
+        source.insert("categories".into(), set.with_groups.clone().into());
     }
     let mut eval = Table::new();
     eval.insert("shots".into(), i64::try_from(row.shots)?.into());
@@ -266,7 +287,12 @@ mod tests {
         let own = "[model]\nbackbone = \"tiny\"\ntemperature = \"clip\"\nscore_stages = [4]\n\
                    smoothing_sigma = 4.0\nimage_score = \"class_token_and_map\"\n[model.lfs]\nkernel = 1\n\
                    [train]\nepochs = 3\n";
-        let set = Set { title: "", root: "set".into(), with_references: vec!["a".into()] };
+        let set = Set {
+            title: "",
+            root: "set".into(),
+            with_references: vec!["a".into()],
+            with_groups: Vec::new(),
+        };
         let of = |row: Row| -> Table { settings(own, None, &set, row).unwrap().parse().unwrap() };
         let (ours, plain, named) = (of(ROWS[0]), of(ROWS[1]), of(ROWS[2]));
         assert_eq!(ours["model"]["lfs"]["kernel"].as_integer(), Some(1));

@@ -145,7 +145,7 @@ impl ModelArgs {
     /// # Errors
     /// If something named is not there or does not fit.
     pub(crate) fn parts(&self, device: &Device) -> anyhow::Result<Parts> {
-        let from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
+        let mut from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
         from_file.iter().flat_map(|run| &run.notes).for_each(talk::note);
         let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
         let of_adapters = |checkpoint: &Checkpoint| checkpoint.origin.config.clone();
@@ -178,6 +178,9 @@ impl ModelArgs {
             }
             _ => {
                 let own = backbone.adapters()?.filter(|_| matches!(method, Method::FeClip(_)));
+                if let (Some(own), Some(path)) = (&own, &self.config) {
+                    from_file = Some(RunConfig::read_over(path, own.origin.config.as_ref())?);
+                }
                 own.map(|own| (own, None))
             }
         };

@@ -192,6 +192,14 @@ impl RunConfig {
     /// # Errors
     /// If the file cannot be read, is no TOML, or has an unknown key or a value out of range.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::read_over(path, None)
+    }
+
+    /// Reads a `run.toml` for adapters that say their settings: those of FE-CLIP that the file leaves out are theirs.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_over(path: &Path, trained: Option<&ModelConfig>) -> Result<Self, Error> {
         let text = read_to_string(path)?;
         let invalid = |e: toml::de::Error| Error::invalid(path, e);
         // First by itself, for messages that point into the file.
@@ -200,7 +208,10 @@ impl RunConfig {
         let named = keys.get("model").and_then(|model| model.get(METHOD)?.as_str());
         let former = named == Some("patchcore");
         // Then over what is usual for its method.
-        let usual = Self::of_method(said.model.method);
+        let mut usual = Self::of_method(said.model.method);
+        if let (Some(trained), Method::FeClip(_)) = (trained, &usual.model.method) {
+            usual.model = trained.clone();
+        }
         let mut table = toml::Table::try_from(usual).map_err(|e| Error::invalid(path, e))?;
         overlay(&mut table, keys);
         let mut config: Self = table.try_into().map_err(invalid)?;

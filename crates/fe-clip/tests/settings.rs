@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use fe_clip::{Error, FeClipConfig, Method, RunConfig, Switch};
+use fe_clip::{Error, FeClipConfig, Method, ModelConfig, RunConfig, Switch};
 
 fn read(text: &str) -> Result<RunConfig, Error> {
     let folder = tempfile::tempdir().unwrap();
@@ -149,4 +149,22 @@ fn settings_that_are_gone_are_accepted_at_the_value_that_changed_nothing() {
         let message = read(&former.replace(from, to)).unwrap_err().to_string();
         assert!(message.contains("unknown field"), "{message}");
     }
+}
+
+#[test]
+fn what_a_file_leaves_out_is_what_the_adapters_were_trained_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.toml");
+    let trained = FeClipConfig { lambda: 0.25, few_weight: 2.0, ..FeClipConfig::default() };
+    let trained = ModelConfig::from(trained);
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        RunConfig::read_over(&path, Some(&trained)).unwrap().model
+    };
+    let Method::FeClip(found) = read("[model]\nlambda = 0.5\n").method else { panic!("FE-CLIP") };
+    assert_eq!((found.lambda, found.few_weight), (0.5, 2.0));
+    assert_eq!(read("[eval]\nshots = 1\n"), trained);
+    // They have nothing to say of other methods.
+    let clip = "[model]\nmethod = \"clip\"\n";
+    assert_eq!(read(clip), RunConfig::read(&path).unwrap().model);
 }

@@ -65,7 +65,7 @@ impl<'a> Means<'a> {
 fn comparisons(measured: &Measured) -> Vec<Means<'_>> {
     let rows: Vec<&(Row, Value)> = measured.rows.iter().collect();
     let alone: Vec<&(Row, Value)> =
-        rows.iter().filter(|(row, _)| row.shots == 0).copied().collect();
+        rows.iter().filter(|(row, _)| row.shots == 0 && !row.group).copied().collect();
     let all: BTreeSet<&str> = alone.iter().flat_map(|(_, found)| names(found)).collect();
     let textures: BTreeSet<&str> =
         all.iter().filter(|name| TEXTURES.contains(name)).copied().collect();

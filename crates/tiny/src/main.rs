@@ -35,7 +35,7 @@ struct Pretrain {
     /// Go on from the state saved in --out.
     #[arg(long)]
     resume: bool,
-    /// Model of the same architecture to start from: a folder, or `tiny`.
+    /// Model of the same architecture to start from: a folder; with --locked of a distilled image tower, or `tiny`.
     #[arg(long, value_name = "MODEL")]
     start: Option<String>,
     /// Keep the image tower of --start, a distilled one, frozen.

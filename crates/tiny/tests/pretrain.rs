@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
 use clip_vit::{Clip, Precision, save_hf};
-use fe_clip::{Backbone, Error};
+use fe_clip::Error;
 use tiny::pretrain::{PretrainConfig, pretrain, tiny_config};
 
 /// First weights come from the device's one generator, which a process shares.
@@ -64,18 +64,24 @@ fn a_run_may_start_from_a_model() {
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let device = Device::flex();
-    let start =
-        PretrainConfig { start: Some("tiny".into()), steps: 1, learning_rate: 1e-12, ..config() };
+    device.seed(6);
+    let before = Clip::new(&tiny_config(), &device);
+    let model = folder.path().join("model");
+    save_hf(&before, &tiny_config(), &model, Precision::F32).unwrap();
+    let start = Some(model.to_str().unwrap().to_string());
+    let start = PretrainConfig { start, steps: 1, learning_rate: 1e-12, ..config() };
     let after = pretrain(&start, None, folder.path(), false, &device, |_| ()).unwrap();
-    let before = Backbone::load("tiny", None, &device).unwrap().clip;
     let change = (after.vision.blocks[3].fc.weight.val() - before.vision.blocks[3].fc.weight.val())
         .abs()
         .max()
         .into_scalar::<f32>();
     assert!(change < 1e-6, "{change}");
 
-    let missing = PretrainConfig { start: Some("no/such/model".into()), ..start };
-    assert!(pretrain(&missing, None, folder.path(), false, &device, |_| ()).is_err());
+    // The embedded default has another architecture; a third is not there.
+    for other in ["tiny", "no/such/model"] {
+        let other = PretrainConfig { start: Some(other.into()), ..start.clone() };
+        assert!(pretrain(&other, None, folder.path(), false, &device, |_| ()).is_err());
+    }
 }
 
 #[test]

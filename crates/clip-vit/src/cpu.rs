@@ -302,14 +302,6 @@ fn has_fused_multiply_add() -> bool {
     return cfg!(target_arch = "aarch64");
 }
 
-/// Whether a vector register holds sixteen numbers, as AVX-512's.
-fn has_wide_registers() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return pulp::x86::V4::try_new().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
-}
-
 /// Compiles the body, which must be inlined whole, for AVX-512 or for AVX2 and FMA where the machine has them; elsewhere
 /// for the target's own vectors.
 #[inline(always)]

@@ -105,11 +105,12 @@ impl std::error::Error for Failed {}
 ///
 /// let photo = RgbImage::from_fn(320, 240, |x, y| Rgb([(x % 50) as u8, (y % 40) as u8, 90]));
 /// let inspector = Inspector::tiny()?.threshold(0.5);
-/// let found: Vec<_> = inspector.inspect([Input::pixels("a", photo)]).collect();
-/// let verdict = found[0].as_ref().unwrap();
-/// assert!((0.0..=1.0).contains(&verdict.score) && verdict.label.is_some());
-/// assert_eq!(verdict.map_on_image().dim(), (240, 320));
-/// # Ok::<(), fe_clip::Error>(())
+/// for found in inspector.inspect([Input::pixels("a", photo)]) {
+///     let verdict = found?;
+///     assert!((0.0..=1.0).contains(&verdict.score) && verdict.label.is_some());
+///     assert_eq!(verdict.map_on_image().dim(), (240, 320));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Inspector {
     detector: Detector,

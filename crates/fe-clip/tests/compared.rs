@@ -2,11 +2,13 @@
 //! the tokens of its model.
 #![allow(clippy::unwrap_used)]
 
+mod small;
+
 use std::ops::ControlFlow;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
+use clip_vit::Clip;
 use fe_clip::group::{Group, GroupLimits, GroupTokens, relative};
 use fe_clip::resample::{bilinear, bilinear_aligned, both_axes};
 use fe_clip::{
@@ -14,40 +16,13 @@ use fe_clip::{
     MuscConfig, Prediction, Prompts, RunConfig, Stages,
 };
 use ndarray::{Array2, Array3};
+use small::Look;
 
 const GRID: usize = 15;
 const SIDE: usize = 60;
 
-/// Looks at every weight: Burn draws them when they are first looked at.
-struct Look;
-
-impl ModuleVisitor for Look {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let _ = param.val();
-    }
-}
-
 fn backbone(device: &Device) -> Clip {
-    let activation = Activation::QuickGelu;
-    let vision = VisionConfig {
-        width: 16,
-        layers: 4,
-        heads: 2,
-        mlp_width: 32,
-        patch_size: 4,
-        image_size: SIDE,
-        activation,
-    };
-    let text = TextConfig {
-        width: 16,
-        layers: 1,
-        heads: 1,
-        mlp_width: 32,
-        vocabulary: 49408,
-        context_length: 77,
-        activation,
-    };
-    let clip = Clip::new(&ClipConfig { vision, text, embed_dim: 12 }, device);
+    let clip = small::backbone(SIDE, device);
     clip.vision.visit(&mut Look);
     clip.text.visit(&mut Look);
     clip

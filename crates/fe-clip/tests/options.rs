@@ -1,13 +1,15 @@
 //! Every setting that the paper leaves open does what it says, on a small random backbone.
 #![allow(clippy::unwrap_used)]
 
+mod small;
+
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
+use clip_vit::Clip;
 use data::{Defect, Sample, Split};
 use fe_clip::{
     AdapterInit, AprilGanConfig, Checkpoint, Detector, Error, FeClip, FeClipConfig, FewFeature,
@@ -17,6 +19,7 @@ use fe_clip::{
 };
 use image::{Rgb, RgbImage};
 use ndarray::Array3;
+use small::Look;
 
 /// f32 through four small layers.
 const TOLERANCE: f32 = 2e-5;
@@ -24,40 +27,12 @@ const SIDE: usize = 20;
 
 fn backbone(device: &Device) -> Clip {
     device.seed(3);
-    let activation = Activation::QuickGelu;
-    let vision = VisionConfig {
-        width: 16,
-        layers: 4,
-        heads: 2,
-        mlp_width: 32,
-        patch_size: 4,
-        image_size: SIDE,
-        activation,
-    };
-    let text = TextConfig {
-        width: 16,
-        layers: 1,
-        heads: 1,
-        mlp_width: 32,
-        vocabulary: 49408,
-        context_length: 77,
-        activation,
-    };
-    Clip::new(&ClipConfig { vision, text, embed_dim: 12 }, device)
+    small::backbone(SIDE, device)
 }
 
 /// Burn's random numbers come from one generator a process: two tests that seed it at the same
 /// time would disturb each other.
 static RANDOM: Mutex<()> = Mutex::new(());
-
-/// Looks at every weight: Burn draws them when they are first looked at.
-struct Look;
-
-impl ModuleVisitor for Look {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let _ = param.val();
-    }
-}
 
 /// The backbone and a head, each drawn by its seed whatever the settings.
 fn drawn(config: &FeClipConfig) -> (Clip, Head) {

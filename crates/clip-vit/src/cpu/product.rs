@@ -1,8 +1,7 @@
 //! Matrix products whose results are finished while they are in registers.
 //!
-//! A tile of six rows times a panel of sixteen columns is summed in twelve vector registers of AVX2 over the whole depth,
-//! so that no partial result goes to memory; in as many of AVX-512 a tile meets two panels, because six chains of sums
-//! would wait for one another. Each sum is one chain of fused multiply-adds in the order of the depth: the
+//! A tile of six rows times a panel of sixteen columns is summed in twelve vector registers over the whole depth, so
+//! that no partial result goes to memory. Each sum is one chain of fused multiply-adds in the order of the depth: the
 //! result of a row depends neither on the rows beside it nor on the number of threads.
 //!
 //! Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
@@ -13,7 +12,7 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use super::{has_wide_registers, simd};
+use super::simd;
 use crate::panels::{COLUMNS, Row, interleave};
 
 /// Rows of a tile.
@@ -104,7 +103,6 @@ pub(super) fn multiply<O: Send>(
     finish: impl Fn(&mut O, usize, usize, Tile) + Sync,
 ) {
     let depth = rows.depth;
-    let wide = has_wide_registers();
     shares.into_par_iter().with_max_len(1).enumerate().for_each(|(share, mut out)| {
         let mut scratch = SCRATCH.take();
         let panels = weights.share(share, &mut scratch);
@@ -112,35 +110,10 @@ pub(super) fn multiply<O: Send>(
         simd(
             #[inline(always)]
             || {
-                let mut panels = panels.outer_iter().map(|panel| panel.to_slice());
-                let mut panel = || panels.next().map(|panel| panel.expect("panels are contiguous"));
-                match (panel(), panel()) {
-                    (Some(first), Some(second)) if wide => {
-                        let mut finish = |t, [first, second]: [Tile; 2]| {
-                            finish(&mut out, t, 0, first);
-                            finish(&mut out, t, COLUMNS, second);
-                        };
-                        let mut pairs = rows.values.chunks_exact(2 * depth);
-                        let mut t = 0;
-                        for pair in &mut pairs {
-                            let (above, below) = pair.split_at(depth);
-                            let [above, below] = four_products([above, below], first, second);
-                            finish(t, above);
-                            finish(t + 1, below);
-                            t += 2;
-                        }
-                        if !pairs.remainder().is_empty() {
-                            finish(t, two_products(pairs.remainder(), first, second));
-                        }
-                    }
-                    panels => {
-                        for (t, tile) in rows.iter().enumerate() {
-                            for (p, panel) in
-                                <[_; 2]>::from(panels).into_iter().flatten().enumerate()
-                            {
-                                finish(&mut out, t, p * COLUMNS, product(tile, panel));
-                            }
-                        }
+                for (t, tile) in rows.iter().enumerate() {
+                    for (p, panel) in panels.outer_iter().enumerate() {
+                        let panel = panel.to_slice().expect("panels are contiguous");
+                        finish(&mut out, t, p * COLUMNS, product(tile, panel));
                     }
                 }
             },
@@ -225,46 +198,6 @@ pub(super) fn product(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
         }
     }
     sums
-}
-
-/// A tile times two panels of the same depth.
-#[inline(always)]
-fn two_products(tile: &[[f32; ROWS]], first: &[Row], second: &[Row]) -> [Tile; 2] {
-    // An array for each product, not one of all: the compiler keeps them in registers.
-    let (mut of_first, mut of_second) = ([[0f32; COLUMNS]; ROWS], [[0f32; COLUMNS]; ROWS]);
-    for ((a, first), second) in tile.iter().zip(first).zip(second) {
-        for r in 0..ROWS {
-            accumulate(&mut of_first[r], a[r], first);
-            accumulate(&mut of_second[r], a[r], second);
-        }
-    }
-    [of_first, of_second]
-}
-
-/// Two tiles times two panels of the same depth: those of the first tile, those of the second.
-#[inline(always)]
-fn four_products(tiles: [&[[f32; ROWS]]; 2], first: &[Row], second: &[Row]) -> [[Tile; 2]; 2] {
-    let (mut above_first, mut above_second) = ([[0f32; COLUMNS]; ROWS], [[0f32; COLUMNS]; ROWS]);
-    let (mut below_first, mut below_second) = ([[0f32; COLUMNS]; ROWS], [[0f32; COLUMNS]; ROWS]);
-    let [above, below] = tiles;
-    for (((above, below), first), second) in above.iter().zip(below).zip(first).zip(second) {
-        for r in 0..ROWS {
-            accumulate(&mut above_first[r], above[r], first);
-            accumulate(&mut above_second[r], above[r], second);
-        }
-        for r in 0..ROWS {
-            accumulate(&mut below_first[r], below[r], first);
-            accumulate(&mut below_second[r], below[r], second);
-        }
-    }
-    [[above_first, above_second], [below_first, below_second]]
-}
-
-#[inline(always)]
-fn accumulate(sums: &mut Row, a: f32, b: &Row) {
-    for c in 0..COLUMNS {
-        sums[c] = a.mul_add(b[c], sums[c]);
-    }
 }
 
 /// Adds to the sums what the share holds at their place.

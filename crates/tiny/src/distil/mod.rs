@@ -11,22 +11,21 @@
 mod batch;
 mod curve;
 mod schedule;
+mod state;
 mod student;
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, MuonConfig};
-use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, VisionConfig, VisionTower};
 use data::Crops;
-use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 use fe_clip::{Backbone, Error};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +35,7 @@ use crate::side_by_side;
 use crate::teacher::Teacher;
 use batch::Batch;
 pub use curve::Quality;
+use state::State;
 pub use student::Terms;
 use student::{Standard, Student, Targets, Values, follow};
 
@@ -314,108 +314,4 @@ fn started_from(name: &str, tower: VisionTower, device: &Device) -> Result<Visio
 
 fn targets(teacher: &Teacher, batch: &Batch) -> Targets {
     Targets::new(teacher.see(&batch.clean, batch.grid * batch::PATCH), batch.grid)
-}
-
-/// A saved state and where it stands.
-struct State {
-    dir: PathBuf,
-    step: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StateHeader {
-    step: usize,
-    config: DistilConfig,
-}
-
-impl State {
-    const LAST: &str = "state";
-    const PLATEAU: &str = "plateau";
-
-    /// The furthest state that a run with these settings goes through: of a run of another length, one
-    /// from before its learning rate began to fall.
-    fn find(out: &Path, config: &DistilConfig) -> Result<Option<Self>, Error> {
-        let mut too_far = None;
-        for name in [Self::LAST, Self::PLATEAU] {
-            let dir = out.join(name);
-            settle_dir(&dir)?;
-            let path = dir.join("header.json");
-            if !path.exists() {
-                continue;
-            }
-            let StateHeader { step, config: saved } = serde_json::from_str(&read_to_string(&path)?)
-                .map_err(|e| Error::invalid(&path, e))?;
-            let differences = differences(&saved, config);
-            if !differences.is_empty() {
-                let reason = format!("a state of another run: {}", differences.join(", "));
-                return Err(Error::invalid(&dir, reason));
-            }
-            let same = (saved.steps, saved.anneal) == (config.steps, config.anneal);
-            if same || step <= schedule::plateau(&saved).min(schedule::plateau(config)) {
-                return Ok(Some(Self { dir, step }));
-            }
-            too_far = Some((dir, step));
-        }
-        match too_far {
-            None => Ok(None),
-            Some((dir, step)) => {
-                let plateau = schedule::plateau(config);
-                let reason = format!(
-                    "at step {step}, but these settings lower the learning rate from step {plateau} on"
-                );
-                Err(Error::invalid(&dir, reason))
-            }
-        }
-    }
-
-    fn load<M: Module>(&self, name: &str, module: M) -> Result<M, Error> {
-        let path = self.dir.join(format!("{name}.bpk"));
-        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
-        module.try_load_record(record).map_err(|e| Error::invalid(&path, e))
-    }
-
-    fn load_optimizer(
-        &self,
-        name: &str,
-        optimizer: ModuleOptimizer,
-    ) -> Result<ModuleOptimizer, Error> {
-        let path = self.dir.join(format!("{name}.bpk"));
-        optimizer.load(&path).map_err(|e| Error::invalid(&path, e))
-    }
-
-    fn save(dir: &Path, config: &DistilConfig, step: usize, run: &Run) -> Result<(), Error> {
-        replace_dir(dir, |dir| {
-            let record = |name: &str, record: ModuleRecord| {
-                let path = dir.join(format!("{name}.bpk"));
-                record.save(&path).map_err(|e| Error::invalid(&path, e))
-            };
-            record("student", run.student.clone().into_record())?;
-            record("average", run.average.clone().into_record())?;
-            record("standard", run.standard.clone().into_record())?;
-            for (name, optimizer) in [("matrices", &run.matrices), ("rest", &run.rest)] {
-                let path = dir.join(format!("{name}.bpk"));
-                optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
-            }
-            let header = StateHeader { step, config: config.clone() };
-            let text = serde_json::to_string_pretty(&header).expect("numbers serialise");
-            write_atomic(&dir.join("header.json"), text.as_bytes())
-        })
-    }
-}
-
-/// The settings in which a saved run and its continuation differ. Their numbers of steps may.
-fn differences(saved: &DistilConfig, wanted: &DistilConfig) -> Vec<String> {
-    let mut differences = Vec::new();
-    let mut compare = |key: &str, saved: String, wanted: String| {
-        if saved != wanted {
-            differences.push(format!("{key} was {saved}, is {wanted}"));
-        }
-    };
-    let corpus = |config: &DistilConfig| config.corpus.clone().unwrap_or("none".into());
-    compare("seed", saved.seed.to_string(), wanted.seed.to_string());
-    compare("corpus", corpus(saved), corpus(wanted));
-    let start = |config: &DistilConfig| config.start.clone().unwrap_or("none".into());
-    compare("start", start(saved), start(wanted));
-    compare("windows", saved.windows.to_string(), wanted.windows.to_string());
-    differences
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 /// What each crate may depend on inside the workspace; docs/ARCHITECTURE.md draws it.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("dct", &[]),
     ("anomaly-metrics", &[]),
     ("data", &[]),
@@ -20,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("adapters", &["dct"]),
     ("fe-clip", &["adapters", "clip-vit", "data", "anomaly-metrics"]),
     ("fe-clip-cli", &["data", "dct", "fe-clip", "anomaly-metrics", "synthetic"]),
+    ("fe-clip-py", &["data", "dct", "fe-clip", "anomaly-metrics"]),
     ("tiny", &["clip-vit", "data", "dct", "fe-clip", "anomaly-metrics", "synthetic"]),
     ("xtask", &["data", "synthetic"]),
 ];

@@ -8,10 +8,9 @@ use fe_clip::files::sha256_of_lines;
 use fe_clip::{Calibration, DataIdentity, Error, Failed, images_needed};
 
 use crate::model::ModelArgs;
-use crate::normals::ImageFile;
 use crate::protect::Protected;
-use crate::stdout;
 use crate::talk::{self, Progress};
+use crate::{normals, stdout};
 
 /// Set thresholds at a wanted false-alarm rate from normal images alone.
 #[derive(clap::Args)]
@@ -48,9 +47,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         bail!("--false-alarm-rate: expected a number between 0 and 1, got {rate}");
     }
     let mut failed = 0;
-    let mut normals = ImageFile::list(&args.normals, "--normals", &mut failed)?;
+    let mut normals = normals::list(&args.normals, "--normals", &mut failed)?;
     let references = match &args.references {
-        Some(folder) => ImageFile::list(folder, "--references", &mut failed)?,
+        Some(folder) => normals::list(folder, "--references", &mut failed)?,
         None if args.shots >= normals.len() && args.shots > 0 => bail!(
             "--shots {}: there are {} images, and some must be left to calibrate on",
             args.shots,

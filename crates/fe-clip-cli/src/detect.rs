@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use fe_clip::{Inspector, RunConfig, Thresholds};
+use fe_clip::{Inspector, ModelIdentity, RunConfig, Thresholds};
 
-use crate::inputs::{expand, images};
+use crate::inputs::{self, Input, images};
 use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
 use crate::output::Save;
 use crate::protect::Protected;
-use crate::report::Report;
+use crate::report::{MOST_PICTURES, Report};
+use crate::shard::{self, Shard};
 use crate::talk::Progress;
 use crate::thresholds::{calibrated_inspector, shipped};
 use crate::watch::Watch;
-use crate::{group, interrupt, names, talk};
+use crate::{group, interrupt, names, talk, threads};
 
 /// Score images and draw where they are anomalous.
 #[derive(clap::Args)]
@@ -26,6 +27,7 @@ use crate::{group, interrupt, names, talk};
     find . -name '*.png' | fe-clip detect - --format jsonl\n  \
     fe-clip detect parts/ --normals good-parts/ --out results --save overlay,map\n  \
     fe-clip detect --group parts/ --out results\n  \
+    fe-clip detect - --shard 3/16 --out results < paths.txt\n  \
     fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
@@ -56,6 +58,15 @@ pub(crate) struct Args {
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
+    /// Score part I of N of the images, I from 0, and write their results to --out as one Parquet
+    /// file; a part that is there is not computed again. Nothing is drawn without --save.
+    #[arg(
+        long,
+        value_name = "I/N",
+        requires = "out",
+        conflicts_with_all = ["watch", "group", "report"]
+    )]
+    shard: Option<Shard>,
     /// Score the images of a folder as they appear, each once, until Ctrl-C.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["paths", "report"])]
     watch: Option<PathBuf>,
@@ -78,7 +89,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     if args.save.contains(&Save::Mask) && thresholds.is_none() && args.calibration.is_none() {
         bail!("--save mask needs --threshold or --calibration");
     }
-    let mut inputs = expand(&args.paths, args.out.as_deref())?;
+    let mut inputs = inputs::list(&args.paths, args.out.as_deref())?;
+    if args.shard.is_none() {
+        inputs = inputs::without_own(inputs);
+    }
     if let Some(out) = &args.out {
         names::prepare(out)?;
         let files: Vec<_> = inputs.iter().map(|i| (i.given.as_path(), i.path.as_path())).collect();
@@ -96,9 +110,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         }
         None => None,
     };
-    let (inspector, run) = load(&args, thresholds)?;
+    let (inspector, run, identity) = load(&args, thresholds)?;
+    let part = part(&args, &inputs, &inspector, identity)?;
+    if let (Some(shard), Some(part)) = (args.shard, &part) {
+        if part.exists() {
+            talk::note(format_args!("{}: finished before", part.display()));
+            return Ok(true);
+        }
+        let range = shard.range(inputs.len());
+        inputs = inputs::part_without_own(inputs.drain(range).collect());
+    }
     let images = inputs.len();
-    let mut job = new_job(&args, &inspector, &run, images);
+    let mut job = Job { part, ..new_job(&args, &inspector, &run, images) };
     interrupt::catch()?;
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
@@ -136,28 +159,50 @@ fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
     }
 }
 
-/// The inspector with what it remembers and its thresholds, and the settings.
-fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspector, RunConfig)> {
-    let (inspector, run) = match &args.calibration {
-        Some(file) => calibrated_inspector(&args.model, args.normals.as_deref(), file)?,
+/// The inspector with what it remembers and its thresholds, the settings, and for a part of a list
+/// what the model is.
+fn load(
+    args: &Args,
+    thresholds: Option<Thresholds>,
+) -> anyhow::Result<(Inspector, RunConfig, Option<ModelIdentity>)> {
+    let loaded = args.model.load()?;
+    let run = loaded.run.clone();
+    let identity = args.shard.map(|_| loaded.identity()).transpose()?;
+    let inspector = match &args.calibration {
+        Some(file) => calibrated_inspector(loaded, args.normals.as_deref(), file)?,
         None => {
-            let (mut inspector, run) = args.model.inspector()?;
+            let mut inspector = Inspector::new(loaded.detector).threads(threads::count());
             match &args.normals {
                 Some(folder) => inspector.remember(normals(folder)?)?,
                 None => inspector.detector().check_normals(0)?,
             }
-            (inspector.thresholds(thresholds), run)
+            inspector.thresholds(thresholds)
         }
     };
     inspector.detector().check_group(args.group)?;
-    Ok((inspector.features(args.save.contains(&Save::Features)), run))
+    Ok((inspector.features(args.save.contains(&Save::Features)), run, identity))
+}
+
+/// Where the results of a part of a list go; none of a whole list.
+fn part(
+    args: &Args,
+    inputs: &[Input],
+    inspector: &Inspector,
+    identity: Option<ModelIdentity>,
+) -> anyhow::Result<Option<PathBuf>> {
+    let (Some(shard), Some(out), Some(identity)) = (args.shard, &args.out, identity) else {
+        return Ok(None);
+    };
+    let normals = args.normals.as_deref().map(normals).transpose()?.unwrap_or_default();
+    let run = shard::run(inputs, inspector, identity, normals, &format!("{:?}", args.save))?;
+    Ok(Some(shard.file(out, &run)))
 }
 
 fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -> Job {
     let thresholds = inspector.judge().thresholds;
     let format = Format::or_usual(args.format);
     let mut save = args.save.clone();
-    if save.is_empty() && args.out.is_some() {
+    if save.is_empty() && args.out.is_some() && args.shard.is_none() {
         save.push(Save::Overlay);
         if args.calibration.is_some() {
             save.push(Save::Mask);
@@ -170,7 +215,7 @@ fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -
     } else {
         Progress::hidden()
     };
-    let report = args.report.then(|| {
+    let report = (args.report || args.shard.is_some()).then(|| {
         let side = inspector.detector().preprocess().height;
         let mut facts = vec![
             ("model", run.model.backbone.clone()),
@@ -191,10 +236,12 @@ fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -
             threshold: thresholds.map(|t| t.image),
             rows: Vec::new(),
             categories: Vec::new(),
+            pictures: if args.shard.is_some() { 0 } else { MOST_PICTURES },
         }
     });
     let out = args.out.clone();
-    Job { thresholds, format, out, save, report, progress, done: 0, scored: 0, failed: 0 }
+    let (part, done, scored, failed) = (None, 0, 0, 0);
+    Job { thresholds, format, out, save, report, part, progress, done, scored, failed }
 }
 
 /// Writes the report and says how it went.
@@ -205,6 +252,14 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
             "stopped after {} of {images} images; their results are complete",
             job.done
         ));
+    }
+    if let (Some(report), Some(part)) = (&job.report, &job.part) {
+        // A part that was interrupted is none.
+        if job.done == images {
+            report.write_rows(part)?;
+            talk::note(format_args!("part: {}", part.display()));
+        }
+        return Ok(job.failed == 0 && job.done == images);
     }
     if let (Some(report), Some(out)) = (&job.report, &job.out) {
         report.write(out)?;

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::model::ModelArgs;
 use crate::protect::Protected;
-use crate::report::{Category, Picture, Report, Row};
+use crate::report::{Category, MOST_PICTURES, Picture, Report, Row};
 use crate::stdout;
 use crate::talk::{self, Progress};
 use crate::{interrupt, kept};
@@ -119,6 +119,7 @@ fn new_report(inspector: &Inspector, run: &RunConfig) -> Report {
         threshold: None,
         rows: Vec::new(),
         categories: Vec::new(),
+        pictures: MOST_PICTURES,
     }
 }
 

@@ -7,10 +7,9 @@ use fe_clip::export::{Export, MESSAGE_LIMIT, data_file};
 use fe_clip::{Calibration, Inspector, ModelIdentity, Precision};
 
 use crate::model::ModelArgs;
-use crate::normals::ImageFile;
 use crate::protect::Protected;
 use crate::thresholds::calibrated_inspector;
-use crate::{inputs, stdout, talk};
+use crate::{inputs, normals, stdout, talk};
 
 /// Write a model as one ONNX graph: resized images in, raw scores and maps out.
 #[derive(clap::Args)]
@@ -74,7 +73,8 @@ fn load(
 ) -> anyhow::Result<(Inspector, ModelIdentity, Option<Calibration>)> {
     if let Some(file) = &args.calibration {
         let calibration = Calibration::read(file)?;
-        let (inspector, _) = calibrated_inspector(&args.model, args.normals.as_deref(), file)?;
+        let normals = args.normals.as_deref();
+        let inspector = calibrated_inspector(args.model.load()?, normals, file)?;
         inspector.detector().check_export()?;
         if let Some(folder) = &args.normals {
             read.extend(inputs::images(folder).context("--normals")?.into_iter().flatten());
@@ -89,7 +89,7 @@ fn load(
         return Ok((inspector, identity, shipped));
     };
     let mut failed = 0;
-    let images = ImageFile::list(folder, "--normals", &mut failed)?;
+    let images = normals::list(folder, "--normals", &mut failed)?;
     if failed > 0 {
         bail!("--normals {}: {failed} images could not be read", folder.display());
     }

@@ -3,10 +3,10 @@
 use data::Preprocess;
 use fe_clip::LastStage;
 use fe_clip::geometry::to_image;
+use fe_clip::overlay::colour;
 use image::RgbImage;
 use ndarray::{Array2, ArrayView2};
 
-use crate::overlay::colour;
 use crate::panels::side_by_side;
 
 /// The image beside four maps of eq. 1: of the last stage's tokens, of FFE's and of LFS's output for

@@ -6,10 +6,10 @@ use anyhow::Context;
 use burn::module::Module;
 use clap::ValueEnum;
 use data::path_text::to_text;
-use fe_clip::{Backbone, Checkpoint, Origin, model_to_train};
+use fe_clip::{Backbone, Checkpoint, Origin, Parts, model_to_train};
 use serde_json::{Value, json};
 
-use crate::model::{ModelArgs, Parts};
+use crate::model::ModelArgs;
 use crate::stdout;
 
 /// Describe a model: architecture, sizes, hashes, stage ends, prompts and how its adapters were

@@ -27,12 +27,12 @@ impl Input {
     }
 }
 
-/// Expands files, folders (recursively) and `-`, a list of paths on standard input. What lies in
-/// the folder of outputs, and pictures of this program wherever they are, are no inputs.
+/// Lists files, folders (recursively) and `-`, a list of paths on standard input, but for what lies
+/// in the folder of outputs. No file is opened.
 ///
 /// # Errors
 /// If standard input cannot be read, or the folder of outputs is one that is searched.
-pub(crate) fn expand(paths: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Vec<Input>> {
+pub(crate) fn list(paths: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Vec<Input>> {
     let mut given = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -45,7 +45,6 @@ pub(crate) fn expand(paths: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Ve
         }
     }
     let out = out.and_then(|out| out.canonicalize().ok());
-    let mut passed = Passed::default();
     let mut found = Vec::new();
     for path in given {
         if out.is_some() && path.is_dir() && path.canonicalize().ok() == out {
@@ -54,10 +53,36 @@ pub(crate) fn expand(paths: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Ve
                 path.display()
             );
         }
-        find(&path, out.as_deref(), &mut passed, &mut found);
+        find(&path, out.as_deref(), &mut found);
+    }
+    Ok(found)
+}
+
+/// The inputs of a whole list but for pictures of this program; a folder that holds nothing else
+/// is an input that cannot be read.
+pub(crate) fn without_own(inputs: Vec<Input>) -> Vec<Input> {
+    let mut passed = Passed::default();
+    let mut kept = Vec::with_capacity(inputs.len());
+    let mut inputs = inputs.into_iter().peekable();
+    while let Some(given) = inputs.peek().map(|input| input.given.clone()) {
+        let before = kept.len();
+        while let Some(input) = inputs.next_if(|input| input.given == given) {
+            kept.extend(passed.unless_own(input));
+        }
+        if kept.len() == before && given.is_dir() {
+            kept.push(only_own(&given));
+        }
     }
     passed.tell();
-    Ok(found)
+    kept
+}
+
+/// The same for a part of a list, which says nothing of its folders.
+pub(crate) fn part_without_own(inputs: Vec<Input>) -> Vec<Input> {
+    let mut passed = Passed::default();
+    let kept = inputs.into_iter().filter_map(|input| passed.unless_own(input)).collect();
+    passed.tell();
+    kept
 }
 
 /// Pictures of this program that are no inputs.
@@ -68,9 +93,14 @@ struct Passed {
 }
 
 impl Passed {
-    fn add(&mut self, path: &Path) {
+    /// The input, unless it is such a picture.
+    fn unless_own(&mut self, input: Input) -> Option<Input> {
+        if input.error.is_some() || !own::is_own(&input.path) {
+            return Some(input);
+        }
         self.count += 1;
-        self.first.get_or_insert_with(|| path.to_owned());
+        self.first.get_or_insert(input.path);
+        None
     }
 
     fn tell(&self) {
@@ -84,33 +114,34 @@ impl Passed {
 }
 
 /// Lists what a given path stands for.
-fn find(given: &Path, out: Option<&Path>, passed: &mut Passed, list: &mut Vec<Input>) {
-    let mut push = |path, error| list.push(Input::new(given, path, error));
+fn find(given: &Path, out: Option<&Path>, list: &mut Vec<Input>) {
     let images = match data::find_images(given) {
-        Err(error) => return push(given.to_owned(), Some(error.to_string())),
         Ok(images) => images,
+        Err(error) => {
+            return list.push(Input::new(given, given.to_owned(), Some(error.to_string())));
+        }
     };
     let is_folder = given.is_dir();
     let folder = given.canonicalize().unwrap_or_else(|_| given.to_owned());
     // Where the folder of outputs contains this one, the files here are inputs all the same.
     let out = out.filter(|out| is_folder && out.starts_with(&folder));
-    let mut inputs = 0;
+    let before = list.len();
+    let mut push = |path, error| list.push(Input::new(given, path, error));
     for image in images {
         match image {
             Err(error) => push(given.to_owned(), Some(error.to_string())),
             Ok(path) if out.is_some_and(|out| is_below(&path, out)) => continue,
-            Ok(path) if own::is_own(&path) => {
-                passed.add(&path);
-                continue;
-            }
             Ok(path) => push(path, None),
         }
-        inputs += 1;
     }
-    if is_folder && inputs == 0 {
-        let reason = format!("{}: no image but pictures of fe-clip's own", given.display());
-        push(given.to_owned(), Some(reason));
+    if list.len() == before {
+        list.push(only_own(given));
     }
+}
+
+fn only_own(folder: &Path) -> Input {
+    let reason = format!("{}: no image but pictures of fe-clip's own", folder.display());
+    Input::new(folder, folder.to_owned(), Some(reason))
 }
 
 /// Whether a file lies below a folder, whose path is canonical.

@@ -18,6 +18,8 @@ pub(crate) struct Job {
     pub(crate) out: Option<PathBuf>,
     pub(crate) save: Vec<Save>,
     pub(crate) report: Option<Report>,
+    /// Where the report's rows go, in place of the report.
+    pub(crate) part: Option<PathBuf>,
     pub(crate) progress: Progress,
     /// Inputs so far, those of them that have a score, and those that something failed for.
     pub(crate) done: usize,

@@ -17,19 +17,20 @@ mod interrupt;
 mod job;
 mod kept;
 mod lines;
+mod man;
 mod metrics;
 mod model;
 mod names;
 mod normals;
 mod npy;
 mod output;
-mod overlay;
 mod own;
 mod panels;
 mod protect;
 mod report;
 mod scan;
 mod serve;
+mod shard;
 mod spectrum;
 mod stdout;
 mod synth;
@@ -85,6 +86,7 @@ enum Command {
     Spectrum(spectrum::Args),
     Info(info::Args),
     Completions(completions::Args),
+    Man(man::Args),
     Serve(serve::Args),
 }
 
@@ -128,6 +130,7 @@ fn run(cli: Cli) -> std::process::ExitCode {
         Command::Spectrum(args) => spectrum::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
         Command::Serve(args) => serve::run(args),
     });
     match done {

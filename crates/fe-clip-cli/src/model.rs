@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use burn::tensor::Device;
 use clap::Args;
 use fe_clip::{
-    Backbone, Checkpoint, Detector, Error, Inspector, Method, ModelConfig, ModelIdentity, Origin,
-    RunConfig, Weights,
+    Assembled, Detector, Error, Inspector, ModelChoice, ModelIdentity, Parts, RunConfig,
 };
 
 use crate::device::DeviceArgs;
@@ -63,10 +62,20 @@ impl ModelArgs {
         [model, self.adapters.as_deref(), self.config.as_deref()].into_iter().flatten()
     }
 
+    /// What the flags name.
+    fn choice(&self) -> ModelChoice {
+        ModelChoice {
+            model: self.model.clone(),
+            adapters: self.adapters.clone(),
+            config: self.config.clone(),
+            activation: self.activation.map(Into::into),
+            allow_backbone_mismatch: self.allow_backbone_mismatch,
+        }
+    }
+
     /// Whether this is the embedded default as it was shipped.
     pub(crate) fn is_tiny(&self) -> bool {
-        let own = self.model.as_deref().is_none_or(|name| name == "tiny");
-        own && self.adapters.is_none() && self.config.is_none()
+        self.choice().is_tiny()
     }
 
     /// Loads backbone and adapters and assembles the detector; also returns the settings used.
@@ -85,19 +94,18 @@ impl ModelArgs {
     pub(crate) fn identified_inspector(
         &self,
     ) -> anyhow::Result<(Inspector, RunConfig, ModelIdentity)> {
-        let Loaded { detector, run, weights, adapters } = self.load()?;
-        let config =
-            ModelConfig { image_size: Some(detector.preprocess().height), ..run.model.clone() };
-        let prompts = run.prompts.clone();
-        let backbone = weights.map(|w| w.sha256()).transpose()?;
-        let identity = ModelIdentity { backbone, adapters, config, prompts, references: vec![] };
-        Ok((Inspector::new(detector).threads(threads::count()), run, identity))
+        let loaded = self.load()?;
+        let identity = loaded.identity()?;
+        let inspector = Inspector::new(loaded.detector).threads(threads::count());
+        Ok((inspector, loaded.run, identity))
     }
 
-    fn load(&self) -> anyhow::Result<Loaded> {
+    /// Loads backbone and adapters and says so.
+    pub(crate) fn load(&self) -> anyhow::Result<Assembled> {
         let started = Instant::now();
         let device = self.device()?;
-        let loaded = self.assemble(self.parts(&device)?, &device)?;
+        let loaded = self.choice().assemble(&device).map_err(with_flag)?;
+        loaded.run.notes.iter().for_each(talk::note);
         loaded.detector.cut_texts(None).iter().for_each(talk::warning);
         talk::detail(format_args!(
             "{} at {} pixels, loaded in {:.2} s, {} threads",
@@ -107,29 +115,6 @@ impl ModelArgs {
             threads::count()
         ));
         Ok(loaded)
-    }
-
-    fn assemble(&self, parts: Parts, device: &Device) -> anyhow::Result<Loaded> {
-        let Parts { method, backbone, adapters, run } = parts;
-        if !method.is_trained() {
-            let run = run.context("a method without training comes from --config")?;
-            let (clip, weights) = backbone.map(|(_, b)| (b.clip, b.weights)).unzip();
-            let detector = Detector::new(&run, clip, None, device)?;
-            return Ok(Loaded { detector, run, weights, adapters: None });
-        }
-        let (name, Backbone { clip, weights, .. }) =
-            backbone.context("a trained method has a backbone")?;
-        let Some((checkpoint, _)) = adapters else {
-            bail!(
-                "{name} has no adapters of its own for method {}: name some with --adapters",
-                method.name()
-            );
-        };
-        let run = run.context("the adapters do not say their settings: give them with --config")?;
-        let adapters = Some(checkpoint.sha256().to_string());
-        let head = checkpoint.head(run.model.method.new_head(&clip, device)?, device)?;
-        let detector = Detector::new(&run, Some(clip), Some(head), device)?;
-        Ok(Loaded { detector, run, weights: Some(weights), adapters })
     }
 
     /// What the model runs on.
@@ -145,77 +130,21 @@ impl ModelArgs {
     /// # Errors
     /// If something named is not there or does not fit.
     pub(crate) fn parts(&self, device: &Device) -> anyhow::Result<Parts> {
-        let mut from_file = self.config.as_deref().map(RunConfig::read).transpose()?;
-        from_file.iter().flat_map(|run| &run.notes).for_each(talk::note);
-        let given = self.adapters.as_deref().map(Checkpoint::read).transpose()?;
-        let of_adapters = |checkpoint: &Checkpoint| checkpoint.origin.config.clone();
-        let model = match &from_file {
-            Some(run) => Some(run.model.clone()),
-            None => given.as_ref().and_then(of_adapters),
-        };
-        let method = model.as_ref().map(|m| m.method.clone()).unwrap_or_default();
-        if let (Some(path), false) = (&self.adapters, method.is_trained()) {
-            bail!("--adapters {}: method {} has none", path.display(), method.name());
-        }
-        if !method.has_backbone() {
-            return Ok(Parts { method, backbone: None, adapters: None, run: from_file });
-        }
-        let (said, activation) = model.map(|m| (m.backbone, m.activation)).unzip();
-        let name = self.model.clone().or(said).unwrap_or_else(|| "tiny".into());
-        let activation = self.activation.map(Into::into).or(activation.flatten());
-        let backbone = Backbone::load(&name, activation, device)?;
-        let adapters = match (given, &self.adapters) {
-            (Some(checkpoint), Some(path)) => {
-                if !self.allow_backbone_mismatch {
-                    backbone.check(&checkpoint, path).map_err(|error| match error {
-                        Error::BackboneMismatch { .. } => {
-                            anyhow!("{error}; --allow-backbone-mismatch uses it all the same")
-                        }
-                        error => error.into(),
-                    })?;
-                }
-                Some((checkpoint, Some(path.clone())))
-            }
-            _ => {
-                let own = backbone.adapters()?.filter(|_| matches!(method, Method::FeClip(_)));
-                if let (Some(own), Some(path)) = (&own, &self.config) {
-                    from_file = Some(RunConfig::read_over(path, own.origin.config.as_ref())?);
-                }
-                own.map(|own| (own, None))
-            }
-        };
-        let trained_with = adapters.as_ref().and_then(|(checkpoint, _)| {
-            let Origin { config, prompts, .. } = &checkpoint.origin;
-            let (model, prompts) = (config.clone()?, prompts.clone().unwrap_or_default());
-            Some(RunConfig { model, prompts, ..RunConfig::default() })
-        });
-        let mut run = from_file.or(trained_with);
-        if let Some(run) = &mut run {
-            run.model.backbone.clone_from(&name);
-            run.model.activation = backbone.activation;
-        }
-        Ok(Parts { method, backbone: Some((name, backbone)), adapters, run })
+        let parts = self.choice().parts(device).map_err(with_flag)?;
+        parts.run.iter().flat_map(|run| &run.notes).for_each(talk::note);
+        Ok(parts)
     }
 }
 
-/// The parts of a model.
-pub(crate) struct Parts {
-    pub(crate) method: Method,
-    /// The backbone and its name, if the method uses one.
-    pub(crate) backbone: Option<(String, Backbone)>,
-    /// The adapters and their file; the embedded ones have none.
-    pub(crate) adapters: Option<(Checkpoint, Option<PathBuf>)>,
-    /// The settings; absent where neither a file nor the adapters hold any.
-    pub(crate) run: Option<RunConfig>,
-}
-
-struct Loaded {
-    detector: Detector,
-    run: RunConfig,
-    /// `None` where the method uses no backbone.
-    weights: Option<Weights>,
-    /// sha256 of the adapters.
-    adapters: Option<String>,
+/// Names the flag that helps.
+fn with_flag(error: Error) -> anyhow::Error {
+    match error {
+        Error::BackboneMismatch { .. } => {
+            anyhow!("{error}; --allow-backbone-mismatch uses it all the same")
+        }
+        Error::NoAdapters { .. } => anyhow!("{error}: --adapters FILE"),
+        error => error.into(),
+    }
 }
 
 impl From<Activation> for fe_clip::Activation {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use fe_clip::Verdict;
+use fe_clip::overlay::overlay;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
@@ -14,7 +15,6 @@ use tiff::encoder::colortype::Gray32Float;
 use tiff::tags::Tag;
 
 use crate::features::features;
-use crate::overlay::overlay;
 use crate::own::{self, Mark, Occupant};
 use crate::{names, npy, talk};
 

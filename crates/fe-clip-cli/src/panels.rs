@@ -1,8 +1,7 @@
 //! Several pictures of one thing in a row, with the scale of their colours.
 
+use fe_clip::overlay::{PAPER, scale, write};
 use image::RgbImage;
-
-use crate::overlay::{PAPER, scale, write};
 
 /// Pictures of one size side by side, each under its title, which is cut to the picture's width.
 ///

@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 use data::{Limits, read_image};
 use dct::{Padding, block_dct_2d};
 use fe_clip::files::write_atomic;
+use fe_clip::overlay::colour;
 use image::RgbImage;
 use ndarray::{Array2, s};
 
 use crate::output::rgb_png;
-use crate::overlay::colour;
 use crate::panels::side_by_side;
 use crate::protect::Protected;
 use crate::stdout;

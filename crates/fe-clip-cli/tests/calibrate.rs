@@ -107,7 +107,7 @@ fn references_are_never_calibrated_on_and_found_again() {
     let threshold = calibration["image"]["threshold"].as_f64().unwrap();
     // The threshold is one of the scores: the same two images are remembered.
     assert!(floats(&found, "raw_score").iter().any(|s| (s - threshold).abs() < 1e-6));
-    assert!(fail(&mut detect(None), 2).contains("give their folder by --normals"));
+    assert!(fail(&mut detect(None), 2).contains("give its normal images"));
     let other = folder.path().join("other");
     write_normals(&other, 1);
     assert!(fail(&mut detect(Some(&other)), 2).contains("memory bank of 2 images"));

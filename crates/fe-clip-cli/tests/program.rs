@@ -7,12 +7,13 @@ use assert_cmd::Command;
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "detect",
     "calibrate",
     "train",
     "eval",
     "embed",
+    "export",
     "metrics",
     "scan",
     "datasets",
@@ -20,6 +21,8 @@ const COMMANDS: [&str; 12] = [
     "spectrum",
     "info",
     "completions",
+    "man",
+    "serve",
 ];
 
 fn fe_clip() -> Command {
@@ -85,6 +88,21 @@ fn completions_know_every_command() {
         }
     }
     assert_eq!(fe_clip().args(["completions", "cmd"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let output = fe_clip().arg("man").arg(&pages).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).lines().count(), COMMANDS.len() + 1);
+    let main = fs::read_to_string(pages.join("fe-clip.1")).unwrap();
+    for command in COMMANDS {
+        let page = fs::read_to_string(pages.join(format!("fe-clip-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS") && page.contains("Example"), "{command}: {page}");
+        assert!(main.contains(&format!("fe\\-clip\\-{command}(1)")), "{command}: {main}");
+    }
 }
 
 #[test]

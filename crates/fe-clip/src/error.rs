@@ -63,6 +63,14 @@ pub enum Error {
         /// Hash of the backbone in use.
         given: String,
     },
+    /// A method with a trained part on a backbone that brings none for it.
+    #[error("{backbone} has no adapters of its own for method {method}: it needs a file of some")]
+    NoAdapters {
+        /// The backbone.
+        backbone: String,
+        /// The method.
+        method: &'static str,
+    },
     /// A device whose backend was left out of this build.
     #[error("device {device}: this build has no {feature}, which is a Cargo feature")]
     NoBackend {

@@ -5,13 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burn::tensor::Device;
 use data::{Prefetch, Preprocess, prefetch, preprocess};
 use image::RgbImage;
 use ndarray::{Array2, Array3};
 
 use crate::Error;
-use crate::backbone::Backbone;
 use crate::calibrate::{Calibration, Scores};
 use crate::detect::Detector;
 use crate::geometry::to_image;
@@ -19,7 +17,6 @@ use crate::input::Input;
 use crate::judge::{Judge, Judgement, Label, Thresholds};
 use crate::model::LastStage;
 use crate::regions::Region;
-use crate::run::RunConfig;
 use crate::scorer::Prediction;
 
 /// Images of a forward pass, but for the first: its answer should not wait for others.
@@ -137,26 +134,9 @@ impl Inspector {
         Self { detector, levels: Levels::None, compared: false, features: false, threads }
     }
 
-    /// The model that is built in, on this CPU, with the thresholds that it was shipped with;
-    /// those hold until it remembers normal images.
-    ///
-    /// # Errors
-    /// Never on a build whose tests passed.
-    pub fn tiny() -> Result<Self, Error> {
-        let device = Device::flex();
-        let backbone = Backbone::load("tiny", None, &device)?;
-        let nothing = || Error::Settings("tiny: no adapters are built in".into());
-        let adapters = backbone.adapters()?.ok_or_else(nothing)?;
-        let run = RunConfig {
-            model: adapters.origin.config.clone().unwrap_or_default(),
-            prompts: adapters.origin.prompts.clone().unwrap_or_default(),
-            ..RunConfig::default()
-        };
-        let head = run.model.method.new_head(&backbone.clip, &device)?;
-        let head = adapters.head(head, &device)?;
-        let detector = Detector::new(&run, Some(backbone.clip), Some(head), &device)?;
-        let levels = Levels::Shipped(Box::new(Calibration::of_tiny()?));
-        Ok(Self { levels, ..Self::new(detector) })
+    /// Takes the thresholds that the model was shipped with.
+    pub(crate) fn shipped(self, calibration: Calibration) -> Self {
+        Self { levels: Levels::Shipped(Box::new(calibration)), ..self }
     }
 
     /// Compares with these normal images of the same kind, too.

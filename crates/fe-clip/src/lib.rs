@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod assemble;
 mod backbone;
 mod cache;
 mod calibrate;
@@ -24,6 +25,7 @@ mod memory;
 mod methods;
 mod model;
 mod mosaic;
+pub mod overlay;
 mod precision;
 mod prefix;
 mod regions;
@@ -36,6 +38,7 @@ pub mod tensors;
 mod train;
 mod wording;
 
+pub use assemble::{Assembled, ImageFile, ModelChoice, Parts};
 pub use backbone::{Backbone, Weights};
 pub use calibrate::{
     Calibration, DataIdentity, ModelIdentity, Scores, Threshold, calibration_rank, images_needed,

@@ -68,12 +68,22 @@ pub(crate) struct Report {
     pub(crate) threshold: Option<f64>,
     pub(crate) rows: Vec<Row>,
     pub(crate) categories: Vec<Category>,
+    /// Images that the page shows with pictures.
+    pub(crate) pictures: usize,
 }
 
 impl Report {
     /// Whether a further image still gets a picture.
     pub(crate) fn has_room(&self) -> bool {
-        self.rows.len() < MOST_PICTURES
+        self.rows.len() < self.pictures
+    }
+
+    /// Writes the rows alone, as one Parquet file.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn write_rows(&self, path: &Path) -> Result<(), fe_clip::Error> {
+        write_atomic(path, &table::parquet(&self.rows))
     }
 
     /// Refuses a folder where one of the files would replace one that the run reads or writes.

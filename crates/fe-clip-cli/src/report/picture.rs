@@ -4,12 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use data::Preprocess;
 use fe_clip::geometry::to_image;
+use fe_clip::overlay::colour;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, RgbImage};
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
-
-use crate::overlay::colour;
 
 /// Longer side of an image on the page, in pixels.
 const IMAGE: u32 = 208;

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use data::{decode_image, preprocess};
 use fe_clip::geometry::{Extent, to_image};
+use fe_clip::overlay::overlay;
 use fe_clip::{Judge, Judgement, Label, Prediction, Region, Thresholds};
 use ndarray::Array3;
 use serde::Serialize;
@@ -21,7 +22,6 @@ use super::state::Server;
 use super::worker::{Job, Loaded, Normals, NotKept};
 use crate::job::caption;
 use crate::output::rgb_png;
-use crate::overlay::overlay;
 
 /// The answer in JSON: the fields of `fe-clip detect` and more.
 #[derive(Serialize)]

@@ -3,9 +3,8 @@
 use axum::http::HeaderValue;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use fe_clip::overlay::colour;
 use sha2::{Digest, Sha256};
-
-use crate::overlay::colour;
 
 /// The page and its content security policy.
 pub(super) struct Page {

@@ -7,7 +7,8 @@ use image::{Rgb, RgbImage};
 use ndarray::ArrayView2;
 
 const INK: Rgb<u8> = Rgb([235, 235, 235]);
-pub(crate) const PAPER: Rgb<u8> = Rgb([24, 24, 24]);
+/// The ground beside and above a picture.
+pub const PAPER: Rgb<u8> = Rgb([24, 24, 24]);
 /// The contour, in a colour that is not on the scale, and the dark line around it.
 const CONTOUR: Rgb<u8> = Rgb([0, 229, 255]);
 const SHADE: Rgb<u8> = Rgb([10, 20, 30]);
@@ -23,7 +24,7 @@ const BAR: u32 = 8;
 ///
 /// # Panics
 /// If the map has another size.
-pub(crate) fn overlay(
+pub fn overlay(
     image: &RgbImage,
     map: ArrayView2<'_, f32>,
     caption: &str,
@@ -56,7 +57,10 @@ pub(crate) fn overlay(
 
 /// Draws the colour bar over [0, 1], `h` pixels high, with its numbers at the right: 36 `zoom`
 /// pixels in all.
-pub(crate) fn scale(picture: &mut RgbImage, left: u32, top: u32, h: u32, zoom: u32) {
+///
+/// # Panics
+/// If the picture has no room for it.
+pub fn scale(picture: &mut RgbImage, left: u32, top: u32, h: u32, zoom: u32) {
     for y in 0..h {
         let value = 1.0 - y as f32 / (h - 1).max(1) as f32;
         for x in 0..BAR * zoom {
@@ -91,7 +95,7 @@ fn draw_contour(
 }
 
 /// The colour of a value in [0, 1] on the perceptually uniform scale of all pictures.
-pub(crate) fn colour(value: f32) -> Rgb<u8> {
+pub fn colour(value: f32) -> Rgb<u8> {
     let colour = INFERNO.eval_continuous(f64::from(value));
     Rgb([colour.r, colour.g, colour.b])
 }
@@ -106,8 +110,8 @@ fn blend(pixel: Rgb<u8>, value: f32) -> Rgb<u8> {
     Rgb([mix(0), mix(1), mix(2)])
 }
 
-/// Writes ASCII text; what does not fit on the picture is cut off.
-pub(crate) fn write(picture: &mut RgbImage, text: &str, left: u32, top: u32, zoom: u32) {
+/// Writes ASCII text in letters of 8 `zoom` pixels; what does not fit on the picture is cut off.
+pub fn write(picture: &mut RgbImage, text: &str, left: u32, top: u32, zoom: u32) {
     for (i, glyph) in text.chars().map(|c| BASIC_FONTS.get(c).unwrap_or([0; 8])).enumerate() {
         for (y, row) in glyph.iter().enumerate() {
             for x in (0..8).filter(|x| row & (1 << x) != 0) {

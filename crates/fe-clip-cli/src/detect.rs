@@ -149,7 +149,10 @@ fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspecto
             (inspector.thresholds(thresholds), run)
         }
     };
-    inspector.detector().check_group(args.group)?;
+    inspector.detector().check_group(args.group).with_context(|| match args.group {
+        true => "--group",
+        false => "without --group",
+    })?;
     Ok((inspector.features(args.save.contains(&Save::Features)), run))
 }
 

@@ -61,8 +61,7 @@ impl Detector {
         let reason = match grouped {
             true if self.scorer().group().is_none() => "scores every image by itself",
             false if self.scorer().needs_group() => {
-                "scores the images of a group against each other: detect --group, or group = true \
-                 in [eval]"
+                "scores the images of a group against each other, and none by itself"
             }
             _ => return Ok(()),
         };

@@ -29,6 +29,7 @@ mod prefix;
 mod regions;
 pub mod resample;
 mod run;
+pub mod saved_state;
 mod score;
 mod scorer;
 mod settings;

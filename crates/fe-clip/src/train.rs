@@ -1,14 +1,11 @@
 //! Training: only the head learns, and what lies before the first adapter is computed once.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -16,12 +13,12 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 use crate::head::Head;
 use crate::loss::{LossForm, LossTerms};
 use crate::model::FeClip;
 use crate::prefix::Prefixes;
 use crate::run::RunConfig;
+use crate::saved_state::{SavedState, StepLog};
 use crate::settings::train::TrainConfig;
 use crate::tensors::floats;
 
@@ -85,8 +82,7 @@ impl TrainingRun<'_> {
         if self.resume {
             done = learner.load(self.out, self.config)?;
         }
-        let mut log = self.open_log(done)?;
-        let log_path = self.out.join("train.jsonl");
+        let mut log = StepLog::open(&self.out.join("train.jsonl"), done)?;
         let total = self.steps(prefixes.len());
         let per_epoch = prefixes.len().div_ceil(train.batch_size);
         while done < total {
@@ -103,8 +99,7 @@ impl TrainingRun<'_> {
                 }
                 let seconds = start.elapsed().as_secs_f64();
                 let line = StepReport { step: done, epoch: epoch + 1, terms, seconds };
-                let text = serde_json::to_string(&line).expect("numbers serialise");
-                writeln!(log, "{text}").map_err(|e| Error::io(&log_path, e))?;
+                log.add(&line)?;
                 report(&line);
                 let stopped = self.stop.load(Ordering::Relaxed);
                 if stopped || done % SAVE_EVERY == 0 || done % per_epoch == 0 || done == total {
@@ -119,23 +114,6 @@ impl TrainingRun<'_> {
             }
         }
         Ok(learner.head.valid())
-    }
-
-    /// Opens `train.jsonl`, without the lines of steps that the state does not know.
-    fn open_log(&self, done: usize) -> Result<fs::File, Error> {
-        let path = self.out.join("train.jsonl");
-        let mut kept = String::new();
-        if done > 0 && path.exists() {
-            for line in read_to_string(&path)?.lines() {
-                let known = serde_json::from_str::<StepReport>(line).is_ok_and(|l| l.step <= done);
-                if known {
-                    kept.push_str(line);
-                    kept.push('\n');
-                }
-            }
-        }
-        write_atomic(&path, kept.as_bytes())?;
-        fs::OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))
     }
 }
 
@@ -161,12 +139,6 @@ struct Learner {
     head: Head,
     adapters: ModuleOptimizer,
     projection: ModuleOptimizer,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StateHeader {
-    step: usize,
-    config: RunConfig,
 }
 
 impl Learner {
@@ -253,48 +225,28 @@ impl Learner {
     }
 
     fn save(&self, out: &Path, config: &RunConfig, step: usize) -> Result<(), Error> {
-        replace_dir(&out.join("state"), |dir| {
-            let path = dir.join("head.bpk");
-            self.head.clone().into_record().save(&path).map_err(|e| Error::invalid(&path, e))?;
-            for (name, optimizer) in
-                [("adapters", &self.adapters), ("projection", &self.projection)]
-            {
-                let path = optimizer_path(dir, name);
-                optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
-            }
-            let header = StateHeader { step, config: config.clone() };
-            let text = serde_json::to_string_pretty(&header).expect("settings serialise");
-            write_atomic(&dir.join("header.json"), text.as_bytes())
-        })
+        let modules = vec![("head", self.head.clone().into_record())];
+        let optimizers = [(ADAPTERS, &self.adapters), (PROJECTION, &self.projection)];
+        SavedState::save(&out.join("state"), step, config, modules, &optimizers)
     }
 
     /// Loads the saved state, if there is one, and returns how many steps it has seen.
     fn load(&mut self, out: &Path, config: &RunConfig) -> Result<usize, Error> {
-        let dir = out.join("state");
-        settle_dir(&dir)?;
-        let path = dir.join("header.json");
-        if !path.exists() {
-            return Ok(0);
-        }
-        let header: StateHeader =
-            serde_json::from_str(&read_to_string(&path)?).map_err(|e| Error::invalid(&path, e))?;
+        let Some(state) = SavedState::<RunConfig>::find(&out.join("state"))? else { return Ok(0) };
         let same = |c: &RunConfig| (c.model.clone(), c.prompts.clone(), trained_by(c));
-        if same(&header.config) != same(config) {
-            return Err(Error::OtherRun { path: dir });
+        if same(&state.config) != same(config) {
+            return Err(Error::OtherRun { path: state.dir().to_owned() });
         }
-        let path = dir.join("head.bpk");
-        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
-        self.head =
-            self.head.clone().try_load_record(record).map_err(|e| Error::invalid(&path, e))?;
-        for (name, optimizer) in
-            [("adapters", &mut self.adapters), ("projection", &mut self.projection)]
-        {
-            let path = optimizer_path(&dir, name);
-            *optimizer = optimizer.clone().load(&path).map_err(|e| Error::invalid(&path, e))?;
-        }
-        Ok(header.step)
+        self.head = state.module("head", self.head.clone())?;
+        self.adapters = state.optimizer(ADAPTERS, self.adapters.clone())?;
+        self.projection = state.optimizer(PROJECTION, self.projection.clone())?;
+        Ok(state.step)
     }
 }
+
+/// Files of the optimizers' states.
+const ADAPTERS: &str = "adapters.optimizer";
+const PROJECTION: &str = "projection.optimizer";
 
 /// Whether all weights seen so far are finite.
 struct Finite(bool);
@@ -303,10 +255,6 @@ impl ModuleVisitor for Finite {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.0 = self.0 && floats(param.val().inner()).iter().all(|v| v.is_finite());
     }
-}
-
-fn optimizer_path(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.optimizer.bpk"))
 }
 
 /// Training settings without what may change between a run and its continuation: how long it

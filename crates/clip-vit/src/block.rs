@@ -99,22 +99,55 @@ impl Block {
     /// The same by Burn's operations, for every backend and for differentiation.
     fn forward_in_operations(&self, tokens: Tensor<3>) -> Tensor<3> {
         let attended = self.attend(self.ln_1.forward(tokens.clone()));
-        let tokens = tokens + attended;
+        self.add_mlp(tokens + attended)
+    }
+
+    fn add_mlp(&self, tokens: Tensor<3>) -> Tensor<3> {
         let hidden = self.activate(self.fc.forward(self.ln_2.forward(tokens.clone())));
         tokens + self.proj.forward(hidden)
     }
 
+    /// Runs the block; also returns what attention of its values with themselves would add:
+    /// `out(softmax(v v^T / sqrt(head_dim)) v)` of `ln_1(tokens)`.
+    ///
+    /// Source: CLIP Surgery, arXiv 2304.05653.
+    ///
+    /// # Shapes
+    /// - tokens, outputs: `[batch, tokens, width]`
+    pub fn forward_with_values(&self, tokens: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+        if cpu::applies(self, &tokens) {
+            return cpu::forward_with_values(self, tokens);
+        }
+        let [q, k, v] = self.queries_keys_values(self.ln_1.forward(tokens.clone()));
+        let values = self.attended(v.clone(), v.clone(), v.clone());
+        (self.add_mlp(tokens + self.attended(q, k, v)), values)
+    }
+
     fn attend(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let [q, k, v] = self.queries_keys_values(tokens);
+        self.attended(q, k, v)
+    }
+
+    fn attended(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+        let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
+        self.join(attention(q, k, v, None, None, options))
+    }
+
+    /// Of every head, `[batch, heads, tokens, head_dim]` each.
+    fn queries_keys_values(&self, tokens: Tensor<3>) -> [Tensor<4>; 3] {
         let [b, n, d] = tokens.dims();
         let qkv = self
             .qkv
             .forward(tokens)
             .reshape([b, n, 3, self.heads, d / self.heads])
             .permute([2, 0, 3, 1, 4]); // [3, b, heads, n, head_dim]
-        let part = |i: usize| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0); // [b, heads, n, head_dim]
-        let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
-        let values = attention(part(0), part(1), part(2), None, None, options);
-        self.out.forward(values.permute([0, 2, 1, 3]).reshape([b, n, d]))
+        [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0))
+    }
+
+    /// The heads' outputs after one another through the last layer of the attention.
+    fn join(&self, heads: Tensor<4>) -> Tensor<3> {
+        let [b, count, n, head_dim] = heads.dims();
+        self.out.forward(heads.permute([0, 2, 1, 3]).reshape([b, n, count * head_dim]))
     }
 
     fn activate(&self, x: Tensor<3>) -> Tensor<3> {
@@ -168,6 +201,22 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn kernels_agree_with_operations_on_attention_of_values() {
+        let device = Device::flex();
+        let block = block(false, Activation::QuickGelu, &device);
+        for (images, tokens) in [(2, 5), (3, 17), (25, 50)] {
+            let x = Tensor::random([images, tokens, 48], Distribution::Default, &device) * 4.0;
+            let (next, values) = block.forward_with_values(x.clone());
+            assert_eq!(numbers(next), numbers(block.forward(x.clone())));
+            let [_, _, v] = block.queries_keys_values(block.ln_1.forward(x));
+            let expected = numbers(block.attended(v.clone(), v.clone(), v));
+            let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6 * largest;
+            assert!(numbers(values).iter().zip(&expected).all(near), "{images} of {tokens} tokens");
         }
     }
 

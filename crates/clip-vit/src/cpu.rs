@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::backend::{BackendTypes, Flex};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use ndarray::{ArrayView2, ArrayView4, s};
 use rayon::prelude::*;
 
@@ -59,16 +59,43 @@ pub(crate) fn forward(block: &Block, tokens: Tensor<3>) -> Tensor<3> {
     let x: &mut [f32] = data.as_mut_slice().expect("the tensor holds f32");
     let images = (AT_ONCE / n).max(1);
     for x in x.chunks_mut(images * n * width) {
-        add_attention(block, x, n, width);
+        let projected = project(block, x, width);
+        let attended = attend(&projected, n, block, ATTENTION);
+        drop(projected);
+        add_attended(block, x, &attended, width);
         add_mlp(block, x, width);
     }
     Tensor::from_data(data, &device)
 }
 
-/// `x += attention(ln_1(x))` for whole images of `n` tokens.
-fn add_attention(block: &Block, x: &mut [f32], n: usize, width: usize) {
+/// The same, and what attention of the values with themselves would add.
+pub(crate) fn forward_with_values(block: &Block, tokens: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+    let [_, n, width] = tokens.dims();
+    let (device, shape) = (tokens.device(), tokens.dims());
+    let mut data = tokens.into_data();
+    let x: &mut [f32] = data.as_mut_slice().expect("the tensor holds f32");
+    let mut values = vec![0f32; x.len()];
+    let images = (AT_ONCE / n).max(1);
+    for (x, values) in x.chunks_mut(images * n * width).zip(values.chunks_mut(images * n * width)) {
+        let projected = project(block, x, width);
+        let attended = [ATTENTION, OF_VALUES].map(|parts| attend(&projected, n, block, parts));
+        drop(projected);
+        add_attended(block, x, &attended[0], width);
+        add_attended(block, values, &attended[1], width);
+        add_mlp(block, x, width);
+    }
+    let values = Tensor::from_data(TensorData::new(values, shape), &device);
+    (Tensor::from_data(data, &device), values)
+}
+
+/// Which parts of query, key and value, in that order, act as queries, keys and values.
+type Parts = [usize; 3];
+const ATTENTION: Parts = [0, 1, 2];
+const OF_VALUES: Parts = [2, 2, 2];
+
+/// Query, key and value of `ln_1(x)`, `[rows, 3 * width]`.
+fn project(block: &Block, x: &[f32], width: usize) -> Vec<f32> {
     let qkv = Layer::new(&block.qkv, &block.panels.qkv);
-    let out = Layer::new(&block.out, &block.panels.out);
     let share = width * rows_at_once(x.len() / width);
     let mut tiles = Tiles::default();
     let mut projected = vec![0f32; 3 * x.len()];
@@ -76,8 +103,14 @@ fn add_attention(block: &Block, x: &mut [f32], n: usize, width: usize) {
         normalise(x, &block.ln_1, &mut tiles);
         write(projected, &tiles, &qkv);
     }
-    let attended = attend(&projected, n, width, block.heads(), block.causal());
-    drop(projected);
+    projected
+}
+
+/// `x += out(attended)`.
+fn add_attended(block: &Block, x: &mut [f32], attended: &[f32], width: usize) {
+    let out = Layer::new(&block.out, &block.panels.out);
+    let share = width * rows_at_once(x.len() / width);
+    let mut tiles = Tiles::default();
     for (x, attended) in x.chunks_mut(share).zip(attended.chunks(share)) {
         tiles.pack(attended, width);
         add(x, &tiles, &out, 0..width);
@@ -202,12 +235,14 @@ fn add(x: &mut [f32], columns: &Tiles, layer: &Layer, part: Range<usize>) {
     );
 }
 
-/// Attention of every head.
+/// Attention of every head in images of `n` tokens.
 ///
 /// # Shapes
 /// - qkv: `[batch * tokens, 3 * width]`
 /// - output: `[batch * tokens, width]`
-fn attend(qkv: &[f32], n: usize, width: usize, heads: usize, causal: bool) -> Vec<f32> {
+fn attend(qkv: &[f32], n: usize, block: &Block, parts: Parts) -> Vec<f32> {
+    let (heads, causal) = (block.heads(), block.causal());
+    let width = block.out.weight.lazy_shape()[0];
     let rows = qkv.len() / (3 * width);
     let head_dim = width / heads;
     let qkv = ArrayView4::from_shape((rows, 3, heads, head_dim), qkv).expect("whole rows");
@@ -221,7 +256,7 @@ fn attend(qkv: &[f32], n: usize, width: usize, heads: usize, causal: bool) -> Ve
     tasks.into_par_iter().with_max_len(1).for_each_init(
         scratch,
         |scratch, (image, head, mut out)| {
-            let part = |i| qkv.slice(s![image * n..(image + 1) * n, i, head, ..]);
+            let part = |i: usize| qkv.slice(s![image * n..(image + 1) * n, parts[i], head, ..]);
             simd(
                 #[inline(always)]
                 || scratch.attend(part(0), part(1), part(2), causal, &mut out),

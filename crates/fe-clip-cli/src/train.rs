@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     cut.for_each(talk::warning);
 
     let preparation = Preparation {
-        model: &model,
+        model: &*model,
         preprocessing: &preprocessing,
         train: &run.train,
         storage: Storage::Memory,
@@ -93,7 +93,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let training = TrainingRun { config: &run, out: &args.out, resume: args.resume, stop };
     let steps = training.steps(prefixes.len());
     let progress = Progress::new(steps, "steps");
-    let trained = training.train(&mut model, &prefixes, &device, |line| {
+    let trained = training.train(&mut *model, &prefixes, &device, |line| {
         progress.set(line.step);
         progress.message(format!("epoch {}, loss {:.4}", line.epoch, line.terms.loss));
     });

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use clip_vit::{Activation, Clip, ClipConfig, Hub, Pretrained, Tokenizer, VOCABULARY_SIZE};
+use clip_vit::{
+    Activation, Clip, ClipConfig, Hub, Pretrained, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE,
+};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::files::hex;
+use crate::tensors::floats;
 use crate::wording::{CutText, cut_texts};
 
 const TINY_CONFIG: &[u8] = include_bytes!("../assets/tiny/config.json");
@@ -142,12 +145,30 @@ impl Backbone {
     /// # Errors
     /// [`Error::BackboneMismatch`], or if the weight file cannot be read.
     pub fn check(&self, checkpoint: &Checkpoint, path: &Path) -> Result<(), Error> {
+        if let Some(row) = &checkpoint.start_of_text {
+            self.check_start_of_text(row, path)?;
+        }
         let Some(trained) = &checkpoint.origin.backbone else { return Ok(()) };
         let given = self.sha256()?;
         if given == *trained {
             return Ok(());
         }
         Err(Error::BackboneMismatch { path: path.to_owned(), trained: trained.clone(), given })
+    }
+
+    /// Compares the embedding of the start of a text, which some checkpoints hold, up to rounding
+    /// to half precision.
+    fn check_start_of_text(&self, trained: &[f32], path: &Path) -> Result<(), Error> {
+        let table = self.clip.text.token_embedding.weight.val();
+        let own = floats(table.narrow(0, START_OF_TEXT as usize, 1));
+        let largest = own.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * largest;
+        if own.len() == trained.len() && own.iter().zip(trained).all(near) {
+            return Ok(());
+        }
+        let reason = "its embedding of the start of a text is not the backbone's: it was trained \
+                      on another one";
+        Err(Error::invalid(path, reason))
     }
 }
 

@@ -11,10 +11,11 @@ use crate::Error;
 use crate::export::{Export, Exported, Facts, export};
 use crate::head::Head;
 use crate::memory::Memory;
-use crate::model::{FeClip, LastStage};
+use crate::model::LastStage;
 use crate::run::{Interpolation, RunConfig};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, GraphSource, Normals, Prediction, Scorer};
+use crate::trainee::Trainee;
 use crate::wording::{CutText, UNNAMED};
 
 /// A method with everything around it that turns images into predictions.
@@ -173,11 +174,11 @@ pub fn model_to_train(
     mut clip: Clip,
     head: Head,
     device: &Device,
-) -> Result<(FeClip, Preprocess), Error> {
+) -> Result<(Box<dyn Trainee>, Preprocess), Error> {
     let size = image_size(&clip, run)?;
     let grid = regrid(&mut clip, size, run.model.positional_interpolation);
     let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
-    Ok((run.model.method.model(&base, head)?, Preprocess::clip(size, run.model.resize)))
+    Ok((run.model.method.trainee(&base, head)?, Preprocess::clip(size, run.model.resize)))
 }
 
 /// The image tower for square images of `size` pixels; returns the side of its grid.

@@ -10,6 +10,7 @@ mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+mod foreign;
 pub mod geometry;
 pub mod group;
 mod group_detection;
@@ -35,6 +36,7 @@ mod scorer;
 mod settings;
 pub mod tensors;
 mod train;
+mod trainee;
 mod wording;
 
 pub use backbone::{Backbone, Weights};
@@ -47,7 +49,7 @@ pub use detect::{Detector, model_to_train};
 pub use device::open_device;
 pub use error::Error;
 pub use group_detection::{GroupImages, GroupScores};
-pub use head::{Head, StageAdapters};
+pub use head::{Head, LearnedPrompts, StageAdapters};
 pub use input::Input;
 pub use inspect::{Failed, Inspector, Verdict, Verdicts};
 pub use inspect_group::{GroupProgress, JudgedGroup};
@@ -55,8 +57,8 @@ pub use judge::{Judge, Judgement, Label, Thresholds};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
-    AprilGanConfig, ClipConfig, MemoryBankConfig, Method, MuscConfig, SpectralResidualConfig,
-    WinclipConfig,
+    AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, MemoryBankConfig, Method,
+    MuscConfig, SpectralResidualConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
@@ -74,6 +76,7 @@ pub use settings::group::{GroupConfig, Rescore};
 pub use settings::prompts::Prompts;
 pub use settings::stage_ends::{StageEnds, StagePreset};
 pub use settings::switch::Switch;
-pub use settings::train::{Supervision, TrainConfig};
+pub use settings::train::{Optimizer, Schedule, Supervision, TrainConfig};
 pub use train::{StepReport, TrainingRun};
+pub use trainee::{Trainee, Truth};
 pub use wording::CutText;

@@ -266,6 +266,7 @@ impl RunConfig {
             let method = self.model.method.name();
             return Err(format!("prompts: method {method} has its own words, or none"));
         }
+        self.model.method.check_training(&self.train)?;
         self.train.check()
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -15,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::head::Head;
 use crate::loss::{LossForm, LossTerms};
-use crate::model::FeClip;
 use crate::prefix::Prefixes;
 use crate::run::RunConfig;
 use crate::saved_state::{SavedState, StepLog};
-use crate::settings::train::TrainConfig;
+use crate::settings::train::{Optimizer, Schedule, TrainConfig};
 use crate::tensors::floats;
+use crate::trainee::{Trainee, Truth};
 
 /// Optimizer steps between two saved states; the end of an epoch saves too.
 const SAVE_EVERY: usize = 50;
@@ -61,7 +63,7 @@ impl TrainingRun<'_> {
 
     /// Trains the head of a model on prepared images and returns it, on the plain device.
     ///
-    /// Adam without weight decay at a constant rate; batches are chunks of a permutation that
+    /// By the optimizer and at the rates of `[train]`; batches are chunks of a permutation that
     /// depends on seed and epoch alone, the last one of an epoch may be smaller.
     ///
     /// # Errors
@@ -69,7 +71,7 @@ impl TrainingRun<'_> {
     /// is not finite, or the run was stopped ([`Error::Interrupted`]).
     pub fn train(
         &self,
-        model: &mut FeClip,
+        model: &mut dyn Trainee,
         prefixes: &Prefixes,
         device: &Device,
         mut report: impl FnMut(&StepReport),
@@ -77,7 +79,7 @@ impl TrainingRun<'_> {
         let train = &self.config.train;
         let device = device.clone().autodiff();
         let form = self.config.model.method.loss_form(train)?;
-        let mut learner = Learner::new(model.head.clone().fork(&device).train(), train);
+        let mut learner = Learner::new(model.head().clone().fork(&device).train(), train);
         let mut done = 0;
         if self.resume {
             done = learner.load(self.out, self.config)?;
@@ -143,16 +145,12 @@ struct Learner {
 
 impl Learner {
     fn new(head: Head, train: &TrainConfig) -> Self {
-        let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);
-        // PyTorch's epsilon; Burn's default is larger.
-        let adam = AdamConfig::new().with_epsilon(1e-8).with_beta_1(beta_1).with_beta_2(beta_2);
-        let adam = || adam.init();
-        Self { head, adapters: adam(), projection: adam() }
+        Self { head, adapters: optimizer(train), projection: optimizer(train) }
     }
 
     fn step(
         &mut self,
-        model: &mut FeClip,
+        model: &mut dyn Trainee,
         prefixes: &Prefixes,
         turn: &Turn<'_>,
         (train, form): (&TrainConfig, &LossForm),
@@ -162,7 +160,7 @@ impl Learner {
         let mut adapters = GradientsAccumulator::new();
         let mut projection = GradientsAccumulator::new();
         let mut terms = LossTerms::default();
-        model.head = self.head.clone();
+        model.set_head(self.head.clone());
         for (n, part) in turn.images.chunks(micro).enumerate() {
             let share = part.len() as f64 / turn.images.len() as f64;
             let batch = prefixes.batch(part, turn.epoch, turn.place + n * micro, model)?;
@@ -170,14 +168,13 @@ impl Learner {
             model.describe(&categories);
             let [tokens, width] = prefixes.shape();
             let data = TensorData::new(batch.tokens, [part.len(), tokens, width]);
-            let stages = model.stages(Tensor::<3>::from_data(data, device));
-            let (total, part_terms) = form.loss(
-                &stages,
-                model.temperature(),
-                &batch.anomalous,
-                batch.masks.as_deref(),
-                prefixes.size(),
-            );
+            let truth = Truth {
+                anomalous: &batch.anomalous,
+                masks: batch.masks.as_deref(),
+                size: prefixes.size(),
+            };
+            let (total, part_terms) =
+                model.loss(form, Tensor::<3>::from_data(data, device), &truth);
             if !total.is_tracked() {
                 return Err(Error::Settings(
                     "train.supervision: no adapter acts on an image score; labels alone train \
@@ -187,7 +184,7 @@ impl Learner {
             }
             let mut gradients = (total * share).backward();
             let head = &self.head;
-            let trained = (head.stages.clone(), head.logit_scale.clone());
+            let trained = (head.stages.clone(), head.logit_scale.clone(), head.prompts.clone());
             adapters.accumulate(&trained, GradientsParams::from_module(&mut gradients, &trained));
             projection.accumulate(
                 &head.patch_projection,
@@ -197,14 +194,16 @@ impl Learner {
         }
         if terms.loss.is_finite() {
             let head = self.head.clone();
-            let trained = (head.stages, head.logit_scale);
-            let (stages, logit_scale) =
-                self.adapters.step(train.learning_rate, trained, adapters.grads());
+            let trained = (head.stages, head.logit_scale, head.prompts);
+            let rate = |rate: f64| train.rate(rate, turn.epoch);
+            let (stages, logit_scale, prompts) =
+                self.adapters.step(rate(train.learning_rate), trained, adapters.grads());
             self.head = Head {
                 stages,
                 logit_scale,
+                prompts,
                 patch_projection: self.projection.step(
-                    train.projection_learning_rate,
+                    rate(train.projection_learning_rate),
                     head.patch_projection,
                     projection.grads(),
                 ),
@@ -258,9 +257,31 @@ impl ModuleVisitor for Finite {
 }
 
 /// Training settings without what may change between a run and its continuation: how long it
-/// goes on.
+/// goes on, unless the rates depend on that.
 fn trained_by(config: &RunConfig) -> TrainConfig {
-    TrainConfig { epochs: 0, max_steps: None, ..config.train.clone() }
+    let epochs = match config.train.schedule {
+        Schedule::Constant => 0,
+        Schedule::Cosine => config.train.epochs,
+    };
+    TrainConfig { epochs, max_steps: None, ..config.train.clone() }
+}
+
+fn optimizer(train: &TrainConfig) -> ModuleOptimizer {
+    let decay = (train.weight_decay > 0.0)
+        .then(|| WeightDecayConfig { penalty: train.weight_decay as f32 });
+    match train.optimizer {
+        Optimizer::Adam => {
+            let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);
+            // PyTorch's epsilon; Burn's default is larger.
+            let adam = AdamConfig::new().with_epsilon(1e-8).with_beta_1(beta_1).with_beta_2(beta_2);
+            adam.with_weight_decay(decay).init()
+        }
+        Optimizer::Sgd => {
+            // PyTorch's dampening; Burn's default is another.
+            let momentum = MomentumConfig::new().with_momentum(train.momentum).with_dampening(0.0);
+            SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(decay).init()
+        }
+    }
 }
 
 impl LossTerms {

@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Score the images against each other: at least five pictures of one kind of thing.
     #[arg(long, conflicts_with_all = ["watch", "calibration"])]
     group: bool,
+    /// Compare each image with N of the others, drawn by `[model.group] seed`; 0 = all. Default:
+    /// what the settings say, else all up to 200 images, 32 of more.
+    #[arg(long, value_name = "N", requires = "group")]
+    group_references: Option<usize>,
     /// Images with at least this score, in [0, 1], are labelled anomalous, and pixels with this
     /// value. Default: for `tiny`
     /// without --normals and --group the one that it was shipped with, else none.
@@ -68,7 +72,8 @@ pub(crate) struct Args {
     format: Option<Format>,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
+pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
+    args.model.group_references = args.group_references;
     if let Some(x) = args.threshold
         && !(0.0..=1.0).contains(&x)
     {

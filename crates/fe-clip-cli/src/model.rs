@@ -35,6 +35,9 @@ pub(crate) struct ModelArgs {
     allow_backbone_mismatch: bool,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Other images that each of a group is compared with, where a command has a flag for it.
+    #[arg(skip)]
+    pub(crate) group_references: Option<usize>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -193,6 +196,9 @@ impl ModelArgs {
         if let Some(run) = &mut run {
             run.model.backbone.clone_from(&name);
             run.model.activation = backbone.activation;
+            if let Some(references) = self.group_references {
+                run.model.method.set_group_references(references)?;
+            }
         }
         Ok(Parts { method, backbone: Some((name, backbone)), adapters, run })
     }

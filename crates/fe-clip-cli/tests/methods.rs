@@ -59,6 +59,7 @@ fn every_method_is_evaluated_and_detects() {
         ("winclip", "image_size = 64", 0),
         ("winclip", "image_size = 64", 1),
         ("memory-bank", "image_size = 96", 2),
+        ("pca-residual", "image_size = 96", 2),
         ("spectral-residual", "image_size = 96", 0),
     ] {
         let settings = write_settings(folder, method, rest, shots);
@@ -189,6 +190,8 @@ fn what_a_method_has_no_use_for_is_refused() {
         ("clip", "lambda = 0.5", "model.lambda"),
         ("winclip", "smoothing_sigma = 2.0", "model.smoothing_sigma"),
         ("april-gan", "temperature = 0.05", "model.temperature"),
+        ("pca-residual", "explained = 1.0", "model.explained"),
+        ("pca-residual", "image_size = 96", "needs normal images"),
         ("spectral-residual", "ffe = false", "model.ffe"),
         ("memory-bank", "image_size = 96", "needs normal images"),
         ("winclip", "[prompts]\nnormal = [\"good\"]", "prompts"),

@@ -4,8 +4,10 @@ mod backbone;
 mod cache;
 mod calibrate;
 mod checkpoint;
+mod coreset;
 mod detect;
 mod device;
+mod eigen;
 mod error;
 pub mod evaluate;
 pub mod export;
@@ -34,6 +36,7 @@ pub mod saved_state;
 mod score;
 mod scorer;
 mod settings;
+mod subspace;
 pub mod tensors;
 mod train;
 mod trainee;
@@ -58,7 +61,7 @@ pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
     AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, MemoryBankConfig, Method,
-    MuscConfig, SpectralResidualConfig, WinclipConfig,
+    MuscConfig, PcaResidualConfig, SpectralResidualConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;

@@ -11,8 +11,8 @@ use clip_vit::Clip;
 use data::{Defect, Limits, Preprocess, Resize, Sample, Split, preprocess, read_image};
 use fe_clip::{
     AnomalyClipConfig, AprilGanConfig, Backbone, Checkpoint, CoopConfig, Detector, Head, LossTerms,
-    Method, Origin, Precision, Prediction, Preparation, RunConfig, Storage, Supervision,
-    TrainingRun, Truth, model_to_train, save,
+    Method, Origin, PcaResidualConfig, Precision, Prediction, Preparation, RunConfig, Storage,
+    Supervision, TrainingRun, Truth, model_to_train, save,
 };
 use ndarray::Array3;
 use safetensors::SafeTensors;
@@ -261,6 +261,21 @@ impl ModuleMapper for ToGradients<'_> {
 /// The terms, as they were written: CoOp has one alone.
 fn terms(found: &LossTerms, count: usize) -> Vec<f32> {
     [found.loss_cls, found.loss_focal, found.loss_dice][..count].iter().map(|v| *v as f32).collect()
+}
+
+#[test]
+fn the_residual_of_a_subspace() {
+    let golden = Golden::of(5);
+    let config = PcaResidualConfig { smoothing_sigma: Some(0.0), ..PcaResidualConfig::default() };
+    let run = RunConfig::of_method(Method::PcaResidual(config));
+    let mut detector = Detector::new(&run, Some(golden.clip()), None, &golden.device).unwrap();
+    let images = golden.images();
+    detector.remember(&images[..1]);
+    let few = Golden { bytes: std::fs::read(folder().join("few.safetensors")).unwrap(), ..golden };
+    few.assert_predictions("pca", &detector.detect(&images[1..]));
+    // Unexplained is a hundredth of the variance of 25 tokens: little of a distance.
+    let own = &detector.detect(&images[..1])[0];
+    assert!(own.score < 0.5 * few.values("pca.score")[0], "{}", own.score);
 }
 
 #[test]

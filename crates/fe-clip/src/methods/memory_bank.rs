@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
+use crate::coreset::reduced;
 use crate::memory::{Memory, highest_similarity, neighbourhood_mean};
 use crate::model::FeClip;
 use crate::resample::both_axes;
@@ -35,6 +36,11 @@ pub struct MemoryBankConfig {
     pub few_stages: Option<Vec<usize>>,
     /// What of the distances the image score is.
     pub few_score: FewScore,
+    /// Most tokens of a stage in the memory bank; 0 = all. Of more, those are kept that are far
+    /// from one another.
+    pub few_limit: usize,
+    /// Chooses the first of them.
+    pub few_seed: u64,
     /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
     /// pixels and in proportion at other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +70,8 @@ impl MemoryBankConfig {
             few_rotate: self.few_rotate,
             few_stages: self.few_stages.clone(),
             few_score: self.few_score,
+            few_limit: self.few_limit,
+            few_seed: self.few_seed,
             smoothing_sigma: self.smoothing_sigma,
             ..FeClipConfig::without_adapters()
         }
@@ -101,7 +109,8 @@ impl Scorer for BankScorer {
 
     fn remember(&mut self, normals: &[Array3<f32>]) {
         let rows = self.staged.views(normals).map(|image| rows(self.features(&[image])));
-        self.bank = Some(Tensor::cat(rows.collect(), 0));
+        let FeClipConfig { few_limit, few_seed, .. } = *self.staged.model.config();
+        self.bank = Some(reduced(Tensor::cat(rows.collect(), 0), few_limit, few_seed));
     }
 
     fn exchange_memory(&mut self, memory: Memory) -> Memory {

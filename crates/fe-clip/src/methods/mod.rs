@@ -8,6 +8,7 @@ mod fe_clip;
 mod learned_text;
 mod memory_bank;
 mod musc;
+mod pca_residual;
 mod prompted;
 mod spectral_residual;
 mod staged;
@@ -24,6 +25,7 @@ pub use clip::ClipConfig;
 pub use coop::CoopConfig;
 pub use memory_bank::MemoryBankConfig;
 pub use musc::MuscConfig;
+pub use pca_residual::PcaResidualConfig;
 pub use spectral_residual::SpectralResidualConfig;
 pub use winclip::WinclipConfig;
 
@@ -59,6 +61,8 @@ pub enum Method {
     /// published method of that name, on a WideResNet, is not.
     #[serde(alias = "patchcore")]
     MemoryBank(MemoryBankConfig),
+    /// What tokens have beside the directions in which those of normal images differ.
+    PcaResidual(PcaResidualConfig),
     /// Images scored against each other.
     Musc(MuscConfig),
     /// Spectral residual saliency: no network at all.
@@ -82,6 +86,7 @@ impl Method {
             Self::Coop(_) => "coop",
             Self::AnomalyClip(_) => "anomalyclip",
             Self::MemoryBank(_) => "memory-bank",
+            Self::PcaResidual(_) => "pca-residual",
             Self::Musc(_) => "musc",
             Self::SpectralResidual(_) => "spectral-residual",
         }
@@ -133,6 +138,7 @@ impl Method {
             Self::Coop(config) => config.check(),
             Self::AnomalyClip(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
+            Self::PcaResidual(config) => config.check(),
             Self::Musc(config) => config.check(),
             Self::SpectralResidual(_) => Ok(()),
         }
@@ -145,6 +151,20 @@ impl Method {
             Self::Coop(_) => CoopConfig::check_training(train),
             _ => Ok(()),
         }
+    }
+
+    /// Compares each image of a group with so many of the others, 0 = all, whatever `[model.group]`
+    /// says.
+    ///
+    /// # Errors
+    /// If it scores every image by itself.
+    pub fn set_group_references(&mut self, references: usize) -> Result<(), Error> {
+        match self {
+            Self::FeClip(config) => config.group.references = Some(references),
+            Self::Musc(config) => config.group.references = Some(references),
+            _ => return Err(self.refusal("has no settings of a group")),
+        }
+        Ok(())
     }
 
     /// A trained part with random weights, for a backbone.
@@ -207,6 +227,7 @@ impl Method {
             (Self::Clip(config), None) => config.scorer(base),
             (Self::Winclip(config), None) => Ok(config.scorer(base)),
             (Self::MemoryBank(config), None) => config.scorer(base),
+            (Self::PcaResidual(config), None) => config.scorer(base),
             (Self::Musc(config), None) => config.scorer(base),
             (Self::SpectralResidual(_), _) => Err(self.refusal("has no backbone")),
             (_, None) => Err(self.refusal("has a trained part, and none was given")),

@@ -55,6 +55,11 @@ pub struct FeClipConfig {
     pub few_neighbourhood: usize,
     /// What of the distances from the memory bank the image score has.
     pub few_score: FewScore,
+    /// Most tokens of a stage in the memory bank; 0 = all. Of more, those are kept that are far
+    /// from one another.
+    pub few_limit: usize,
+    /// Chooses the first of them.
+    pub few_seed: u64,
     /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
     /// pixels and in proportion at other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +98,8 @@ impl Default for FeClipConfig {
             few_stages: None,
             few_neighbourhood: 1,
             few_score: FewScore::Max,
+            few_limit: 0,
+            few_seed: 0,
             smoothing_sigma: None,
             ffe: Switch::On(FfeConfig::default()),
             lfs: Switch::On(LfsConfig::default()),

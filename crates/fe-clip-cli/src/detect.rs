@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use fe_clip::{Inspector, RunConfig, Thresholds};
 
+use crate::exchange::{Exchange, RunFile, Wanted};
 use crate::inputs::{expand, images};
 use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
 use crate::output::Save;
 use crate::protect::Protected;
+use crate::regions::RegionArgs;
 use crate::report::Report;
 use crate::talk::Progress;
 use crate::thresholds::{calibrated_inspector, shipped};
@@ -52,7 +55,9 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
     /// What to write to --out. Default: overlay, and mask with --calibration.
     #[arg(long, value_delimiter = ',', value_enum, requires = "out")]
-    save: Vec<Save>,
+    save: Vec<Wanted>,
+    #[command(flatten)]
+    regions: RegionArgs,
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
@@ -75,9 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         bail!("--threshold: expected a number in [0, 1], got {x}");
     }
     let thresholds = level(&args)?;
-    if args.save.contains(&Save::Mask) && thresholds.is_none() && args.calibration.is_none() {
-        bail!("--save mask needs --threshold or --calibration");
-    }
+    let (save, run_files) = wanted(&args, thresholds)?;
     let mut inputs = expand(&args.paths, args.out.as_deref())?;
     if let Some(out) = &args.out {
         names::prepare(out)?;
@@ -85,10 +88,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         let stems = names::assign(&files);
         inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
     }
+    let read = || Protected::new(args.model.files().chain(args.calibration.as_deref()));
     if let (Some(out), true) = (&args.out, args.report) {
-        let read = args.model.files().chain(args.calibration.as_deref());
-        Report::check(out, &Protected::new(read))?;
+        Report::check(out, &read())?;
     }
+    let exchange = match &args.out {
+        Some(out) if !run_files.is_empty() => Some(Exchange::new(&run_files, out, &read())?),
+        _ => None,
+    };
     let watch = match &args.watch {
         Some(folder) => {
             let state_file = args.watch_state.as_deref();
@@ -97,8 +104,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         None => None,
     };
     let (inspector, run) = load(&args, thresholds)?;
+    let rule = args.regions.rule(inspector.judge().thresholds)?;
+    let inspector = inspector.regions(rule).features(save.contains(&Save::Features));
     let images = inputs.len();
-    let mut job = new_job(&args, &inspector, &run, images);
+    let mut job = new_job(&args, save, exchange, (&inspector, &run), images);
     interrupt::catch()?;
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
@@ -136,6 +145,39 @@ fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
     }
 }
 
+/// The files to write of each image, and those of the run.
+///
+/// # Errors
+/// If one cannot be made in such a run.
+fn wanted(
+    args: &Args,
+    thresholds: Option<Thresholds>,
+) -> anyhow::Result<(Vec<Save>, Vec<RunFile>)> {
+    let name = |wanted: Wanted| wanted.to_possible_value().map(|value| value.get_name().to_owned());
+    let has_threshold = thresholds.is_some() || args.calibration.is_some();
+    let (mut of_images, mut of_run) = (Vec::new(), Vec::new());
+    for &wanted in &args.save {
+        let named = || format!("--save {}", name(wanted).unwrap_or_default());
+        if wanted.needs_threshold() && !has_threshold {
+            bail!("{} needs --threshold or --calibration", named());
+        }
+        match wanted {
+            Wanted::Run(_) if args.watch.is_some() => {
+                bail!("{}: it is written when the run ends, and --watch has no end", named())
+            }
+            Wanted::Run(file) => of_run.push(file),
+            Wanted::Image(save) => of_images.push(save),
+        }
+    }
+    if args.save.is_empty() && args.out.is_some() {
+        of_images.push(Save::Overlay);
+        if args.calibration.is_some() {
+            of_images.push(Save::Mask);
+        }
+    }
+    Ok((of_images, of_run))
+}
+
 /// The inspector with what it remembers and its thresholds, and the settings.
 fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspector, RunConfig)> {
     let (inspector, run) = match &args.calibration {
@@ -153,19 +195,18 @@ fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspecto
         true => "--group",
         false => "without --group",
     })?;
-    Ok((inspector.features(args.save.contains(&Save::Features)), run))
+    Ok((inspector, run))
 }
 
-fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -> Job {
+fn new_job(
+    args: &Args,
+    save: Vec<Save>,
+    exchange: Option<Exchange>,
+    (inspector, run): (&Inspector, &RunConfig),
+    images: usize,
+) -> Job {
     let thresholds = inspector.judge().thresholds;
     let format = Format::or_usual(args.format);
-    let mut save = args.save.clone();
-    if save.is_empty() && args.out.is_some() {
-        save.push(Save::Overlay);
-        if args.calibration.is_some() {
-            save.push(Save::Mask);
-        }
-    }
     // A bar only helps where the results do not already show the progress; a group has its own.
     let shown = format == Format::Table && args.format.is_none();
     let progress = if images > 1 && !shown && !args.group {
@@ -196,8 +237,20 @@ fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -
             categories: Vec::new(),
         }
     });
-    let out = args.out.clone();
-    Job { thresholds, format, out, save, report, progress, done: 0, scored: 0, failed: 0 }
+    let (out, pixel_area) = (args.out.clone(), args.regions.pixel_area());
+    Job {
+        thresholds,
+        format,
+        out,
+        save,
+        report,
+        exchange,
+        pixel_area,
+        progress,
+        done: 0,
+        scored: 0,
+        failed: 0,
+    }
 }
 
 /// Writes the report and says how it went.
@@ -208,6 +261,9 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
             "stopped after {} of {images} images; their results are complete",
             job.done
         ));
+    }
+    if let Some(exchange) = &job.exchange {
+        exchange.write()?;
     }
     if let (Some(report), Some(out)) = (&job.report, &job.out) {
         report.write(out)?;

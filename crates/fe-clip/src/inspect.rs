@@ -18,7 +18,7 @@ use crate::geometry::to_image;
 use crate::input::Input;
 use crate::judge::{Judge, Judgement, Label, Thresholds};
 use crate::model::LastStage;
-use crate::regions::Region;
+use crate::regions::{Region, RegionRule};
 use crate::run::RunConfig;
 use crate::scorer::Prediction;
 
@@ -115,6 +115,7 @@ impl std::error::Error for Failed {}
 pub struct Inspector {
     detector: Detector,
     levels: Levels,
+    rule: RegionRule,
     /// Whether normal images are remembered.
     compared: bool,
     features: bool,
@@ -134,7 +135,8 @@ impl Inspector {
     /// A detector without thresholds and normal images.
     pub fn new(detector: Detector) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { detector, levels: Levels::None, compared: false, features: false, threads }
+        let (levels, rule) = (Levels::None, RegionRule::default());
+        Self { detector, levels, rule, compared: false, features: false, threads }
     }
 
     /// The model that is built in, on this CPU, with the thresholds that it was shipped with;
@@ -188,6 +190,12 @@ impl Inspector {
     #[must_use]
     pub fn thresholds(self, thresholds: Option<Thresholds>) -> Self {
         Self { levels: thresholds.map_or(Levels::None, Levels::Given), ..self }
+    }
+
+    /// Takes a rule for which regions count; at first all do that reach the threshold.
+    #[must_use]
+    pub fn regions(self, rule: RegionRule) -> Self {
+        Self { rule, ..self }
     }
 
     /// Whether verdicts hold the features of the last stage; not so at first.
@@ -248,15 +256,16 @@ impl Inspector {
             }
             Levels::Shipped(_) | Levels::None => None,
         };
-        Judge { scale, thresholds, preprocess: self.detector.preprocess().clone() }
+        let preprocess = self.detector.preprocess().clone();
+        Judge { scale, thresholds, rule: self.rule, preprocess }
     }
 
     /// What turns predictions for the images of a group into verdicts: those move all scores, so
     /// thresholds that were shipped do not hold.
     pub(crate) fn group_judge(&self) -> Judge {
-        let Judge { thresholds, preprocess, .. } = self.judge();
-        let thresholds = thresholds.filter(|_| !matches!(self.levels, Levels::Shipped(_)));
-        Judge { scale: self.detector.score_scale(true), thresholds, preprocess }
+        let judge = self.judge();
+        let thresholds = judge.thresholds.filter(|_| !matches!(self.levels, Levels::Shipped(_)));
+        Judge { scale: self.detector.score_scale(true), thresholds, ..judge }
     }
 
     /// Reads images ahead of the one who asks.

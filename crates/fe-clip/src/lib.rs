@@ -63,7 +63,7 @@ pub use methods::{
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
-pub use regions::{Region, regions};
+pub use regions::{Region, RegionRule, regions};
 pub use run::{Interpolation, ModelConfig, RunConfig};
 pub use score::ScoreScale;
 pub use scorer::Prediction;

@@ -15,6 +15,7 @@ use crate::output::Save;
 use crate::protect::Protected;
 use crate::regions::RegionArgs;
 use crate::report::Report;
+use crate::scope::ScopeArgs;
 use crate::talk::Progress;
 use crate::thresholds::{calibrated_inspector, shipped};
 use crate::watch::Watch;
@@ -58,6 +59,8 @@ pub(crate) struct Args {
     save: Vec<Wanted>,
     #[command(flatten)]
     regions: RegionArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
@@ -88,7 +91,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         let stems = names::assign(&files);
         inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
     }
-    let read = || Protected::new(args.model.files().chain(args.calibration.as_deref()));
+    let files = || args.model.files().chain(args.calibration.as_deref()).chain(args.scope.files());
+    let read = || Protected::new(files());
     if let (Some(out), true) = (&args.out, args.report) {
         Report::check(out, &read())?;
     }
@@ -180,14 +184,16 @@ fn wanted(
 
 /// The inspector with what it remembers and its thresholds, and the settings.
 fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspector, RunConfig)> {
+    let scope = args.scope.scope()?;
     let (inspector, run) = match &args.calibration {
-        Some(file) => calibrated_inspector(&args.model, args.normals.as_deref(), file)?,
+        Some(file) => calibrated_inspector(&args.model, args.normals.as_deref(), scope, file)?,
         None => {
             let (mut inspector, run) = args.model.inspector()?;
             match &args.normals {
                 Some(folder) => inspector.remember(normals(folder)?)?,
                 None => inspector.detector().check_normals(0)?,
             }
+            inspector.look(scope);
             (inspector.thresholds(thresholds), run)
         }
     };

@@ -11,7 +11,7 @@ use fe_clip::evaluate::{
     DatasetReport, Evaluated, ImageMetrics, Notes, PixelMetricsReport, evaluate_category, mean,
     references,
 };
-use fe_clip::{Inspector, RunConfig, Source};
+use fe_clip::{Inspector, RunConfig, Scope, Source};
 use serde_json::json;
 
 use crate::model::ModelArgs;
@@ -156,6 +156,18 @@ fn evaluate(
             let paths = references(&scan.samples, &source.name, category, shots, seed)?;
             inspector.remember(&paths)?;
             notes.references.insert(category.to_string(), paths);
+        }
+        if let Some(ignore) = &run.eval.ignore {
+            let scope = Scope::of_category(ignore, category).context("eval.ignore")?;
+            if scope.is_none() {
+                let folder = ignore.display();
+                progress.suspend(|| {
+                    talk::warning(format_args!(
+                        "{folder}: nothing for {category}: all of it counts"
+                    ))
+                });
+            }
+            inspector.look(scope);
         }
         let group = if run.eval.group {
             let go_on = |_| match interrupt::asked() {

@@ -32,6 +32,7 @@ mod protect;
 mod regions;
 mod report;
 mod scan;
+mod scope;
 mod serve;
 mod spectrum;
 mod stdout;

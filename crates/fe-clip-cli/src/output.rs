@@ -131,7 +131,9 @@ impl Save {
         let Verdict { image, map, .. } = verdict;
         match self {
             Self::Overlay => {
-                marked_png(&overlay(image, full, caption, pixel_threshold), Some(mark))
+                let ignored = verdict.ignored().map(|ignored| ignored.view());
+                let picture = overlay(image, full, caption, pixel_threshold, ignored);
+                marked_png(&picture, Some(mark))
             }
             Self::Features => {
                 let last = verdict.last_stage.as_ref();
@@ -144,7 +146,9 @@ impl Save {
             }
             Self::Tiff => tiff_bytes(full, mark),
             Self::Mask => {
+                // 0 is what stands where nothing was looked at.
                 let threshold = pixel_threshold.context("a mask needs a threshold")?;
+                let threshold = threshold.max(f32::MIN_POSITIVE);
                 let mask: Vec<u8> =
                     full.iter().map(|v| if *v >= threshold { 255 } else { 0 }).collect();
                 let (w, h) = image.dimensions();

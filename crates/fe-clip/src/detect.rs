@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use clip_vit::Clip;
 use data::Preprocess;
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 
 use crate::Error;
 use crate::export::{Export, Exported, Facts, export};
@@ -161,7 +161,22 @@ impl Detector {
     /// If an image has another size, the method needs normal images and remembers none, or it
     /// scores the images of a group against each other alone.
     pub fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        if images.is_empty() { Vec::new() } else { self.scorer.detect(images) }
+        self.detect_without(images, &[])
+    }
+
+    /// The same where not all of some images counts: `ignored` has an entry an image, or none at
+    /// all, `[size, size]` each, `true` where the image is not looked at. Such pixels are 0 in maps,
+    /// and nothing of a map there is in a score; what a score has of the class token is of the
+    /// whole image. Something of each image has to count.
+    ///
+    /// # Panics
+    /// Those of [`detect`](Self::detect).
+    pub fn detect_without(
+        &self,
+        images: &[Array3<f32>],
+        ignored: &[Option<Array2<bool>>],
+    ) -> Vec<Prediction> {
+        if images.is_empty() { Vec::new() } else { self.scorer.detect(images, ignored) }
     }
 }
 

@@ -14,9 +14,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::inspect::{Inspector, Verdict};
+use crate::inspect::Inspector;
 use crate::inspect_group::JudgedGroup;
 use crate::masks::read_sample_mask;
+use crate::verdict::Verdict;
 
 /// False-positive rate up to which AUPRO is integrated.
 const MAX_FPR: f64 = 0.3;
@@ -178,7 +179,12 @@ pub fn evaluate_category(
         match mask {
             None => masks_known = false,
             Some(mask) => {
-                if let Err(error) = pixels.add(verdict.map.view(), mask.view()) {
+                let (map, mask) = (verdict.map.view(), mask.view());
+                let added = match verdict.ignored_on_map() {
+                    None => pixels.add(map, mask),
+                    Some(ignored) => pixels.add_without(map, mask, ignored.view()),
+                };
+                if let Err(error) = added {
                     notes.failed.push((sample.image.clone(), error.to_string()));
                 }
             }

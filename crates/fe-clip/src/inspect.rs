@@ -1,101 +1,30 @@
 //! Images in, verdicts out: reading ahead, batches, scores, thresholds, regions.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use data::{Prefetch, Preprocess, prefetch, preprocess};
 use image::RgbImage;
-use ndarray::{Array2, Array3};
+use ndarray::Array3;
 
 use crate::Error;
 use crate::backbone::Backbone;
-use crate::calibrate::{Calibration, Scores};
+use crate::calibrate::Calibration;
 use crate::detect::Detector;
-use crate::geometry::to_image;
 use crate::input::Input;
-use crate::judge::{Judge, Judgement, Label, Thresholds};
-use crate::model::LastStage;
-use crate::regions::{Region, RegionRule};
+use crate::judge::{Judge, Judgement, Thresholds};
+use crate::regions::RegionRule;
 use crate::run::RunConfig;
+use crate::scope::{Out, Scope};
 use crate::scorer::Prediction;
+use crate::verdict::{Failed, Verdict};
 
 /// Images of a forward pass, but for the first: its answer should not wait for others.
 pub(crate) const BATCH: usize = 4;
 /// Images that are read ahead of the model.
 const AHEAD: usize = 8;
-
-/// What is said of an image.
-#[derive(Debug, Clone)]
-pub struct Verdict {
-    /// What it is called: the path that it was read from.
-    pub path: PathBuf,
-    /// How anomalous it is, in [0, 1].
-    pub score: f64,
-    /// What ranks: the method's own score, which may exceed 1 where normal images are remembered.
-    pub raw_score: f32,
-    /// What it is called; absent without thresholds.
-    pub label: Option<Label>,
-    /// How anomalous every pixel of the model's input is, `[image_size, image_size]`; range as
-    /// `raw_score`.
-    pub map: Array2<f32>,
-    /// Where the map reaches the pixel threshold, in pixels of the image, the highest peak first;
-    /// empty without thresholds.
-    pub regions: Vec<Region>,
-    /// Width and height of the image.
-    pub size: (u32, u32),
-    /// The image as read, upright.
-    pub image: RgbImage,
-    /// The features of the last stage, where [`Inspector::features`] asked for them and the
-    /// method has adapters.
-    pub last_stage: Option<LastStage>,
-    preprocess: Preprocess,
-}
-
-impl Verdict {
-    /// The map at the image's own size, `[height, width]`; 0 where the model saw nothing of it.
-    pub fn map_on_image(&self) -> Array2<f32> {
-        to_image(self.map.view(), &self.preprocess, self.size, self.size)
-    }
-
-    /// The map's highest value.
-    pub fn map_max(&self) -> f32 {
-        self.map.iter().copied().fold(f32::MIN, f32::max)
-    }
-
-    /// What a calibration keeps of it.
-    pub fn scores(&self) -> Scores {
-        Scores { image: self.raw_score, pixel: self.map_max() }
-    }
-
-    /// How the image became the model's input.
-    pub fn preprocess(&self) -> &Preprocess {
-        &self.preprocess
-    }
-}
-
-/// An image without a verdict.
-#[derive(Debug)]
-pub struct Failed {
-    /// What it is called.
-    pub path: PathBuf,
-    /// Why there is none.
-    pub error: Error,
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.error {
-            // It names the file itself.
-            Error::Data(error) => error.fmt(f),
-            error => write!(f, "{}: {error}", self.path.display()),
-        }
-    }
-}
-
-impl std::error::Error for Failed {}
 
 /// A model with all that it takes to judge images: thresholds, normal images to compare with.
 ///
@@ -116,6 +45,7 @@ pub struct Inspector {
     detector: Detector,
     levels: Levels,
     rule: RegionRule,
+    scope: Option<Arc<Scope>>,
     /// Whether normal images are remembered.
     compared: bool,
     features: bool,
@@ -136,7 +66,8 @@ impl Inspector {
     pub fn new(detector: Detector) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (levels, rule) = (Levels::None, RegionRule::default());
-        Self { detector, levels, rule, compared: false, features: false, threads }
+        let (scope, compared, features) = (None, false, false);
+        Self { detector, levels, rule, scope, compared, features, threads }
     }
 
     /// The model that is built in, on this CPU, with the thresholds that it was shipped with;
@@ -235,6 +166,17 @@ impl Inspector {
         Ok(())
     }
 
+    /// From now on looks only where a scope says, or everywhere. What is remembered of normal
+    /// images is of all of them.
+    pub fn look(&mut self, scope: Option<Scope>) {
+        self.scope = scope.map(Arc::new);
+    }
+
+    /// Where it looks, if not everywhere.
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_deref()
+    }
+
     /// Says what the next images show, for methods whose prompts name it.
     pub fn describe(&mut self, category: &str) {
         self.detector.describe(category);
@@ -271,7 +213,8 @@ impl Inspector {
     /// Reads images ahead of the one who asks.
     pub(crate) fn reading(&self, inputs: &Arc<Vec<Input>>) -> Prefetch<Read> {
         let (preprocessing, all) = (self.detector.preprocess().clone(), inputs.clone());
-        let read = move |i: &usize| Read::new(&all[*i], &preprocessing);
+        let scope = self.scope.clone();
+        let read = move |i: &usize| Read::new(&all[*i], &preprocessing, scope.as_deref());
         prefetch((0..inputs.len()).collect(), self.threads, AHEAD, read)
     }
 
@@ -289,13 +232,13 @@ impl Inspector {
     /// If it cannot be read, or the method needs normal images and remembers none, or its answer
     /// is not finite.
     pub fn inspect_one(&self, image: impl Into<Input>) -> Result<Verdict, Failed> {
-        let read = Read::new(&image.into(), self.detector.preprocess());
+        let read = Read::new(&image.into(), self.detector.preprocess(), self.scope());
         self.judge_all(&self.judge(), vec![read]).swap_remove(0)
     }
 
     /// One forward pass; one result an image.
     fn judge_all(&self, judge: &Judge, read: Vec<Read>) -> Vec<Result<Verdict, Failed>> {
-        let mut pixels = Vec::new();
+        let (mut pixels, mut ignored) = (Vec::new(), Vec::new());
         let mut items = Vec::with_capacity(read.len());
         for Read { path, found } in read {
             let ready = self.detector.check_group(false).and_then(|()| match self.compared {
@@ -304,17 +247,19 @@ impl Inspector {
             });
             items.push((
                 path,
-                ready.and(found).map(|(image, input)| {
+                ready.and(found).map(|Seen { image, input, out }| {
                     pixels.push(input);
-                    image
+                    ignored.push(out.as_ref().map(|out| out.on_map.clone()));
+                    (image, out)
                 }),
             ));
         }
-        let mut predictions = self.detector.detect(&pixels).into_iter().zip(&pixels);
-        let verdict = |(path, image): (PathBuf, Result<RgbImage, Error>)| {
-            let found = image.and_then(|image| {
+        let predictions = self.detector.detect_without(&pixels, &ignored);
+        let mut predictions = predictions.into_iter().zip(&pixels);
+        let verdict = |(path, seen): (PathBuf, Result<(RgbImage, Option<Out>), Error>)| {
+            let found = seen.and_then(|(image, out)| {
                 let (prediction, input) = predictions.next().expect("one prediction an image");
-                self.verdict(judge, path.clone(), image, input, prediction)
+                self.verdict(judge, path.clone(), (image, out), input, prediction)
             });
             found.map_err(|error| Failed { path, error })
         };
@@ -325,7 +270,7 @@ impl Inspector {
         &self,
         judge: &Judge,
         path: PathBuf,
-        image: RgbImage,
+        (image, out): (RgbImage, Option<Out>),
         input: &Array3<f32>,
         prediction: Prediction,
     ) -> Result<Verdict, Error> {
@@ -342,6 +287,7 @@ impl Inspector {
             image,
             last_stage: if self.features { self.detector.last_stage(input) } else { None },
             preprocess: judge.preprocess.clone(),
+            out,
         })
     }
 }
@@ -349,15 +295,23 @@ impl Inspector {
 /// An input after reading.
 pub(crate) struct Read {
     pub(crate) path: PathBuf,
-    /// The image and the model's input.
-    pub(crate) found: Result<(RgbImage, Array3<f32>), Error>,
+    pub(crate) found: Result<Seen, Error>,
+}
+
+/// An image, the model's input made of it, and what of both does not count.
+pub(crate) struct Seen {
+    pub(crate) image: RgbImage,
+    pub(crate) input: Array3<f32>,
+    pub(crate) out: Option<Out>,
 }
 
 impl Read {
-    fn new(input: &Input, preprocessing: &Preprocess) -> Self {
-        let found = input.read().map_err(Error::from).map(|image| {
-            let pixels = preprocess(&image, preprocessing);
-            (image, pixels)
+    fn new(input: &Input, preprocessing: &Preprocess, scope: Option<&Scope>) -> Self {
+        let found = input.read().map_err(Error::from).and_then(|image| {
+            let out =
+                scope.map(|scope| scope.out(image.dimensions(), preprocessing)).transpose()?;
+            let input = preprocess(&image, preprocessing);
+            Ok(Seen { image, input, out })
         });
         Self { path: input.path.clone(), found }
     }

@@ -38,7 +38,7 @@ pub struct Region {
     pub polygon: Vec<[f64; 2]>,
 }
 
-/// The regions of a map, the highest peak first.
+/// The regions of a map, the highest peak first. 0 is what stands where nothing was looked at, and no part of any.
 ///
 /// # Shapes
 /// - map: `[image_size, image_size]`; `extent` says where it lies on an image of `size`
@@ -55,6 +55,7 @@ pub fn regions(
     let across = |column: usize| (extent.left + column as f64 * x).clamp(0.0, f64::from(width));
     let down = |row: usize| (extent.top + row as f64 * y).clamp(0.0, f64::from(height));
     let low = rule.low.map_or(threshold, |low| low.min(threshold));
+    let low = low.max(f32::MIN_POSITIVE);
     let mask = map.mapv(|value| value >= low);
     let found =
         connected_regions(mask.view(), Connectivity::Eight).into_iter().filter_map(|runs| {

@@ -232,6 +232,7 @@ impl RunConfig {
         for source in config.train.datasets.iter_mut().chain(&mut config.eval.datasets) {
             source.root = beside(&source.root);
         }
+        config.eval.ignore = config.eval.ignore.as_deref().map(beside);
         let place = beside(Path::new(&config.model.backbone));
         if !is_name(&config.model.backbone, &place)
             && let Some(place) = place.to_str()

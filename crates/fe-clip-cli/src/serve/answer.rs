@@ -197,7 +197,7 @@ impl Judged {
         let loaded = server.loaded()?;
         let map = self.prediction.map.view();
         let map = to_image(map, &loaded.preprocess, self.size, self.size);
-        let picture = overlay(&image, map.view(), &caption, self.thresholds.map(|t| t.pixel));
+        let picture = overlay(&image, map.view(), &caption, self.thresholds.map(|t| t.pixel), None);
         let bytes = rgb_png(&picture).map_err(|_| Problem::internal())?;
         Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
     }

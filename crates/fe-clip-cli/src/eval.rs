@@ -216,7 +216,7 @@ fn row(dataset: &str, sample: &Sample, seen: &Evaluated<'_>, picture: bool) -> R
     let Evaluated { verdict, mask } = *seen;
     // The mask of a normal image marks nothing.
     let mask = mask.filter(|_| sample.defect.is_some()).map(|mask| mask.view());
-    let new = || Picture::new(&verdict.image, verdict.map.view(), mask, verdict.preprocess());
+    let new = || Picture::new(&verdict.image, verdict.map.view(), mask, verdict.frame());
     Row {
         path: sample.image.clone(),
         dataset: Some(dataset.to_string()),

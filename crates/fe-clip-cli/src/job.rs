@@ -114,7 +114,7 @@ impl Job {
             exchange.add(verdict);
         }
         if let Some(report) = &mut self.report {
-            let picture = || Picture::new(image, map.view(), None, verdict.preprocess());
+            let picture = || Picture::new(image, map.view(), None, verdict.frame());
             report.rows.push(Row {
                 path: path.clone(),
                 score: Some(score),

@@ -24,7 +24,7 @@ use crate::{boxes, names, npy, talk};
 pub(crate) enum Save {
     /// The image with the heat map over it: `NAME_overlay.png`.
     Overlay,
-    /// The map at the model's size: `NAME_map.npy`, float32.
+    /// The map at the model's size, or that of all tiles: `NAME_map.npy`, float32.
     Map,
     /// The map at the image's size: `NAME.tiff`, float32.
     Tiff,

@@ -97,7 +97,7 @@ pub struct Notes {
 pub struct Evaluated<'a> {
     /// What is said of it.
     pub verdict: &'a Verdict,
-    /// The mask at the model's size; absent where an anomalous image has none.
+    /// The mask at the map's size; absent where an anomalous image has none.
     pub mask: Option<&'a Array2<bool>>,
 }
 
@@ -263,10 +263,10 @@ fn cause(error: Error, image: &Path) -> String {
     }
 }
 
-/// The mask of a sample at the model's size; absent where an anomalous image has none.
+/// The mask of a sample at the map's size; absent where an anomalous image has none.
 fn read_mask(sample: &Sample, verdict: &Verdict) -> Result<Option<Array2<bool>>, Error> {
     match sample.defect {
         None => Ok(Some(Array2::default(verdict.map.dim()))),
-        Some(_) => read_sample_mask(sample, verdict.size, verdict.preprocess()),
+        Some(_) => read_sample_mask(sample, verdict.size, verdict.frame()),
     }
 }

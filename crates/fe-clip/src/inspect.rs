@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use data::{Prefetch, Preprocess, prefetch, preprocess};
+use data::{Prefetch, Preprocess, prefetch, preprocess, resize_mask};
 use image::RgbImage;
 use ndarray::Array3;
 
@@ -159,8 +159,12 @@ impl Inspector {
         }
         self.detector.check_normals(inputs.len())?;
         let preprocessing = self.detector.preprocess();
-        let read = |input: &Input| Ok(preprocess(&input.read()?, preprocessing));
-        let images = inputs.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
+        let mut images = Vec::with_capacity(inputs.len());
+        for input in &inputs {
+            let image = input.read()?;
+            images.push(preprocess(&image, preprocessing));
+            images.extend(self.detector.tiling().into_iter().flat_map(|t| t.inputs(&image)));
+        }
         self.detector.remember(&images);
         self.compared = true;
         Ok(())
@@ -270,10 +274,20 @@ impl Inspector {
         &self,
         judge: &Judge,
         path: PathBuf,
-        (image, out): (RgbImage, Option<Out>),
+        (image, mut out): (RgbImage, Option<Out>),
         input: &Array3<f32>,
-        prediction: Prediction,
+        mut prediction: Prediction,
     ) -> Result<Verdict, Error> {
+        let preprocess = judge.preprocess.clone();
+        let mut judge = judge.clone();
+        if let Some(tiling) = self.detector.tiling().filter(|t| t.splits(image.dimensions())) {
+            judge.preprocess = tiling.frame(image.dimensions());
+            if let Some(out) = &mut out {
+                out.on_map = resize_mask(out.on_image.view(), &judge.preprocess);
+            }
+            let detect = |tiles: &[_], ignored: &[_]| self.detector.detect_without(tiles, ignored);
+            prediction = tiling.add(detect, &image, out.as_ref(), (&prediction, &preprocess))?;
+        }
         let Judgement { score, label, regions } = judge.judge(&prediction, image.dimensions())?;
         let Prediction { score: raw_score, map } = prediction;
         Ok(Verdict {
@@ -286,7 +300,8 @@ impl Inspector {
             size: image.dimensions(),
             image,
             last_stage: if self.features { self.detector.last_stage(input) } else { None },
-            preprocess: judge.preprocess.clone(),
+            preprocess,
+            frame: judge.preprocess,
             out,
         })
     }

@@ -26,8 +26,9 @@ pub struct Verdict {
     pub raw_score: f32,
     /// What it is called; absent without thresholds.
     pub label: Option<Label>,
-    /// How anomalous every pixel of the model's input is, `[image_size, image_size]`; range as
-    /// `raw_score`; 0 where nothing counts.
+    /// How anomalous every pixel of the model's input is, `[image_size, image_size]`, or of the
+    /// image seen in tiles, as [`frame`](Self::frame) says; range as `raw_score`; 0 where nothing
+    /// counts.
     pub map: Array2<f32>,
     /// Where the map reaches the pixel threshold, in pixels of the image, the highest peak first;
     /// empty without thresholds.
@@ -40,6 +41,7 @@ pub struct Verdict {
     /// method has adapters.
     pub last_stage: Option<LastStage>,
     pub(crate) preprocess: Preprocess,
+    pub(crate) frame: Preprocess,
     pub(crate) out: Option<Out>,
 }
 
@@ -47,7 +49,7 @@ impl Verdict {
     /// The map at the image's own size, `[height, width]`; 0 where the model saw nothing of it, and
     /// where nothing counts.
     pub fn map_on_image(&self) -> Array2<f32> {
-        let mut map = to_image(self.map.view(), &self.preprocess, self.size, self.size);
+        let mut map = to_image(self.map.view(), &self.frame, self.size, self.size);
         if let Some(ignored) = self.ignored() {
             map.zip_mut_with(ignored, |value, ignored| {
                 if *ignored {
@@ -81,6 +83,11 @@ impl Verdict {
     /// How the image became the model's input.
     pub fn preprocess(&self) -> &Preprocess {
         &self.preprocess
+    }
+
+    /// How the image would become what the map shows: the model's input, or all tiles.
+    pub fn frame(&self) -> &Preprocess {
+        &self.frame
     }
 }
 

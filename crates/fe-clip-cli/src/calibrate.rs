@@ -10,6 +10,7 @@ use fe_clip::{Calibration, DataIdentity, Error, Failed, images_needed};
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
 use crate::protect::Protected;
+use crate::scope::ScopeArgs;
 use crate::stdout;
 use crate::talk::{self, Progress};
 
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     /// finds them again in the folder it is given by --normals.
     #[arg(long, value_name = "K", default_value_t = 0)]
     shots: usize,
+    #[command(flatten)]
+    scope: ScopeArgs,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -73,6 +76,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let named = || format!("--normals {}", args.normals.display());
     check_count(normals.len()).with_context(named)?;
 
+    let scope = args.scope.scope()?;
     let (mut inspector, _, mut model) = args.model.identified_inspector()?;
     inspector.detector().check_group(false)?;
     if references.is_empty() {
@@ -82,9 +86,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         model.references = references.iter().map(|r| r.sha256.clone()).collect();
         model.references.sort();
     }
+    model.scope = scope.as_ref().map(|scope| scope.sha256().to_owned());
+    inspector.look(scope);
     let progress = Progress::new(normals.len(), "normal images");
     let files = normals.iter().chain(&references).map(|file| file.path.as_path());
-    Protected::new(files.chain(args.model.files())).check(&args.out).context("--out")?;
+    let files = files.chain(args.model.files()).chain(args.scope.files());
+    Protected::new(files).check(&args.out).context("--out")?;
     let (mut scores, mut hashes) = (Vec::new(), Vec::new());
     let found = inspector.inspect(normals.iter().map(|file| &file.path));
     for (file, found) in normals.iter().zip(found) {

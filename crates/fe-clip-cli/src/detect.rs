@@ -3,15 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use fe_clip::{Inspector, RunConfig, Thresholds};
 
+use crate::exchange::{Exchange, RunFile, Wanted};
 use crate::inputs::{expand, images};
 use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
 use crate::output::Save;
 use crate::protect::Protected;
+use crate::regions::RegionArgs;
 use crate::report::Report;
+use crate::scope::ScopeArgs;
 use crate::talk::Progress;
 use crate::thresholds::{calibrated_inspector, shipped};
 use crate::watch::Watch;
@@ -56,7 +60,11 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
     /// What to write to --out. Default: overlay, and mask with --calibration.
     #[arg(long, value_delimiter = ',', value_enum, requires = "out")]
-    save: Vec<Save>,
+    save: Vec<Wanted>,
+    #[command(flatten)]
+    regions: RegionArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
@@ -80,9 +88,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         bail!("--threshold: expected a number in [0, 1], got {x}");
     }
     let thresholds = level(&args)?;
-    if args.save.contains(&Save::Mask) && thresholds.is_none() && args.calibration.is_none() {
-        bail!("--save mask needs --threshold or --calibration");
-    }
+    let (save, run_files) = wanted(&args, thresholds)?;
     let mut inputs = expand(&args.paths, args.out.as_deref())?;
     if let Some(out) = &args.out {
         names::prepare(out)?;
@@ -90,10 +96,15 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         let stems = names::assign(&files);
         inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
     }
+    let files = || args.model.files().chain(args.calibration.as_deref()).chain(args.scope.files());
+    let read = || Protected::new(files());
     if let (Some(out), true) = (&args.out, args.report) {
-        let read = args.model.files().chain(args.calibration.as_deref());
-        Report::check(out, &Protected::new(read))?;
+        Report::check(out, &read())?;
     }
+    let exchange = match &args.out {
+        Some(out) if !run_files.is_empty() => Some(Exchange::new(&run_files, out, &read())?),
+        _ => None,
+    };
     let watch = match &args.watch {
         Some(folder) => {
             let state_file = args.watch_state.as_deref();
@@ -102,8 +113,10 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         None => None,
     };
     let (inspector, run) = load(&args, thresholds)?;
+    let rule = args.regions.rule(inspector.judge().thresholds)?;
+    let inspector = inspector.regions(rule).features(save.contains(&Save::Features));
     let images = inputs.len();
-    let mut job = new_job(&args, &inspector, &run, images);
+    let mut job = new_job(&args, save, exchange, (&inspector, &run), images);
     interrupt::catch()?;
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
@@ -141,16 +154,51 @@ fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
     }
 }
 
+/// The files to write of each image, and those of the run.
+///
+/// # Errors
+/// If one cannot be made in such a run.
+fn wanted(
+    args: &Args,
+    thresholds: Option<Thresholds>,
+) -> anyhow::Result<(Vec<Save>, Vec<RunFile>)> {
+    let name = |wanted: Wanted| wanted.to_possible_value().map(|value| value.get_name().to_owned());
+    let has_threshold = thresholds.is_some() || args.calibration.is_some();
+    let (mut of_images, mut of_run) = (Vec::new(), Vec::new());
+    for &wanted in &args.save {
+        let named = || format!("--save {}", name(wanted).unwrap_or_default());
+        if wanted.needs_threshold() && !has_threshold {
+            bail!("{} needs --threshold or --calibration", named());
+        }
+        match wanted {
+            Wanted::Run(_) if args.watch.is_some() => {
+                bail!("{}: it is written when the run ends, and --watch has no end", named())
+            }
+            Wanted::Run(file) => of_run.push(file),
+            Wanted::Image(save) => of_images.push(save),
+        }
+    }
+    if args.save.is_empty() && args.out.is_some() {
+        of_images.push(Save::Overlay);
+        if args.calibration.is_some() {
+            of_images.push(Save::Mask);
+        }
+    }
+    Ok((of_images, of_run))
+}
+
 /// The inspector with what it remembers and its thresholds, and the settings.
 fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspector, RunConfig)> {
+    let scope = args.scope.scope()?;
     let (inspector, run) = match &args.calibration {
-        Some(file) => calibrated_inspector(&args.model, args.normals.as_deref(), file)?,
+        Some(file) => calibrated_inspector(&args.model, args.normals.as_deref(), scope, file)?,
         None => {
             let (mut inspector, run) = args.model.inspector()?;
             match &args.normals {
                 Some(folder) => inspector.remember(normals(folder)?)?,
                 None => inspector.detector().check_normals(0)?,
             }
+            inspector.look(scope);
             (inspector.thresholds(thresholds), run)
         }
     };
@@ -158,19 +206,18 @@ fn load(args: &Args, thresholds: Option<Thresholds>) -> anyhow::Result<(Inspecto
         true => "--group",
         false => "without --group",
     })?;
-    Ok((inspector.features(args.save.contains(&Save::Features)), run))
+    Ok((inspector, run))
 }
 
-fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -> Job {
+fn new_job(
+    args: &Args,
+    save: Vec<Save>,
+    exchange: Option<Exchange>,
+    (inspector, run): (&Inspector, &RunConfig),
+    images: usize,
+) -> Job {
     let thresholds = inspector.judge().thresholds;
     let format = Format::or_usual(args.format);
-    let mut save = args.save.clone();
-    if save.is_empty() && args.out.is_some() {
-        save.push(Save::Overlay);
-        if args.calibration.is_some() {
-            save.push(Save::Mask);
-        }
-    }
     // A bar only helps where the results do not already show the progress; a group has its own.
     let shown = format == Format::Table && args.format.is_none();
     let progress = if images > 1 && !shown && !args.group {
@@ -201,8 +248,20 @@ fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -
             categories: Vec::new(),
         }
     });
-    let out = args.out.clone();
-    Job { thresholds, format, out, save, report, progress, done: 0, scored: 0, failed: 0 }
+    let (out, pixel_area) = (args.out.clone(), args.regions.pixel_area());
+    Job {
+        thresholds,
+        format,
+        out,
+        save,
+        report,
+        exchange,
+        pixel_area,
+        progress,
+        done: 0,
+        scored: 0,
+        failed: 0,
+    }
 }
 
 /// Writes the report and says how it went.
@@ -213,6 +272,9 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
             "stopped after {} of {images} images; their results are complete",
             job.done
         ));
+    }
+    if let Some(exchange) = &job.exchange {
+        exchange.write()?;
     }
     if let (Some(report), Some(out)) = (&job.report, &job.out) {
         report.write(out)?;

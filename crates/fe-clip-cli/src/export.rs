@@ -74,7 +74,8 @@ fn load(
 ) -> anyhow::Result<(Inspector, ModelIdentity, Option<Calibration>)> {
     if let Some(file) = &args.calibration {
         let calibration = Calibration::read(file)?;
-        let (inspector, _) = calibrated_inspector(&args.model, args.normals.as_deref(), file)?;
+        let (inspector, _) =
+            calibrated_inspector(&args.model, args.normals.as_deref(), None, file)?;
         inspector.detector().check_export()?;
         if let Some(folder) = &args.normals {
             read.extend(inputs::images(folder).context("--normals")?.into_iter().flatten());

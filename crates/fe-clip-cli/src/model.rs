@@ -93,7 +93,8 @@ impl ModelArgs {
             ModelConfig { image_size: Some(detector.preprocess().height), ..run.model.clone() };
         let prompts = run.prompts.clone();
         let backbone = weights.map(|w| w.sha256()).transpose()?;
-        let identity = ModelIdentity { backbone, adapters, config, prompts, references: vec![] };
+        let (references, scope) = (Vec::new(), None);
+        let identity = ModelIdentity { backbone, adapters, config, prompts, references, scope };
         Ok((Inspector::new(detector).threads(threads::count()), run, identity))
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::bail;
-use fe_clip::{Calibration, Inspector, RunConfig, ScoreScale, Thresholds};
+use fe_clip::{Calibration, Inspector, RunConfig, Scope, ScoreScale, Thresholds};
 
 use crate::model::ModelArgs;
 use crate::normals::ImageFile;
@@ -16,13 +16,15 @@ pub(crate) fn shipped(model: &ModelArgs) -> anyhow::Result<Option<Thresholds>> {
 }
 
 /// The inspector that a calibration was made with, with its thresholds, and its settings. Of the
-/// folder of normal images those are remembered that the calibration did not count on.
+/// folder of normal images those are remembered that the calibration did not count on. It looks
+/// where the scope says.
 ///
 /// # Errors
-/// If the model, its settings or the memory bank are not those of the calibration.
+/// If the model, its settings, the memory bank or the scope are not those of the calibration.
 pub(crate) fn calibrated_inspector(
     model: &ModelArgs,
     normals: Option<&Path>,
+    scope: Option<Scope>,
     file: &Path,
 ) -> anyhow::Result<(Inspector, RunConfig)> {
     let calibration = Calibration::read(file)?;
@@ -59,6 +61,8 @@ pub(crate) fn calibrated_inspector(
         ),
         None => {}
     }
+    identity.scope = scope.as_ref().map(|scope| scope.sha256().to_owned());
     calibration.check(&identity, file)?;
+    inspector.look(scope);
     Ok((inspector.calibration(calibration), run))
 }

@@ -201,6 +201,7 @@ mod tests {
             config: ModelConfig { image_size: Some(backbone.image_size()), ..config },
             prompts: adapters.origin.prompts.clone().unwrap_or_default(),
             references: Vec::new(),
+            scope: None,
         };
         let calibration = Calibration::of_tiny().unwrap();
         calibration.check(&model, Path::new("calibration.json")).unwrap();

@@ -96,6 +96,10 @@ pub struct ModelIdentity {
     pub prompts: Prompts,
     /// sha256 of the image files in the memory bank, sorted.
     pub references: Vec<String>,
+    /// [`Scope::sha256`](crate::Scope::sha256) of where is looked; absent where that is
+    /// everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 /// The calibration images.

@@ -12,6 +12,7 @@ use crate::methods::Method;
 use crate::settings::eval::EvalConfig;
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::prompts::Prompts;
+use crate::settings::tile::TileConfig;
 use crate::settings::train::TrainConfig;
 
 /// A whole `run.toml`.
@@ -48,6 +49,9 @@ pub struct ModelConfig {
     pub resize: data::Resize,
     /// How positions are resampled for another image size than the backbone's own.
     pub positional_interpolation: Interpolation,
+    /// How large images are scored in tiles. Default: as a whole alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tile: Option<TileConfig>,
     /// What scores the images, with its own settings.
     #[serde(flatten)]
     pub method: Method,
@@ -61,6 +65,7 @@ impl Default for ModelConfig {
             image_size: None,
             resize: data::Resize::Squash,
             positional_interpolation: Interpolation::Bicubic,
+            tile: None,
             method: Method::default(),
         }
     }
@@ -95,6 +100,7 @@ struct Table {
     resize: data::Resize,
     #[serde(default)]
     positional_interpolation: Interpolation,
+    tile: Option<TileConfig>,
     /// The method's name and its settings.
     #[serde(flatten)]
     method: Map<String, Value>,
@@ -112,10 +118,25 @@ impl TryFrom<Table> for ModelConfig {
     type Error = String;
 
     fn try_from(table: Table) -> Result<Self, String> {
-        let Table { backbone, activation, image_size, resize, positional_interpolation, method } =
-            table;
+        let Table {
+            backbone,
+            activation,
+            image_size,
+            resize,
+            positional_interpolation,
+            tile,
+            method,
+        } = table;
         let method = parse_method(method)?;
-        Ok(Self { backbone, activation, image_size, resize, positional_interpolation, method })
+        Ok(Self {
+            backbone,
+            activation,
+            image_size,
+            resize,
+            positional_interpolation,
+            tile,
+            method,
+        })
     }
 }
 
@@ -147,7 +168,7 @@ const FE_CLIP: &str = "fe-clip";
 
 /// What an unknown key may have been meant for, beside the method's own.
 const SHARED: &str = ", or one of every method: `backbone`, `activation`, `image_size`, `resize`, \
-                      `positional_interpolation`";
+                      `positional_interpolation`, `tile`";
 
 /// Drops settings that there are no more where they have the value that changed nothing:
 /// checkpoints and calibrations of earlier versions name them.
@@ -182,6 +203,7 @@ impl ModelConfig {
                 return Err(format!("model.{key}: method {method} has no backbone"));
             }
         }
+        self.tile.map_or(Ok(()), TileConfig::check)?;
         self.method.check()
     }
 }
@@ -232,6 +254,7 @@ impl RunConfig {
         for source in config.train.datasets.iter_mut().chain(&mut config.eval.datasets) {
             source.root = beside(&source.root);
         }
+        config.eval.ignore = config.eval.ignore.as_deref().map(beside);
         let place = beside(Path::new(&config.model.backbone));
         if !is_name(&config.model.backbone, &place)
             && let Some(place) = place.to_str()

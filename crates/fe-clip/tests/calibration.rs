@@ -16,6 +16,7 @@ fn identity() -> ModelIdentity {
         config: ModelConfig::default(),
         prompts: Prompts::default(),
         references: Vec::new(),
+        scope: None,
     }
 }
 

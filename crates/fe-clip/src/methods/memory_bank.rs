@@ -5,15 +5,15 @@
 //! transformer, and its numbers are not the original's.
 
 use burn::tensor::Tensor;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
 use crate::coreset::reduced;
+use crate::counted::{Ignored, counted, of_image, spread};
 use crate::memory::{Memory, highest_similarity, neighbourhood_mean};
 use crate::model::FeClip;
-use crate::resample::both_axes;
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
 use crate::settings::fe_clip::{FeClipConfig, FewScore};
@@ -121,7 +121,7 @@ impl Scorer for BankScorer {
         ScoreScale::Unit
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
         let bank = self.bank.clone().expect("memory-bank: expected normal images first");
         let features = self.features(images);
         let [b, h, w, _] = features.dims();
@@ -130,12 +130,14 @@ impl Scorer for BankScorer {
         let distances = (cosines.neg() + 1.0).clamp_min(0.0) / 2.0;
         let few_score = self.staged.model.config().few_score;
         let maps = grids(distances.sqrt().reshape([b, h, w]));
-        maps.axis_iter(Axis(0))
-            .map(|map| Prediction {
-                score: few_score.of(map),
-                map: both_axes(&self.to_pixels, map),
-            })
-            .collect()
+        let prediction = |(i, map): (usize, ArrayView2<'_, f32>)| {
+            let ignored = of_image(ignored, i);
+            Prediction {
+                score: few_score.of(counted(map, ignored)),
+                map: spread(&self.to_pixels, map, ignored),
+            }
+        };
+        maps.axis_iter(Axis(0)).enumerate().map(prediction).collect()
     }
 }
 

@@ -4,14 +4,15 @@
 //! not the original's.
 
 use burn::tensor::Tensor;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
+use crate::counted::{Ignored, counted, of_image, spread};
 use crate::memory::Memory;
 use crate::model::FeClip;
-use crate::resample::both_axes;
+
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
 use crate::settings::fe_clip::{FeClipConfig, FewScore};
@@ -140,15 +141,20 @@ impl Scorer for PcaResidual {
         ScoreScale::Unit
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
         let normal = self.normal.as_ref().expect("pca-residual: expected normal images first");
         let features = self.features(images);
         let [b, h, w, d] = features.dims();
         let residuals = normal.residual(features.reshape([b * h * w, d])) / 2.0;
         let few_score = self.staged.model.config().few_score;
         let maps = grids(residuals.reshape([b, h, w]));
-        let prediction =
-            |map| Prediction { score: few_score.of(map), map: both_axes(&self.to_pixels, map) };
-        maps.axis_iter(Axis(0)).map(prediction).collect()
+        let prediction = |(i, map): (usize, ArrayView2<'_, f32>)| {
+            let ignored = of_image(ignored, i);
+            Prediction {
+                score: few_score.of(counted(map, ignored)),
+                map: spread(&self.to_pixels, map, ignored),
+            }
+        };
+        maps.axis_iter(Axis(0)).enumerate().map(prediction).collect()
     }
 }

@@ -7,9 +7,10 @@ use ndarray::{Array2, Array3, ArrayView2};
 
 use super::learned_text::LearnedText;
 use crate::Error;
+use crate::counted::{Ignored, of_image, spread};
 use crate::head::{Head, LearnedPrompts};
 use crate::loss::{LossForm, LossTerms};
-use crate::resample::{bilinear, bilinear_aligned, both_axes, gaussian};
+use crate::resample::{bilinear, bilinear_aligned, gaussian};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Prediction, Scorer};
 use crate::tensors::{batch, floats};
@@ -102,17 +103,18 @@ impl Scorer for PromptedScorer {
         ScoreScale::Unit
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
         let Prompted { grid, temperature, device, .. } = &self.model;
         let margins = self.model.see(batch(images, device)).matmul(self.axis.clone().unsqueeze());
         let values = floats(sigmoid(margins / *temperature));
         let each = values.chunks_exact(1 + grid * grid);
-        let prediction = |values: &[f32]| {
+        let prediction = |(i, values): (usize, &[f32])| {
             let map = ArrayView2::from_shape((*grid, *grid), &values[1..]);
             let map = map.expect("a map has one value a patch");
-            Prediction { score: values[0], map: both_axes(&self.to_pixels, map) }
+            let map = spread(&self.to_pixels, map, of_image(ignored, i));
+            Prediction { score: values[0], map }
         };
-        each.map(prediction).collect()
+        each.enumerate().map(prediction).collect()
     }
 }
 

@@ -1,7 +1,6 @@
 //! `[model]` of FE-CLIP.
 
 use adapters::{FfeConfig, LfsConfig, Padding, Transform};
-use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::group::GroupConfig;
@@ -286,10 +285,9 @@ impl FewScore {
         }
     }
 
-    /// The score of a map.
-    pub(crate) fn of(self, distances: ArrayView2<'_, f32>) -> f32 {
-        let count = self.count(distances.len());
-        let mut largest: Vec<f32> = distances.iter().copied().collect();
+    /// The score of the distances of a map that count.
+    pub(crate) fn of(self, mut largest: Vec<f32>) -> f32 {
+        let count = self.count(largest.len());
         largest.sort_unstable_by(|a, b| b.total_cmp(a));
         largest[..count].iter().sum::<f32>() / count as f32
     }
@@ -310,8 +308,8 @@ pub enum ImageScore {
 }
 
 impl ImageScore {
-    /// The score of an image from its class tokens' and its map.
-    pub(crate) fn of(self, class_token: f32, map: ArrayView2<'_, f32>) -> f32 {
+    /// The score of an image from its class tokens' and the values of its map that count.
+    pub(crate) fn of(self, class_token: f32, map: Vec<f32>) -> f32 {
         match self {
             Self::ClassToken => class_token,
             Self::ClassTokenAndMap => (class_token + FewScore::Max.of(map)) / 2.0,
@@ -335,7 +333,10 @@ mod tests {
             (ImageScore::TopPercent, top),
             (ImageScore::ClassTokenAndTopPercent, (0.25 + top) / 2.0),
         ] {
-            assert!((score.of(0.25, map.view()) - expected).abs() < 1e-6, "{score:?}");
+            assert!(
+                (score.of(0.25, map.iter().copied().collect()) - expected).abs() < 1e-6,
+                "{score:?}"
+            );
         }
     }
 }

@@ -174,6 +174,7 @@ fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -
         let side = inspector.detector().preprocess().height;
         let mut facts = vec![
             ("model", run.model.backbone.clone()),
+            ("precision", run.model.precision.name().into()),
             ("input", format!("{side} x {side} pixels")),
             ("normal", run.prompts.normal.join(" | ")),
             ("anomalous", run.prompts.anomalous.join(" | ")),

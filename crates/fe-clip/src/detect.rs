@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use clip_vit::Clip;
+use clip_vit::{Arithmetic, Clip};
 use data::Preprocess;
 use ndarray::Array3;
 
@@ -23,6 +23,8 @@ pub struct Detector {
     /// The method's name.
     method: &'static str,
     preprocess: Preprocess,
+    /// What the image tower computes in.
+    precision: Arithmetic,
 }
 
 impl Detector {
@@ -32,7 +34,7 @@ impl Detector {
     ///
     /// # Errors
     /// If something needed is missing, something is given that the method has no use for, or the
-    /// settings do not fit the backbone.
+    /// settings do not fit the backbone, or it was loaded for another precision.
     pub fn new(
         run: &RunConfig,
         clip: Option<Clip>,
@@ -43,14 +45,24 @@ impl Detector {
         let Some(mut clip) = clip else {
             let preprocess = Preprocess::clip(size_alone(run)?, run.model.resize);
             let scorer = method.scorer_alone(&preprocess)?;
-            return Ok(Self { scorer, method: method.name(), preprocess });
+            let (method, precision) = (method.name(), Arithmetic::Float32);
+            return Ok(Self { scorer, method, preprocess, precision });
         };
+        let precision = run.model.precision;
+        let loaded = clip.vision.arithmetic();
+        if loaded != precision {
+            return Err(Error::Settings(format!(
+                "model.precision: expected a backbone loaded for {}, this one is for {}",
+                precision.name(),
+                loaded.name()
+            )));
+        }
         let size = image_size(&clip, run)?;
         let grid = regrid(&mut clip, size, run.model.positional_interpolation);
         let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
         let scorer = method.scorer(&base, head)?;
         let preprocess = Preprocess::clip(size, run.model.resize);
-        Ok(Self { scorer, method: method.name(), preprocess })
+        Ok(Self { scorer, method: method.name(), preprocess, precision })
     }
 
     pub(crate) fn scorer(&self) -> &dyn Scorer {
@@ -122,7 +134,7 @@ impl Detector {
         self.scorer.exchange_memory(memory)
     }
 
-    /// Refuses a method that cannot be exported: all but FE-CLIP and plain CLIP.
+    /// Refuses a method that cannot be exported, all but FE-CLIP and plain CLIP, and a precision other than float32.
     ///
     /// # Errors
     /// If it is another.
@@ -131,6 +143,13 @@ impl Detector {
     }
 
     fn graph_source(&self) -> Result<GraphSource<'_>, Error> {
+        if self.precision != Arithmetic::Float32 {
+            return Err(Error::Settings(format!(
+                "export: graphs are float32, and the backbone was loaded for {}: leave \
+                 model.precision out",
+                self.precision.name()
+            )));
+        }
         self.scorer.graph_source().ok_or_else(|| {
             let method = self.method;
             Error::Settings(format!("export: method {method} has no graph, fe-clip and clip have"))

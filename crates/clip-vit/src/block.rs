@@ -8,8 +8,8 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
 use crate::config::Activation;
-use crate::cpu;
 use crate::panels::Panels;
+use crate::{Arithmetic, cpu};
 
 /// One transformer block: `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
 ///
@@ -83,6 +83,22 @@ impl Block {
     /// Whether a token sees earlier ones only.
     pub(crate) fn causal(&self) -> bool {
         self.causal
+    }
+
+    /// What its products are computed in on the CPU: what it was loaded for, as long as no weights were replaced or
+    /// looked at.
+    pub fn arithmetic(&self) -> Arithmetic {
+        let Self { qkv, out, fc, proj, panels, .. } = self;
+        let packed = [
+            panels.qkv.of(&qkv.weight),
+            panels.out.of(&out.weight),
+            panels.fc.of(&fc.weight),
+            panels.proj.of(&proj.weight),
+        ];
+        let mut each =
+            packed.iter().map(|p| p.as_ref().map_or(Arithmetic::Float32, |p| p.arithmetic()));
+        let first = each.next().unwrap_or_default();
+        if each.all(|other| other == first) { first } else { Arithmetic::Float32 }
     }
 
     /// Runs the block.
@@ -169,7 +185,9 @@ mod tests {
     use burn::tensor::{Distribution, TensorData};
 
     use super::*;
-    use crate::panels::of_columns;
+    use crate::panels::Packed;
+
+    const ARITHMETICS: [Arithmetic; 2] = [Arithmetic::Float32, Arithmetic::Bfloat16];
 
     fn block(causal: bool, activation: Activation, device: &Device) -> Block {
         let mut block = Block::new(48, 3, 1056, causal, activation, device);
@@ -191,7 +209,10 @@ mod tests {
             let shapes = [(2, 1), (2, 5), (2, 6), (2, 7), (2, 16), (2, 17), (25, 50), (1, 1300)];
             for (images, tokens) in shapes {
                 let x = Tensor::random([images, tokens, 48], Distribution::Default, &device) * 4.0;
-                assert!(cpu::applies(&block, &x));
+                assert_eq!(
+                    cpu::applies(&block, &x),
+                    cpu::reads_panels(&device, Arithmetic::Float32)
+                );
                 let expected = numbers(block.forward_in_operations(x.clone()));
                 let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
                 for (ours, expected) in numbers(block.forward(x)).iter().zip(&expected) {
@@ -221,13 +242,44 @@ mod tests {
     }
 
     #[test]
-    fn an_image_does_not_depend_on_its_neighbours() {
+    fn an_image_does_not_depend_on_its_neighbours_nor_on_threads() {
         let device = Device::flex();
-        let block = block(false, Activation::QuickGelu, &device);
-        let images = Tensor::random([3, 17, 48], Distribution::Normal(0.0, 2.0), &device);
-        let together = numbers(block.forward(images.clone()));
-        for (i, together) in together.chunks(17 * 48).enumerate() {
-            assert_eq!(numbers(block.forward(images.clone().narrow(0, i, 1))), together);
+        let original = block(false, Activation::QuickGelu, &device);
+        let images = Tensor::random([40, 17, 48], Distribution::Normal(0.0, 2.0), &device);
+        for arithmetic in ARITHMETICS {
+            let mut block = original.clone();
+            block.keep_panels(arithmetic, &device);
+            let together = numbers(block.forward(images.clone()));
+            for (i, together) in together.chunks(17 * 48).enumerate() {
+                assert_eq!(numbers(block.forward(images.clone().narrow(0, i, 1))), together);
+            }
+            for threads in [1, 3, 8] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let found = pool.install(|| numbers(block.forward(images.clone())));
+                assert_eq!(found, together, "{arithmetic:?} on {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn rounded_products_stay_near() {
+        let device = Device::flex();
+        for (arithmetic, bound) in [(Arithmetic::Bfloat16, 0.01)] {
+            for (causal, activation) in [(false, Activation::QuickGelu), (true, Activation::Gelu)] {
+                let mut block = block(causal, activation, &device);
+                let x = Tensor::random([2, 50, 48], Distribution::Normal(0.0, 2.0), &device);
+                let change =
+                    |y: Tensor<3>| numbers(y - x.clone()).into_iter().map(f64::from).collect();
+                let expected: Vec<f64> = change(block.forward_in_operations(x.clone()));
+                block.keep_panels(arithmetic, &device);
+                assert_eq!(block.arithmetic(), arithmetic);
+                let found: Vec<f64> = change(block.forward(x.clone()));
+                assert_eq!(block.panels_in_use(), 4, "a pass looked at a matrix");
+                let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+                let error: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
+                let error = norm(&error) / norm(&expected);
+                assert!(error > 1e-5 && error < bound, "{arithmetic:?}: {error}");
+            }
         }
     }
 
@@ -237,9 +289,10 @@ mod tests {
         let mut block = block(false, Activation::QuickGelu, &device);
         let x = Tensor::random([1, 17, 48], Distribution::Normal(0.0, 2.0), &device);
         let by_matrices = numbers(block.forward(x.clone()));
-        block.keep_panels(&device);
+        block.keep_panels(Arithmetic::Float32, &device);
         assert_eq!(numbers(block.forward(x.clone())), by_matrices);
-        assert_eq!(block.panels_in_use(), 4, "a pass looked at a matrix");
+        let in_use = if cpu::applies(&block, &x) { 4 } else { 0 };
+        assert_eq!(block.panels_in_use(), in_use, "a pass looked at a matrix");
         numbers(block.forward_in_operations(x.clone()));
         assert_eq!(block.panels_in_use(), 0, "weights are in memory twice");
         assert_eq!(numbers(block.forward(x)), by_matrices);
@@ -253,7 +306,7 @@ mod tests {
         let before = numbers(original.forward(x.clone()));
         let load = || {
             let mut loaded = original.clone();
-            loaded.keep_panels(&device);
+            loaded.keep_panels(Arithmetic::Float32, &device);
             loaded
         };
         let untouched = load();
@@ -289,14 +342,14 @@ mod tests {
     }
 
     impl Block {
-        fn keep_panels(&mut self, device: &Device) {
+        fn keep_panels(&mut self, arithmetic: Arithmetic, device: &Device) {
             let of = |layer: &mut Linear| {
                 let matrix = layer.weight.val();
                 let shape = matrix.shape();
                 let columns: TensorData = matrix.transpose().into_data();
                 let columns = [columns.try_into_vec::<f32>().expect("the tensor holds f32")];
-                let rows = of_columns(&columns, shape[0]).expect("whole panels");
-                let (weight, panels) = Panels::parameter(rows, shape, device);
+                let packed = Packed::of_columns(&columns, shape[0], arithmetic);
+                let (weight, panels) = Panels::parameter(packed.unwrap(), shape, device);
                 layer.weight = weight;
                 panels
             };

@@ -13,19 +13,26 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use ndarray::{ArrayView2, ArrayView4, s};
 use rayon::prelude::*;
 
+use crate::Arithmetic;
 use crate::block::Block;
 use crate::config::Activation;
-use crate::panels::{COLUMNS, Panels, Row, interleave};
+use crate::panels::{COLUMNS, Packed, Panels};
 
 mod activation;
 mod attention;
+mod dot;
+mod instructions;
 mod nearest;
 mod product;
+mod tiles;
 
 use activation::activate;
 use attention::Scratch;
+pub(crate) use dot::PairProducts;
+use instructions::{has_fused_multiply_add, simd};
 pub use nearest::Points;
-use product::{ROWS, SHARE, Tiles, Weights, add_bias, add_rows, multiply, shares, write_rows};
+use product::{ROWS, SHARE, Weights, add_bias, add_rows, multiply, shares, write_rows};
+use tiles::{Form, Tiles};
 
 /// Added to the variance, as in every CLIP.
 const EPSILON: f32 = 1e-5;
@@ -37,15 +44,17 @@ const HIDDEN: usize = 1024;
 /// Whether the kernels apply: plain single-precision tensors on the CPU backend, of widths in whole vectors.
 pub(crate) fn applies(block: &Block, x: &Tensor<3>) -> bool {
     let shape = block.fc.weight.lazy_shape();
-    reads_panels(&x.device())
+    reads_panels(&x.device(), block.arithmetic())
         && x.dtype() == DType::F32
         && shape.iter().all(|width| width.is_multiple_of(COLUMNS))
 }
 
-/// Whether the kernels apply on a device: the CPU backend without differentiation, on a machine that multiplies and
-/// adds in one instruction.
-pub(crate) fn reads_panels(device: &Device) -> bool {
-    !device.is_autodiff() && *device == Device::flex() && has_fused_multiply_add()
+/// Whether the kernels apply on a device: the CPU backend without differentiation; float32 on a machine that multiplies
+/// and adds in one instruction.
+pub(crate) fn reads_panels(device: &Device, arithmetic: Arithmetic) -> bool {
+    !device.is_autodiff()
+        && *device == Device::flex()
+        && (arithmetic != Arithmetic::Float32 || has_fused_multiply_add())
 }
 
 /// `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
@@ -100,7 +109,7 @@ fn project(block: &Block, x: &[f32], width: usize) -> Vec<f32> {
     let mut tiles = Tiles::default();
     let mut projected = vec![0f32; 3 * x.len()];
     for (x, projected) in x.chunks(share).zip(projected.chunks_mut(3 * share)) {
-        normalise(x, &block.ln_1, &mut tiles);
+        normalise(x, &block.ln_1, &mut tiles, qkv.weights().form());
         write(projected, &tiles, &qkv);
     }
     projected
@@ -112,7 +121,7 @@ fn add_attended(block: &Block, x: &mut [f32], attended: &[f32], width: usize) {
     let share = width * rows_at_once(x.len() / width);
     let mut tiles = Tiles::default();
     for (x, attended) in x.chunks_mut(share).zip(attended.chunks(share)) {
-        tiles.pack(attended, width);
+        tiles.pack(attended, width, out.weights().form());
         add(x, &tiles, &out, 0..width);
     }
 }
@@ -122,13 +131,13 @@ fn add_mlp(block: &Block, x: &mut [f32], width: usize) {
     let fc = Layer::new(&block.fc, &block.panels.fc);
     let proj = Layer::new(&block.proj, &block.panels.proj);
     let hidden_width = fc.bias().len();
-    let (mut tiles, mut hidden) = (Tiles::default(), Tiles::default());
+    let (mut tiles, mut hidden) = (Tiles::default(), Hidden::default());
     for x in x.chunks_mut(width * rows_at_once(x.len() / width)) {
-        normalise(x, &block.ln_2, &mut tiles);
+        normalise(x, &block.ln_2, &mut tiles, fc.weights().form());
         for first in (0..hidden_width).step_by(HIDDEN) {
             let part = first..hidden_width.min(first + HIDDEN);
-            activated(&tiles, &fc, part.clone(), block.activation(), &mut hidden);
-            add(x, &hidden, &proj, part);
+            hidden.activate(&tiles, &fc, part.clone(), block.activation(), proj.weights().form());
+            add(x, &hidden.tiles, &proj, part);
         }
     }
 }
@@ -139,16 +148,16 @@ fn rows_at_once(rows: usize) -> usize {
 }
 
 /// Rows of mean 0 and variance 1, scaled and shifted.
-fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles) {
+fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles, form: Form) {
     let gamma = primitive(norm.gamma.val());
     let beta = primitive(norm.beta.as_ref().expect("CLIP's norms have a shift").val());
     let (gamma, beta) = (values(&gamma), values(&beta));
     let width = gamma.len();
-    tiles.reshape(x.len() / width, width);
-    let scratch = || vec![0f32; ROWS * width];
+    tiles.reshape(x.len() / width, width, form);
+    let scratch = || (vec![0f32; ROWS * width], Vec::new());
     tiles.par_iter_mut().zip(x.par_chunks(ROWS * width)).for_each_init(
         scratch,
-        |scratch, (tile, rows)| {
+        |(scratch, words), (tile, rows)| {
             let scratch = &mut scratch[..rows.len()];
             simd(
                 #[inline(always)]
@@ -163,7 +172,7 @@ fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles) {
                             *to = (x - mean) * scale * gamma + beta;
                         }
                     }
-                    interleave(scratch, tile);
+                    form.encode(scratch, words, tile);
                 },
             );
         },
@@ -187,31 +196,60 @@ fn write(out: &mut [f32], rows: &Tiles, layer: &Layer) {
 }
 
 /// Columns of a linear layer's activated output.
-fn activated(
-    rows: &Tiles,
-    layer: &Layer,
-    columns: Range<usize>,
-    activation: Activation,
-    out: &mut Tiles,
-) {
-    let weights = layer.weights().columns(columns.clone());
-    out.reshape(rows.len(), columns.len());
-    let bias = &layer.bias()[columns];
-    let shares = out.shares_mut().into_iter().zip(bias.chunks(SHARE)).collect();
-    multiply(
-        rows,
-        weights,
-        shares,
-        #[inline(always)]
-        |(share, bias), tile, column, mut sums| {
-            add_bias(&mut sums, &bias[column..]);
-            activate(activation, sums.as_flattened_mut());
-            let out = share.row_mut(tile).into_slice().expect("rows of a share are contiguous");
-            for (c, out) in out[column..][..COLUMNS].iter_mut().enumerate() {
-                *out = std::array::from_fn(|r| sums[r][c]);
-            }
-        },
-    );
+#[derive(Default)]
+struct Hidden {
+    tiles: Tiles,
+    /// Row by row, before they are packed in another form than float32.
+    rows: Vec<f32>,
+}
+
+impl Hidden {
+    fn activate(
+        &mut self,
+        rows: &Tiles,
+        layer: &Layer,
+        columns: Range<usize>,
+        activation: Activation,
+        form: Form,
+    ) {
+        let weights = layer.weights().columns(columns.clone());
+        let width = columns.len();
+        let bias = &layer.bias()[columns];
+        if form == Form::Float32 {
+            self.tiles.reshape(rows.len(), width, form);
+            let shares = self.tiles.shares_mut().into_iter().zip(bias.chunks(SHARE)).collect();
+            multiply(
+                rows,
+                weights,
+                shares,
+                #[inline(always)]
+                |(share, bias), tile, column, mut sums| {
+                    add_bias(&mut sums, &bias[column..]);
+                    activate(activation, sums.as_flattened_mut());
+                    let out = share.row_mut(tile).into_slice();
+                    let out = out.expect("rows of a share are contiguous");
+                    for (c, out) in out[column..][..COLUMNS].iter_mut().enumerate() {
+                        *out = std::array::from_fn(|r| sums[r][c]);
+                    }
+                },
+            );
+            return;
+        }
+        self.rows.resize(rows.len() * width, 0.0);
+        let shares = shares(&mut self.rows, width, SHARE).into_iter();
+        multiply(
+            rows,
+            weights,
+            shares.zip(bias.chunks(SHARE)).collect(),
+            #[inline(always)]
+            |(share, bias), tile, column, mut sums| {
+                add_bias(&mut sums, &bias[column..]);
+                activate(activation, sums.as_flattened_mut());
+                write_rows(&sums, share, tile, column);
+            },
+        );
+        self.tiles.pack(&self.rows, width, form);
+    }
 }
 
 /// Adds to `x` what rows of a linear layer's weights make of as many columns of its input, and once its bias.
@@ -286,36 +324,41 @@ struct Layer {
 
 enum Stored {
     Matrix(FlexTensor),
-    Panels { panels: Arc<Vec<Row>>, depth: usize },
+    Packed(Arc<Packed>),
 }
 
 impl Layer {
     fn new(linear: &Linear, panels: &Panels) -> Self {
         let bias = linear.bias.as_ref().expect("every layer of a block has a bias").val();
         let weights = match panels.of(&linear.weight) {
-            Some(panels) => Stored::Panels { panels, depth: linear.weight.lazy_shape()[0] },
+            Some(packed) => Stored::Packed(packed),
             None => Stored::Matrix(primitive(linear.weight.val())),
         };
         Self { weights, bias: primitive(bias) }
     }
 
     fn weights(&self) -> Weights<'_> {
-        let shape = "the shape is the tensor's";
         match &self.weights {
             Stored::Matrix(matrix) => {
                 let [rows, columns] = matrix.layout().shape().dims();
-                let matrix = ArrayView2::from_shape((rows, columns), values(matrix)).expect(shape);
-                Weights::Matrix(matrix)
+                let matrix = ArrayView2::from_shape((rows, columns), values(matrix));
+                Weights::Matrix(matrix.expect("the shape is the tensor's"))
             }
-            Stored::Panels { panels, depth } => {
-                let panels = ArrayView2::from_shape((panels.len() / depth, *depth), panels);
-                Weights::Panels(panels.expect(shape))
-            }
+            Stored::Packed(packed) => packed.weights(),
         }
     }
 
     fn bias(&self) -> &[f32] {
         values(&self.bias)
+    }
+}
+
+impl Packed {
+    fn weights(&self) -> Weights<'_> {
+        match self {
+            Self::Float32(panels) => Weights::Float32(panels.view()),
+            Self::Bfloat16(panels) => Weights::Bfloat16(panels.view()),
+        }
     }
 }
 
@@ -327,28 +370,4 @@ fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
 
 fn values(x: &FlexTensor) -> &[f32] {
     x.as_slice().expect("parameters hold f32 as their input does")
-}
-
-/// Whether the machine multiplies and adds in one instruction.
-fn has_fused_multiply_add() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return pulp::x86::V3::try_new().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    return cfg!(target_arch = "aarch64");
-}
-
-/// Compiles the body, which must be inlined whole, for AVX-512 or for AVX2 and FMA where the machine has them; elsewhere
-/// for the target's own vectors.
-#[inline(always)]
-fn simd<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(v4) = pulp::x86::V4::try_new() {
-            return v4.vectorize(f);
-        }
-        if let Some(v3) = pulp::x86::V3::try_new() {
-            return v3.vectorize(f);
-        }
-    }
-    f()
 }

@@ -32,6 +32,8 @@
 //! - Embeddings are returned as the towers make them, not normalised.
 
 mod allocator;
+mod arithmetic;
+mod bfloat16;
 mod block;
 mod config;
 mod cpu;
@@ -48,6 +50,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 pub use allocator::keep_freed_memory;
+pub use arithmetic::Arithmetic;
 pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
 pub use cpu::Points;
@@ -57,7 +60,9 @@ pub use positions::Interpolation;
 pub use text::TextTower;
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
 pub use vision::VisionTower;
-pub use weights::{Precision, Pretrained, StateDict, impostor, load, load_bytes, save_hf};
+pub use weights::{
+    Precision, Pretrained, StateDict, impostor, load, load_bytes, load_bytes_in, load_in, save_hf,
+};
 
 /// A CLIP: both towers and the scale of their similarities.
 #[derive(Module, Debug)]

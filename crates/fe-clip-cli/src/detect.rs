@@ -229,6 +229,7 @@ fn new_job(
         let side = inspector.detector().preprocess().height;
         let mut facts = vec![
             ("model", run.model.backbone.clone()),
+            ("precision", run.model.precision.name().into()),
             ("input", format!("{side} x {side} pixels")),
             ("normal", run.prompts.normal.join(" | ")),
             ("anomalous", run.prompts.anomalous.join(" | ")),

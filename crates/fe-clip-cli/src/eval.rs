@@ -111,6 +111,7 @@ fn new_report(inspector: &Inspector, run: &RunConfig) -> Report {
         title: names.join(", "),
         facts: vec![
             ("model", run.model.backbone.clone()),
+            ("precision", run.model.precision.name().into()),
             ("input", format!("{side} x {side} pixels")),
             ("normal", run.prompts.normal.join(" | ")),
             ("anomalous", run.prompts.anomalous.join(" | ")),

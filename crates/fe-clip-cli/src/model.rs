@@ -103,9 +103,17 @@ impl ModelArgs {
         let device = self.device()?;
         let loaded = self.assemble(self.parts(&device)?, &device)?;
         loaded.detector.cut_texts(None).iter().for_each(talk::warning);
+        let precision = loaded.run.model.precision;
+        if !precision.is_native() {
+            talk::note(format_args!(
+                "model.precision: this machine has no instructions for {0}, its products take the time of float32",
+                precision.name()
+            ));
+        }
         talk::detail(format_args!(
-            "{} at {} pixels, loaded in {:.2} s, {} threads",
+            "{} in {} at {} pixels, loaded in {:.2} s, {} threads",
             loaded.run.model.backbone,
+            precision.name(),
             loaded.detector.preprocess().height,
             started.elapsed().as_secs_f64(),
             threads::count()
@@ -164,10 +172,11 @@ impl ModelArgs {
         if !method.has_backbone() {
             return Ok(Parts { method, backbone: None, adapters: None, run: from_file });
         }
+        let precision = model.as_ref().map(|m| m.precision).unwrap_or_default();
         let (said, activation) = model.map(|m| (m.backbone, m.activation)).unzip();
         let name = self.model.clone().or(said).unwrap_or_else(|| "tiny".into());
         let activation = self.activation.map(Into::into).or(activation.flatten());
-        let backbone = Backbone::load(&name, activation, device)?;
+        let backbone = Backbone::load_in(&name, activation, precision, device)?;
         let adapters = match (given, &self.adapters) {
             (Some(checkpoint), Some(path)) => {
                 if !self.allow_backbone_mismatch {

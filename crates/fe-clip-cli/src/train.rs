@@ -62,6 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
             method.name()
         );
     }
+    run.model.check_training().with_context(|| args.config.display().to_string())?;
     if !args.resume && args.out.join("state").exists() {
         bail!(
             "{} holds the state of a run: go on with --resume, or choose another --out",

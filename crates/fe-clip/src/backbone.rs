@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use clip_vit::{
-    Activation, Clip, ClipConfig, Hub, Pretrained, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE,
+    Activation, Arithmetic, Clip, ClipConfig, Hub, Pretrained, START_OF_TEXT, Tokenizer,
+    VOCABULARY_SIZE,
 };
 use sha2::{Digest, Sha256};
 
@@ -78,8 +79,23 @@ impl Backbone {
         activation: Option<Activation>,
         device: &Device,
     ) -> Result<Self, Error> {
+        Self::load_in(name, activation, Arithmetic::Float32, device)
+    }
+
+    /// The same with the image tower's products in other numbers than float32, for
+    /// [`ModelConfig::precision`](crate::ModelConfig::precision).
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load), or if the device or the backbone's widths do not allow it.
+    pub fn load_in(
+        name: &str,
+        activation: Option<Activation>,
+        precision: Arithmetic,
+        device: &Device,
+    ) -> Result<Self, Error> {
         if name == "tiny" {
-            let (clip, config) = clip_vit::load_bytes("tiny", TINY_CONFIG, TINY_WEIGHTS, device)?;
+            let (clip, config) =
+                clip_vit::load_bytes_in("tiny", TINY_CONFIG, TINY_WEIGHTS, precision, device)?;
             if let Some(activation) = activation {
                 config.require(activation, Path::new(name))?;
             }
@@ -87,7 +103,8 @@ impl Backbone {
             return Ok(Self { clip, config, activation: None, weights });
         }
         let path = Hub::from_env().locate(name)?;
-        let Pretrained { clip, config, weight_files } = clip_vit::load(&path, activation, device)?;
+        let Pretrained { clip, config, weight_files } =
+            clip_vit::load_in(&path, activation, precision, device)?;
         let activation = activation.filter(|_| path.is_file());
         Ok(Self { clip, config, activation, weights: Weights(Source::Files(weight_files)) })
     }

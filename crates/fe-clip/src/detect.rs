@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use clip_vit::Clip;
+use clip_vit::{Arithmetic, Clip};
 use data::Preprocess;
 use ndarray::{Array2, Array3};
 
@@ -27,6 +27,8 @@ pub struct Detector {
     preprocess: Preprocess,
     /// How large images are scored in tiles, where they are.
     tiling: Option<Tiling>,
+    /// What the image tower computes in.
+    precision: Arithmetic,
 }
 
 impl Detector {
@@ -36,7 +38,7 @@ impl Detector {
     ///
     /// # Errors
     /// If something needed is missing, something is given that the method has no use for, or the
-    /// settings do not fit the backbone.
+    /// settings do not fit the backbone, or it was loaded for another precision.
     pub fn new(
         run: &RunConfig,
         clip: Option<Clip>,
@@ -47,18 +49,33 @@ impl Detector {
         let Some(mut clip) = clip else {
             let preprocess = Preprocess::clip(size_alone(run)?, run.model.resize);
             let scorer = method.scorer_alone(&preprocess)?;
-            return Ok(Self::with(scorer, run, preprocess));
+            return Ok(Self::with(scorer, run, preprocess, Arithmetic::Float32));
         };
+        let precision = run.model.precision;
+        let loaded = clip.vision.arithmetic();
+        if loaded != precision {
+            return Err(Error::Settings(format!(
+                "model.precision: expected a backbone loaded for {}, this one is for {}",
+                precision.name(),
+                loaded.name()
+            )));
+        }
         let size = image_size(&clip, run)?;
         let grid = regrid(&mut clip, size, run.model.positional_interpolation);
         let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
         let scorer = method.scorer(&base, head)?;
-        Ok(Self::with(scorer, run, Preprocess::clip(size, run.model.resize)))
+        let preprocess = Preprocess::clip(size, run.model.resize);
+        Ok(Self::with(scorer, run, preprocess, precision))
     }
 
-    fn with(scorer: Box<dyn Scorer>, run: &RunConfig, preprocess: Preprocess) -> Self {
+    fn with(
+        scorer: Box<dyn Scorer>,
+        run: &RunConfig,
+        preprocess: Preprocess,
+        precision: Arithmetic,
+    ) -> Self {
         let tiling = run.model.tile.map(|tile| Tiling::new(tile, &preprocess));
-        Self { scorer, method: run.model.method.name(), preprocess, tiling }
+        Self { scorer, method: run.model.method.name(), preprocess, tiling, precision }
     }
 
     pub(crate) fn tiling(&self) -> Option<&Tiling> {
@@ -134,7 +151,8 @@ impl Detector {
         self.scorer.exchange_memory(memory)
     }
 
-    /// Refuses what cannot be exported: all methods but FE-CLIP and plain CLIP, and tiles.
+    /// Refuses what cannot be exported: all methods but FE-CLIP and plain CLIP, tiles, and a
+    /// precision other than float32.
     ///
     /// # Errors
     /// If it is such.
@@ -146,6 +164,13 @@ impl Detector {
         if self.tiling.is_some() {
             let reason = "export: model.tile is no part of a graph, which takes one image or tile";
             return Err(Error::Settings(reason.into()));
+        }
+        if self.precision != Arithmetic::Float32 {
+            return Err(Error::Settings(format!(
+                "export: graphs are float32, and the backbone was loaded for {}: leave \
+                 model.precision out",
+                self.precision.name()
+            )));
         }
         self.scorer.graph_source().ok_or_else(|| {
             let method = self.method;

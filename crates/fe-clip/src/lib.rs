@@ -51,7 +51,7 @@ pub use calibrate::{
     Calibration, DataIdentity, ModelIdentity, Scores, Threshold, calibration_rank, images_needed,
 };
 pub use checkpoint::{Checkpoint, Origin, save};
-pub use clip_vit::{Activation, keep_freed_memory};
+pub use clip_vit::{Activation, Arithmetic, keep_freed_memory};
 pub use detect::{Detector, model_to_train};
 pub use device::open_device;
 pub use error::Error;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clip_vit::{Activation, Hub};
+use clip_vit::{Activation, Arithmetic, Hub};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -41,6 +41,9 @@ pub struct ModelConfig {
     /// Activation of a backbone whose files do not tell: a weight file without a configuration. Default: quick GELU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
+    /// Numbers of the matrix products in the image tower: other ones than float32 on the CPU backend alone, and not in
+    /// training.
+    pub precision: Arithmetic,
     /// Side of the square model input in pixels; a multiple of the patch. Default: 518 for
     /// ViT-L/14@336, else the backbone's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +65,7 @@ impl Default for ModelConfig {
         Self {
             backbone: "tiny".into(),
             activation: None,
+            precision: Arithmetic::Float32,
             image_size: None,
             resize: data::Resize::Squash,
             positional_interpolation: Interpolation::Bicubic,
@@ -95,6 +99,8 @@ struct Table {
     #[serde(default = "tiny")]
     backbone: String,
     activation: Option<Activation>,
+    #[serde(default)]
+    precision: Arithmetic,
     image_size: Option<usize>,
     #[serde(default = "squash")]
     resize: data::Resize,
@@ -121,6 +127,7 @@ impl TryFrom<Table> for ModelConfig {
         let Table {
             backbone,
             activation,
+            precision,
             image_size,
             resize,
             positional_interpolation,
@@ -131,6 +138,7 @@ impl TryFrom<Table> for ModelConfig {
         Ok(Self {
             backbone,
             activation,
+            precision,
             image_size,
             resize,
             positional_interpolation,
@@ -167,8 +175,8 @@ const METHOD: &str = "method";
 const FE_CLIP: &str = "fe-clip";
 
 /// What an unknown key may have been meant for, beside the method's own.
-const SHARED: &str = ", or one of every method: `backbone`, `activation`, `image_size`, `resize`, \
-                      `positional_interpolation`, `tile`";
+const SHARED: &str = ", or one of every method: `backbone`, `activation`, `precision`, `image_size`, \
+                      `resize`, `positional_interpolation`, `tile`";
 
 /// Drops settings that there are no more where they have the value that changed nothing:
 /// checkpoints and calibrations of earlier versions name them.
@@ -187,12 +195,27 @@ fn drop_former(keys: &mut Map<String, Value>) {
 }
 
 impl ModelConfig {
+    /// Refuses a precision that models are not trained in.
+    ///
+    /// # Errors
+    /// If it is another than float32.
+    pub fn check_training(&self) -> Result<(), Error> {
+        if self.precision == Arithmetic::Float32 {
+            return Ok(());
+        }
+        Err(Error::Settings(format!(
+            "model.precision: models are trained in float32, {} is for using them",
+            self.precision.name()
+        )))
+    }
+
     /// # Errors
     /// If a value is out of range, or the method has no use for it; the message names its key.
     fn check(&self) -> Result<(), String> {
         if !self.method.has_backbone() {
             let unused = [
                 ("activation", self.activation.is_some()),
+                ("precision", self.precision != Arithmetic::Float32),
                 (
                     "positional_interpolation",
                     self.positional_interpolation != Interpolation::default(),

@@ -67,7 +67,7 @@ impl TrainingRun<'_> {
     /// depends on seed and epoch alone, the last one of an epoch may be smaller.
     ///
     /// # Errors
-    /// If a file cannot be read or written, the saved state belongs to other settings, the loss
+    /// If the settings ask for a precision other than float32, a file cannot be read or written, the saved state belongs to other settings, the loss
     /// is not finite, or the run was stopped ([`Error::Interrupted`]).
     pub fn train(
         &self,
@@ -76,6 +76,7 @@ impl TrainingRun<'_> {
         device: &Device,
         mut report: impl FnMut(&StepReport),
     ) -> Result<Head, Error> {
+        self.config.model.check_training()?;
         let train = &self.config.train;
         let device = device.clone().autodiff();
         let form = self.config.model.method.loss_form(train)?;

@@ -12,8 +12,10 @@ use std::ops::Range;
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use super::simd;
-use crate::panels::{COLUMNS, Row, interleave};
+use super::instructions::{has_fused_multiply_add, simd};
+use super::tiles::{Form, Tiles};
+use crate::bfloat16::unpair;
+use crate::panels::{COLUMNS, Row, Words};
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
@@ -23,53 +25,6 @@ pub(super) const SHARE: usize = 2 * COLUMNS;
 
 /// The product of a tile and a panel.
 pub(super) type Tile = [Row; ROWS];
-
-/// The rows of a matrix in tiles of six, each column by column, `[tiles, depth]`.
-///
-/// What stands after the last row is of no meaning: no product's result is read there.
-#[derive(Default)]
-pub(super) struct Tiles {
-    values: Vec<[f32; ROWS]>,
-    rows: usize,
-    depth: usize,
-}
-
-impl Tiles {
-    /// Makes room for another matrix; its elements are whatever was there before.
-    pub(super) fn reshape(&mut self, rows: usize, depth: usize) {
-        self.values.resize(rows.div_ceil(ROWS) * depth, [0.0; ROWS]);
-        (self.rows, self.depth) = (rows, depth);
-    }
-
-    /// Takes the rows of a matrix of `depth` columns.
-    pub(super) fn pack(&mut self, rows: &[f32], depth: usize) {
-        self.reshape(rows.len() / depth, depth);
-        let tiles = self.par_iter_mut().zip(rows.par_chunks(ROWS * depth));
-        tiles.for_each(|(tile, rows)| interleave(rows, tile));
-    }
-
-    /// Number of rows.
-    pub(super) fn len(&self) -> usize {
-        self.rows
-    }
-
-    /// The tiles, each of `depth` columns.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[[f32; ROWS]]> {
-        self.values.chunks_exact(self.depth)
-    }
-
-    /// Columns in shares, for the tasks of [`multiply`].
-    pub(super) fn shares_mut(&mut self) -> Vec<ArrayViewMut2<'_, [f32; ROWS]>> {
-        shares(&mut self.values, self.depth, SHARE)
-    }
-
-    /// The tiles, each of `depth` columns.
-    pub(super) fn par_iter_mut(
-        &mut self,
-    ) -> impl IndexedParallelIterator<Item = &mut [[f32; ROWS]]> {
-        self.values.par_chunks_mut(self.depth)
-    }
-}
 
 /// The columns of a row-major matrix in shares, the last of which may be smaller.
 pub(super) fn shares<T>(
@@ -93,7 +48,7 @@ pub(super) fn shares<T>(
 /// number, the first column in the share, and the sums.
 ///
 /// # Shapes
-/// - rows: `[rows, depth]`
+/// - rows: `[rows, depth]`, in the form of the weights
 /// - weights: `[depth, columns]`
 /// - shares: the output's columns, from [`shares`] or [`Tiles::shares_mut`]
 pub(super) fn multiply<O: Send>(
@@ -102,24 +57,71 @@ pub(super) fn multiply<O: Send>(
     shares: Vec<O>,
     finish: impl Fn(&mut O, usize, usize, Tile) + Sync,
 ) {
-    let depth = rows.depth;
+    assert_eq!(rows.depth(), weights.nrows(), "the depths of a product's factors agree");
+    let fused = has_fused_multiply_add();
     shares.into_par_iter().with_max_len(1).enumerate().for_each(|(share, mut out)| {
+        let columns = share * SHARE..((share + 1) * SHARE).min(weights.ncols());
+        let weights = weights.columns(columns);
         let mut scratch = SCRATCH.take();
-        let panels = weights.share(share, &mut scratch);
-        assert_eq!(panels.ncols(), depth, "the depths of a product's factors agree");
-        simd(
-            #[inline(always)]
-            || {
-                for (t, tile) in rows.iter().enumerate() {
-                    for (p, panel) in panels.outer_iter().enumerate() {
-                        let panel = panel.to_slice().expect("panels are contiguous");
-                        finish(&mut out, t, p * COLUMNS, product(tile, panel));
+        match (rows.form(), weights) {
+            (Form::Pairs(native), Weights::Bfloat16(panels)) => simd(
+                #[inline(always)]
+                || {
+                    for (t, tile) in rows.words().enumerate() {
+                        by_panels(
+                            native,
+                            tile,
+                            panels,
+                            #[inline(always)]
+                            |column, sums| finish(&mut out, t, column, sums),
+                        );
                     }
-                }
-            },
-        );
+                },
+            ),
+            (_, weights) => {
+                let panels = weights.floats(&mut scratch);
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (t, tile) in rows.floats().enumerate() {
+                            for (p, panel) in panels.outer_iter().enumerate() {
+                                let panel = panel.to_slice().expect("panels are contiguous");
+                                let sums = product_by(fused, tile, panel);
+                                finish(&mut out, t, p * COLUMNS, sums);
+                            }
+                        }
+                    },
+                );
+            }
+        }
         SCRATCH.set(scratch);
     });
+}
+
+/// Products of packed numbers.
+pub(super) trait PackedProduct: Copy {
+    /// A tile times each of some panels, all of the same depth.
+    fn product<const P: usize>(self, tile: &[[u32; ROWS]], panels: [&[Words]; P]) -> [Tile; P];
+}
+
+/// The products of a tile and the panels of a share, of which there are one or two: two together have more sums in
+/// registers, and the wait for one of them is shorter.
+#[inline(always)]
+fn by_panels(
+    native: impl PackedProduct,
+    tile: &[[u32; ROWS]],
+    panels: ArrayView2<'_, Words>,
+    mut finish: impl FnMut(usize, Tile),
+) {
+    let panel = |p| panels.index_axis_move(Axis(0), p).to_slice().expect("panels are contiguous");
+    if panels.nrows() == 2 {
+        for (p, sums) in native.product(tile, [panel(0), panel(1)]).into_iter().enumerate() {
+            finish(p * COLUMNS, sums);
+        }
+    } else {
+        let [sums] = native.product(tile, [panel(0)]);
+        finish(0, sums);
+    }
 }
 
 thread_local! {
@@ -133,57 +135,96 @@ pub(super) enum Weights<'a> {
     /// `[depth, columns]`
     Matrix(ArrayView2<'a, f32>),
     /// `[columns / 16, depth]`
-    Panels(ArrayView2<'a, Row>),
+    Float32(ArrayView2<'a, Row>),
+    /// `[columns / 16, depth / 2]`
+    Bfloat16(ArrayView2<'a, Words>),
 }
 
 impl<'a> Weights<'a> {
-    pub(super) fn ncols(&self) -> usize {
+    /// The form in which the first factor is wanted.
+    pub(super) fn form(&self) -> Form {
         match self {
-            Self::Matrix(matrix) => matrix.ncols(),
-            Self::Panels(panels) => panels.nrows() * COLUMNS,
+            Self::Matrix(_) | Self::Float32(_) => Form::Float32,
+            Self::Bfloat16(_) => Form::of_bfloat16(),
         }
     }
 
+    fn nrows(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.nrows(),
+            Self::Float32(panels) => panels.ncols(),
+            Self::Bfloat16(panels) => 2 * panels.ncols(),
+        }
+    }
+
+    pub(super) fn ncols(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.ncols(),
+            Self::Float32(panels) => panels.nrows() * COLUMNS,
+            Self::Bfloat16(panels) => panels.nrows() * COLUMNS,
+        }
+    }
+
+    /// Some rows, an even number each.
     pub(super) fn rows(self, rows: Range<usize>) -> Self {
         match self {
             Self::Matrix(matrix) => Self::Matrix(matrix.slice_move(s![rows, ..])),
-            Self::Panels(panels) => Self::Panels(panels.slice_move(s![.., rows])),
+            Self::Float32(panels) => Self::Float32(panels.slice_move(s![.., rows])),
+            Self::Bfloat16(panels) => {
+                Self::Bfloat16(panels.slice_move(s![.., rows.start / 2..rows.end / 2]))
+            }
         }
     }
 
     /// Some columns, in whole panels.
     pub(super) fn columns(self, columns: Range<usize>) -> Self {
+        let panel = columns.start / COLUMNS..columns.end / COLUMNS;
         match self {
             Self::Matrix(matrix) => Self::Matrix(matrix.slice_move(s![.., columns])),
-            Self::Panels(panels) => {
-                let panel = columns.start / COLUMNS..columns.end / COLUMNS;
-                Self::Panels(panels.slice_move(s![panel, ..]))
-            }
+            Self::Float32(panels) => Self::Float32(panels.slice_move(s![panel, ..])),
+            Self::Bfloat16(panels) => Self::Bfloat16(panels.slice_move(s![panel, ..])),
         }
     }
 
-    /// The panels of a share, `[columns / 16, depth]`; a matrix's are copied, each row by row.
-    fn share<'b>(self, share: usize, scratch: &'b mut Vec<Row>) -> ArrayView2<'b, Row>
+    /// Panels in float32, `[columns / 16, depth]`; where there are others they are made, a matrix's row by row.
+    fn floats<'b>(self, scratch: &'b mut Vec<Row>) -> ArrayView2<'b, Row>
     where
         'a: 'b,
     {
-        let columns = share * SHARE..((share + 1) * SHARE).min(self.ncols());
-        let matrix = match self.columns(columns) {
-            Self::Panels(panels) => return panels,
-            Self::Matrix(matrix) => matrix,
-        };
-        let (depth, columns) = matrix.dim();
-        let shape = (columns / COLUMNS, depth);
-        scratch.resize(scratch.len().max(shape.0 * depth), [0.0; COLUMNS]);
-        for (k, row) in matrix.rows().into_iter().enumerate() {
-            let row = row.to_slice().expect("rows of weights are contiguous");
-            for (p, part) in row.as_chunks().0.iter().enumerate() {
-                scratch[p * depth + k] = *part;
+        if let Self::Float32(panels) = self {
+            return panels;
+        }
+        let (depth, panels) = (self.nrows(), self.ncols() / COLUMNS);
+        scratch.resize(scratch.len().max(panels * depth), [0.0; COLUMNS]);
+        let scratch = &mut scratch[..panels * depth];
+        match self {
+            Self::Float32(_) => unreachable!("returned above"),
+            Self::Matrix(matrix) => {
+                for (k, row) in matrix.rows().into_iter().enumerate() {
+                    let row = row.to_slice().expect("rows of weights are contiguous");
+                    for (p, part) in row.as_chunks().0.iter().enumerate() {
+                        scratch[p * depth + k] = *part;
+                    }
+                }
+            }
+            Self::Bfloat16(panels) => {
+                for (rows, panel) in scratch.chunks_exact_mut(depth).zip(panels.outer_iter()) {
+                    for ([first, second], words) in rows.as_chunks_mut().0.iter_mut().zip(panel) {
+                        for ((first, second), word) in first.iter_mut().zip(second).zip(words) {
+                            [*first, *second] = unpair(*word);
+                        }
+                    }
+                }
             }
         }
-        ArrayView2::from_shape(shape, &scratch[..shape.0 * depth])
-            .expect("the slice has the shape's length")
+        ArrayView2::from_shape((panels, depth), scratch).expect("the slice has the shape's length")
     }
+}
+
+/// A tile times a panel of the same depth, where the machine multiplies and adds in one instruction or not.
+#[inline(always)]
+pub(super) fn product_by(fused: bool, tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
+    if fused { product(tile, panel) } else { separate(tile, panel) }
 }
 
 /// A tile times a panel of the same depth.
@@ -194,6 +235,20 @@ pub(super) fn product(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
         for (sums, a) in sums.iter_mut().zip(a) {
             for (sum, b) in sums.iter_mut().zip(b) {
                 *sum = a.mul_add(*b, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// A tile times a panel where a fused multiplication and addition would be a call of a function.
+#[inline(always)]
+pub(super) fn separate(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
+    let mut sums = [[0f32; COLUMNS]; ROWS];
+    for (a, b) in tile.iter().zip(panel) {
+        for (sums, a) in sums.iter_mut().zip(a) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum += a * b;
             }
         }
     }
@@ -237,6 +292,101 @@ pub(super) fn add_bias(sums: &mut Tile, bias: &[f32]) {
     for row in sums {
         for (x, bias) in row.iter_mut().zip(bias) {
             *x += bias;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Arithmetic;
+    use crate::panels::Packed;
+
+    /// Numbers of both signs and of sizes from 1 to 2^-8.
+    fn values(n: usize, seed: usize) -> Vec<f32> {
+        let value = |i: usize| {
+            let x = ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+            x * 0.5f32.powi((i * 31 % 9) as i32)
+        };
+        (0..n).map(value).collect()
+    }
+
+    fn product_of(rows: &[f32], columns: &[f32], depth: usize, arithmetic: Arithmetic) -> Vec<f32> {
+        let packed = Packed::of_columns(&[columns], depth, arithmetic).unwrap();
+        let weights = packed.weights();
+        let width = weights.ncols();
+        let mut tiles = Tiles::default();
+        tiles.pack(rows, depth, weights.form());
+        let mut out = vec![0f32; tiles.len() * width];
+        let each = shares(&mut out, width, SHARE);
+        multiply(&tiles, weights, each, |share, tile, column, sums| {
+            write_rows(&sums, share, tile, column);
+        });
+        out
+    }
+
+    const SHAPES: [(usize, usize, usize); 7] = [
+        (1, 16, 16),
+        (5, 48, 32),
+        (6, 16, 48),
+        (7, 80, 16),
+        (13, 336, 96),
+        (25, 1056, 48),
+        (12, 1024, 32),
+    ];
+
+    #[test]
+    fn products_are_those_of_float64() {
+        for (rows, depth, width) in SHAPES {
+            let (a, b) = (values(rows * depth, 1), values(width * depth, 2));
+            for arithmetic in [Arithmetic::Float32, Arithmetic::Bfloat16] {
+                let number = |x: &f32| match arithmetic {
+                    Arithmetic::Float32 => f64::from(*x),
+                    Arithmetic::Bfloat16 => half::bf16::from_f32(*x).to_f64(),
+                };
+                let found = product_of(&a, &b, depth, arithmetic);
+                for (i, found) in found.into_iter().enumerate() {
+                    let (row, column) = (&a[i / width * depth..], &b[i % width * depth..]);
+                    let products = row.iter().zip(column).take(depth);
+                    let products = products.map(|(x, y)| number(x) * number(y));
+                    let (sum, size) =
+                        products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                    // Each of `depth` additions rounds a sum that is at most `size`.
+                    let bound = depth as f64 * size * f64::from(f32::EPSILON) / 2.0;
+                    let error = (f64::from(found) - sum).abs();
+                    assert!(
+                        error <= bound,
+                        "{arithmetic:?}, {rows} {depth} {width}: {error} {bound}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_depend_neither_on_other_rows_nor_on_threads() {
+        let (rows, depth, width) = (25, 336, 96);
+        let (a, b) = (values(rows * depth, 3), values(width * depth, 4));
+        for arithmetic in [Arithmetic::Float32, Arithmetic::Bfloat16] {
+            let together = product_of(&a, &b, depth, arithmetic);
+            for (row, expected) in a.chunks(depth).zip(together.chunks(width)) {
+                assert_eq!(product_of(row, &b, depth, arithmetic), expected);
+            }
+            for threads in [1, 3, 8] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                assert_eq!(pool.install(|| product_of(&a, &b, depth, arithmetic)), together);
+            }
+        }
+    }
+
+    #[test]
+    fn without_fused_operations_the_sums_are_the_same_but_for_rounding() {
+        let (a, b) = (values(ROWS * 9, 4), values(COLUMNS * 9, 5));
+        let (tile, panel) = (a.as_chunks().0, b.as_chunks().0);
+        let (fused, plain) = (product(tile, panel), separate(tile, panel));
+        for (x, y) in fused.as_flattened().iter().zip(plain.as_flattened()) {
+            // Each of nine sums, of at most 9, is rounded.
+            assert!((x - y).abs() <= 81.0 * f32::EPSILON, "{x} {y}");
         }
     }
 }

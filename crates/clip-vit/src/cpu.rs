@@ -25,14 +25,16 @@ mod instructions;
 mod nearest;
 mod product;
 mod tiles;
+mod weights;
 
 use activation::activate;
-use attention::Scratch;
-pub(crate) use dot::PairProducts;
+use attention::{PairScratch, Scratch};
+pub(crate) use dot::{ByteProducts, PairProducts};
 use instructions::{has_fused_multiply_add, simd};
 pub use nearest::Points;
-use product::{ROWS, SHARE, Weights, add_bias, add_rows, multiply, shares, write_rows};
+use product::{ROWS, SHARE, add_bias, add_rows, multiply, shares, write_rows};
 use tiles::{Form, Tiles};
+use weights::Weights;
 
 /// Added to the variance, as in every CLIP.
 const EPSILON: f32 = 1e-5;
@@ -85,7 +87,12 @@ fn add_attention(block: &Block, x: &mut [f32], n: usize, width: usize) {
         normalise(x, &block.ln_1, &mut tiles, qkv.weights().form());
         write(projected, &tiles, &qkv);
     }
-    let attended = attend(&projected, n, width, block.heads(), block.causal());
+    let pairs = PairProducts::try_new().filter(|_| {
+        block.arithmetic() != Arithmetic::Float32
+            && !block.causal()
+            && (width / block.heads()).is_multiple_of(2)
+    });
+    let attended = attend(&projected, n, width, block.heads(), block.causal(), pairs);
     drop(projected);
     for (x, attended) in x.chunks_mut(share).zip(attended.chunks(share)) {
         tiles.pack(attended, width, out.weights().form());
@@ -139,7 +146,7 @@ fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles, form: Form) {
                             *to = (x - mean) * scale * gamma + beta;
                         }
                     }
-                    form.encode(scratch, words, tile);
+                    form.encode(scratch, width, words, tile);
                 },
             );
         },
@@ -240,12 +247,19 @@ fn add(x: &mut [f32], columns: &Tiles, layer: &Layer, part: Range<usize>) {
     );
 }
 
-/// Attention of every head.
+/// Attention of every head, its products in pairs of bfloat16 if they are given.
 ///
 /// # Shapes
 /// - qkv: `[batch * tokens, 3 * width]`
 /// - output: `[batch * tokens, width]`
-fn attend(qkv: &[f32], n: usize, width: usize, heads: usize, causal: bool) -> Vec<f32> {
+fn attend(
+    qkv: &[f32],
+    n: usize,
+    width: usize,
+    heads: usize,
+    causal: bool,
+    pairs: Option<PairProducts>,
+) -> Vec<f32> {
     let rows = qkv.len() / (3 * width);
     let head_dim = width / heads;
     let qkv = ArrayView4::from_shape((rows, 3, heads, head_dim), qkv).expect("whole rows");
@@ -255,17 +269,27 @@ fn attend(qkv: &[f32], n: usize, width: usize, heads: usize, causal: bool) -> Ve
         let shares = shares(out, width, head_dim).into_iter().enumerate();
         tasks.extend(shares.map(|(head, out)| (image, head, out)));
     }
-    let scratch = || Scratch::new(n, head_dim);
-    tasks.into_par_iter().with_max_len(1).for_each_init(
-        scratch,
-        |scratch, (image, head, mut out)| {
-            let part = |i| qkv.slice(s![image * n..(image + 1) * n, i, head, ..]);
+    let part = |image: usize, i, head| qkv.slice(s![image * n..(image + 1) * n, i, head, ..]);
+    let tasks = tasks.into_par_iter().with_max_len(1);
+    if let Some(native) = pairs {
+        let scratch = || PairScratch::new(native, n, head_dim);
+        tasks.for_each_init(scratch, |scratch, (image, head, mut out)| {
+            let [q, k, v] = [0, 1, 2].map(|i| part(image, i, head));
             simd(
                 #[inline(always)]
-                || scratch.attend(part(0), part(1), part(2), causal, &mut out),
+                || scratch.attend(q, k, v, &mut out),
             );
-        },
-    );
+        });
+    } else {
+        let scratch = || Scratch::new(n, head_dim);
+        tasks.for_each_init(scratch, |scratch, (image, head, mut out)| {
+            let [q, k, v] = [0, 1, 2].map(|i| part(image, i, head));
+            simd(
+                #[inline(always)]
+                || scratch.attend(q, k, v, causal, &mut out),
+            );
+        });
+    }
     out
 }
 
@@ -315,15 +339,6 @@ impl Layer {
 
     fn bias(&self) -> &[f32] {
         values(&self.bias)
-    }
-}
-
-impl Packed {
-    fn weights(&self) -> Weights<'_> {
-        match self {
-            Self::Float32(panels) => Weights::Float32(panels.view()),
-            Self::Bfloat16(panels) => Weights::Bfloat16(panels.view()),
-        }
     }
 }
 

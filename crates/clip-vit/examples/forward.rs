@@ -5,7 +5,7 @@
 //!
 //! `forward MODEL --save DIRECTORY`: writes the model in Hugging Face layout.
 //!
-//! `forward MODEL --time SIDE BATCH [float32|bfloat16]`: with products in these numbers, answers lines on stdin with a number: `forward` with the seconds of one pass of
+//! `forward MODEL --time SIDE BATCH [float32|bfloat16|int8]`: with products in these numbers, answers lines on stdin with a number: `forward` with the seconds of one pass of
 //! the image tower, `peak` with the machine's multiply-add peak in GFLOP/s, `load` with the seconds that loading took,
 //! `memory` with the most MB that passes needed beyond the model's weights, `resident` with the MB that the process
 //! holds (Linux), `cosine` with the smallest cosine of an embedding with float32's; that loads the model once more.
@@ -85,7 +85,8 @@ fn arithmetic(numbers: &[&str]) -> Result<Arithmetic, String> {
     match numbers {
         [] | ["float32"] => Ok(Arithmetic::Float32),
         ["bfloat16"] => Ok(Arithmetic::Bfloat16),
-        other => Err(format!("{other:?}: expected float32 or bfloat16")),
+        ["int8"] => Ok(Arithmetic::Int8),
+        other => Err(format!("{other:?}: expected float32, bfloat16 or int8")),
     }
 }
 

@@ -187,7 +187,8 @@ mod tests {
     use super::*;
     use crate::panels::Packed;
 
-    const ARITHMETICS: [Arithmetic; 2] = [Arithmetic::Float32, Arithmetic::Bfloat16];
+    const ARITHMETICS: [Arithmetic; 3] =
+        [Arithmetic::Float32, Arithmetic::Bfloat16, Arithmetic::Int8];
 
     fn block(causal: bool, activation: Activation, device: &Device) -> Block {
         let mut block = Block::new(48, 3, 1056, causal, activation, device);
@@ -264,7 +265,7 @@ mod tests {
     #[test]
     fn rounded_products_stay_near() {
         let device = Device::flex();
-        for (arithmetic, bound) in [(Arithmetic::Bfloat16, 0.01)] {
+        for (arithmetic, bound) in [(Arithmetic::Bfloat16, 0.01), (Arithmetic::Int8, 0.03)] {
             for (causal, activation) in [(false, Activation::QuickGelu), (true, Activation::Gelu)] {
                 let mut block = block(causal, activation, &device);
                 let x = Tensor::random([2, 50, 48], Distribution::Normal(0.0, 2.0), &device);

@@ -25,14 +25,16 @@ mod instructions;
 mod nearest;
 mod product;
 mod tiles;
+mod weights;
 
 use activation::activate;
-use attention::Scratch;
-pub(crate) use dot::PairProducts;
+use attention::{PairScratch, Scratch};
+pub(crate) use dot::{ByteProducts, PairProducts};
 use instructions::{has_fused_multiply_add, simd};
 pub use nearest::Points;
-use product::{ROWS, SHARE, Weights, add_bias, add_rows, multiply, shares, write_rows};
+use product::{ROWS, SHARE, add_bias, add_rows, multiply, shares, write_rows};
 use tiles::{Form, Tiles};
+use weights::Weights;
 
 /// Added to the variance, as in every CLIP.
 const EPSILON: f32 = 1e-5;
@@ -172,7 +174,7 @@ fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles, form: Form) {
                             *to = (x - mean) * scale * gamma + beta;
                         }
                     }
-                    form.encode(scratch, words, tile);
+                    form.encode(scratch, width, words, tile);
                 },
             );
         },
@@ -273,7 +275,8 @@ fn add(x: &mut [f32], columns: &Tiles, layer: &Layer, part: Range<usize>) {
     );
 }
 
-/// Attention of every head in images of `n` tokens.
+/// Attention of every head in images of `n` tokens, its products in pairs of bfloat16 where the block is rounded and
+/// the machine has them.
 ///
 /// # Shapes
 /// - qkv: `[batch * tokens, 3 * width]`
@@ -290,17 +293,32 @@ fn attend(qkv: &[f32], n: usize, block: &Block, parts: Parts) -> Vec<f32> {
         let shares = shares(out, width, head_dim).into_iter().enumerate();
         tasks.extend(shares.map(|(head, out)| (image, head, out)));
     }
-    let scratch = || Scratch::new(n, head_dim);
-    tasks.into_par_iter().with_max_len(1).for_each_init(
-        scratch,
-        |scratch, (image, head, mut out)| {
-            let part = |i: usize| qkv.slice(s![image * n..(image + 1) * n, parts[i], head, ..]);
+    let pairs = PairProducts::try_new().filter(|_| {
+        block.arithmetic() != Arithmetic::Float32 && !causal && head_dim.is_multiple_of(2)
+    });
+    let part = |image: usize, i: usize, head| {
+        qkv.slice(s![image * n..(image + 1) * n, parts[i], head, ..])
+    };
+    let tasks = tasks.into_par_iter().with_max_len(1);
+    if let Some(native) = pairs {
+        let scratch = || PairScratch::new(native, n, head_dim);
+        tasks.for_each_init(scratch, |scratch, (image, head, mut out)| {
+            let [q, k, v] = [0, 1, 2].map(|i| part(image, i, head));
             simd(
                 #[inline(always)]
-                || scratch.attend(part(0), part(1), part(2), causal, &mut out),
+                || scratch.attend(q, k, v, &mut out),
             );
-        },
-    );
+        });
+    } else {
+        let scratch = || Scratch::new(n, head_dim);
+        tasks.for_each_init(scratch, |scratch, (image, head, mut out)| {
+            let [q, k, v] = [0, 1, 2].map(|i| part(image, i, head));
+            simd(
+                #[inline(always)]
+                || scratch.attend(q, k, v, causal, &mut out),
+            );
+        });
+    }
     out
 }
 
@@ -350,15 +368,6 @@ impl Layer {
 
     fn bias(&self) -> &[f32] {
         values(&self.bias)
-    }
-}
-
-impl Packed {
-    fn weights(&self) -> Weights<'_> {
-        match self {
-            Self::Float32(panels) => Weights::Float32(panels.view()),
-            Self::Bfloat16(panels) => Weights::Bfloat16(panels.view()),
-        }
     }
 }
 

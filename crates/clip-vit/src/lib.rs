@@ -39,10 +39,12 @@ mod config;
 mod cpu;
 mod error;
 mod hub;
+mod int8;
 mod panels;
 mod positions;
 mod text;
 mod tokenizer;
+mod transpose;
 mod vision;
 mod weights;
 

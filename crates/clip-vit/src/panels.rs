@@ -7,7 +7,8 @@ use burn::tensor::{Device, Shape, Tensor, TensorData};
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use crate::{Arithmetic, bfloat16};
+use crate::transpose::transpose;
+use crate::{Arithmetic, bfloat16, int8};
 
 /// Columns of a panel: two vectors of AVX2, one of AVX-512.
 pub(crate) const COLUMNS: usize = 16;
@@ -25,7 +26,18 @@ pub(crate) enum Packed {
     Float32(Array2<Row>),
     /// `[columns / 16, rows / 2]`: two numbers a word.
     Bfloat16(Array2<Words>),
+    /// `[columns / 16, words]`: groups of `depth` rows, four numbers a word; before each what is to be added to its sums
+    /// where the other factor has 128 added to every step, and its scales.
+    Int8 {
+        /// The panels.
+        panels: Array2<Words>,
+        /// Rows of the matrix.
+        depth: usize,
+    },
 }
+
+/// Words before a group of a panel.
+pub(crate) const HEAD: usize = 2;
 
 impl Packed {
     /// Panels of a matrix that is stored as its columns of `rows` elements, one after the other in several parts; `None`
@@ -54,6 +66,22 @@ impl Packed {
                 };
                 Some(Self::Bfloat16(packed(&columns, rows / 2, [0; COLUMNS], take)))
             }
+            Arithmetic::Int8 if !rows.is_multiple_of(16) => None,
+            Arithmetic::Int8 => {
+                let height = int8::words(rows, HEAD);
+                let take = |columns: &[f32], panel: &mut [Words]| {
+                    let mut words = vec![0; COLUMNS * height];
+                    for (words, column) in words.chunks_exact_mut(height).zip(columns.chunks(rows))
+                    {
+                        int8::pack(column, words, 0, |scale, sum| {
+                            [(-128 * sum).cast_unsigned(), scale.to_bits()]
+                        });
+                    }
+                    interleave(&words, panel);
+                };
+                let panels = packed(&columns, height, [0; COLUMNS], take);
+                Some(Self::Int8 { panels, depth: rows })
+            }
         }
     }
 
@@ -61,23 +89,36 @@ impl Packed {
         match self {
             Self::Float32(_) => Arithmetic::Float32,
             Self::Bfloat16(_) => Arithmetic::Bfloat16,
+            Self::Int8 { .. } => Arithmetic::Int8,
         }
     }
 
     /// The matrix, `[rows, columns]`, row by row.
-    fn matrix(&self, rows: usize, columns: usize) -> Vec<f32> {
-        let mut matrix = vec![0f32; rows * columns];
-        matrix.par_chunks_mut(columns).enumerate().for_each(|(k, row)| {
-            for (p, row) in row.as_chunks_mut().0.iter_mut().enumerate() {
-                *row = match self {
-                    Self::Float32(panels) => panels[[p, k]],
-                    Self::Bfloat16(panels) => {
-                        panels[[p, k / 2]].map(|word| bfloat16::unpair(word)[k % 2])
-                    }
-                };
+    pub(crate) fn matrix(&self, rows: usize, columns: usize) -> Vec<f32> {
+        let by_rows = |number: &(dyn Fn(usize, usize) -> Row + Sync)| {
+            let mut matrix = vec![0f32; rows * columns];
+            matrix.par_chunks_mut(columns).enumerate().for_each(|(k, row)| {
+                for (p, row) in row.as_chunks_mut().0.iter_mut().enumerate() {
+                    *row = number(p, k);
+                }
+            });
+            matrix
+        };
+        match self {
+            Self::Float32(panels) => by_rows(&|p, k| panels[[p, k]]),
+            Self::Bfloat16(panels) => {
+                by_rows(&|p, k| panels[[p, k / 2]].map(|word| bfloat16::unpair(word)[k % 2]))
             }
-        });
-        matrix
+            Self::Int8 { panels, .. } => {
+                let mut matrix = vec![0f32; rows * columns];
+                matrix.par_chunks_mut(rows).enumerate().for_each(|(c, column)| {
+                    let panel = panels.row(c / COLUMNS);
+                    let words: Vec<u32> = panel.iter().map(|words| words[c % COLUMNS]).collect();
+                    int8::unpack::<HEAD>(&words, column, |head| f32::from_bits(head[1]));
+                });
+                transpose(&[matrix], rows)
+            }
+        }
     }
 }
 
@@ -161,10 +202,10 @@ mod tests {
     #[test]
     fn the_matrix_takes_the_panels_away() {
         let device = Device::flex();
-        let (rows, columns) = (6, 48);
-        let stored: Vec<f32> = (0..rows * columns).map(|i| i as f32 * 1.01).collect();
+        let (rows, columns) = (48, 48);
+        let stored: Vec<f32> = (0..rows * columns).map(|i| (i % 1000) as f32 * 1.01).collect();
         let (first, others) = stored.split_at(COLUMNS * rows);
-        for arithmetic in [Arithmetic::Float32, Arithmetic::Bfloat16] {
+        for arithmetic in [Arithmetic::Float32, Arithmetic::Bfloat16, Arithmetic::Int8] {
             let packed = Packed::of_columns(&[first, others], rows, arithmetic).unwrap();
             assert_eq!(packed.arithmetic(), arithmetic);
             let shape = Shape::new([rows, columns]);
@@ -181,6 +222,8 @@ mod tests {
                         Arithmetic::Bfloat16 => {
                             assert_eq!(*x, half::bf16::from_f32(exact).to_f32())
                         }
+                        // Half a step in each of 32 rotated numbers of at most 32 * 1010 / sqrt(32).
+                        Arithmetic::Int8 => assert!((x - exact).abs() < 32.0 * 1010.0 / 254.0),
                     }
                 }
             }
@@ -195,5 +238,6 @@ mod tests {
         assert!(Packed::of_columns(&[[0f32; 40]], 5, Arithmetic::Float32).is_none());
         assert!(Packed::of_columns(&[[0f32; 0]], 0, Arithmetic::Float32).is_none());
         assert!(Packed::of_columns(&[[0f32; 80]], 5, Arithmetic::Bfloat16).is_none());
+        assert!(Packed::of_columns(&[[0f32; 320]], 20, Arithmetic::Int8).is_none());
     }
 }

@@ -19,6 +19,7 @@ use crate::config::{Activation, ClipConfig};
 use crate::cpu;
 use crate::hub::sha256;
 use crate::panels::{COLUMNS, Packed, Panels};
+use crate::transpose::transpose;
 use crate::{Arithmetic, Clip, Error};
 
 mod archive;
@@ -32,14 +33,12 @@ mod pickle;
 mod save;
 mod state_dict;
 mod tensors;
-mod transpose;
 
 pub use impostor::impostor;
 use layout::Layout;
 pub use save::{Precision, save_hf};
 pub use state_dict::StateDict;
 use tensors::Tensors;
-use transpose::transpose;
 
 /// A CLIP read from files.
 #[derive(Debug)]

@@ -233,7 +233,7 @@ fn the_precision_is_a_setting_and_part_of_a_model_s_identity() {
         |name: &str| folder.settings(&format!("backbone = \"model\"\nprecision = \"{name}\""));
     precision("float32");
     assert_eq!(folder.scores(&[]), float32);
-    for (name, bound) in [("bfloat16", 0.01)] {
+    for (name, bound) in [("bfloat16", 0.01), ("int8", 0.03)] {
         precision(name);
         let scores = folder.scores(&[]);
         assert_ne!(scores, float32);

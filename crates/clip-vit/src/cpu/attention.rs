@@ -7,6 +7,10 @@ use super::instructions::has_fused_multiply_add;
 use super::product::{ROWS, product_by};
 use crate::panels::{COLUMNS, Row};
 
+mod pairs;
+
+pub(super) use pairs::PairScratch;
+
 /// Buffers for the attention of a head.
 pub(super) struct Scratch {
     /// Keys, `[tiles of keys, head_dim]`.

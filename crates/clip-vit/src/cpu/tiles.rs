@@ -3,11 +3,11 @@
 use ndarray::ArrayViewMut2;
 use rayon::prelude::*;
 
-use super::dot::PairProducts;
+use super::dot::{ByteProducts, PairProducts};
 use super::instructions::simd;
 use super::product::{ROWS, SHARE, shares};
-use crate::bfloat16;
 use crate::panels::interleave;
+use crate::{bfloat16, int8};
 
 /// In which numbers a product is computed on this machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) enum Form {
     Rounded,
     /// Pairs of bfloat16.
     Pairs(PairProducts),
+    /// Groups of eight-bit numbers, four a word, after their scale.
+    Bytes(ByteProducts),
 }
 
 impl Form {
@@ -31,12 +33,19 @@ impl Form {
         match self {
             Self::Float32 | Self::Rounded => depth,
             Self::Pairs(_) => depth / 2,
+            Self::Bytes(_) => int8::words(depth, 1),
         }
     }
 
-    /// Takes up to six rows that follow one another into a tile.
+    /// Takes up to six rows of `depth` columns that follow one another into a tile.
     #[inline(always)]
-    pub(super) fn encode(self, rows: &[f32], scratch: &mut Vec<u32>, tile: &mut [[u32; ROWS]]) {
+    pub(super) fn encode(
+        self,
+        rows: &[f32],
+        depth: usize,
+        scratch: &mut Vec<u32>,
+        tile: &mut [[u32; ROWS]],
+    ) {
         scratch.clear();
         match self {
             Self::Float32 => return interleave(bytemuck::cast_slice(rows), tile),
@@ -44,13 +53,19 @@ impl Form {
             Self::Pairs(_) => {
                 scratch.extend(rows.as_chunks().0.iter().map(|[a, b]| bfloat16::pair(*a, *b)));
             }
+            Self::Bytes(native) => {
+                let words = tile.len();
+                scratch.resize(rows.len() / depth * words, 0);
+                for (row, words) in rows.chunks_exact(depth).zip(scratch.chunks_exact_mut(words)) {
+                    int8::pack(row, words, native.flip(), |scale, _| [scale.to_bits()]);
+                }
+            }
         }
         interleave(scratch, tile);
     }
 }
 
-/// The rows of a matrix in tiles of six, each column by column, `[tiles, depth]`; of [`Form::Pairs`]
-/// `[tiles, depth / 2]`.
+/// The rows of a matrix in tiles of six, each column by column, `[tiles, depth]`, or as many words as the form takes.
 ///
 /// What stands after the last row is of no meaning: no product's result is read there.
 #[derive(Default)]
@@ -76,7 +91,7 @@ impl Tiles {
         tiles.for_each_init(Vec::new, |scratch, (tile, rows)| {
             simd(
                 #[inline(always)]
-                || form.encode(rows, scratch, tile),
+                || form.encode(rows, depth, scratch, tile),
             );
         });
     }

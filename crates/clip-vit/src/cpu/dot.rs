@@ -253,7 +253,9 @@ fn by_avx2(depth: usize, tile: &[[u32; ROWS]], panel: &[Words]) -> Tile {
                 }
             }
             // SAFETY: as above, with three of them.
-            *steps = unsafe { std::mem::transmute::<[[__m256i; 2]; AT_ONCE], _>(vectors) };
+            *steps = unsafe {
+                std::mem::transmute::<[[__m256i; 2]; AT_ONCE], [[i32; COLUMNS]; AT_ONCE]>(vectors)
+            };
         }
         let mut lacking = [0; ROWS];
         for a in a {

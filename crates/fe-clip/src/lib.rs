@@ -48,7 +48,8 @@ mod wording;
 
 pub use backbone::{Backbone, Weights};
 pub use calibrate::{
-    Calibration, DataIdentity, ModelIdentity, Scores, Threshold, calibration_rank, images_needed,
+    Calibration, DataIdentity, ModelIdentity, NormalImage, Scores, Threshold, calibration_rank,
+    images_needed,
 };
 pub use checkpoint::{Checkpoint, Origin, save};
 pub use clip_vit::{Activation, Arithmetic, keep_freed_memory};

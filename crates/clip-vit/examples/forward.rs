@@ -5,9 +5,10 @@
 //!
 //! `forward MODEL --save DIRECTORY`: writes the model in Hugging Face layout.
 //!
-//! `forward MODEL --time SIDE BATCH`: answers lines on stdin with a number: `forward` with the seconds of one pass of
+//! `forward MODEL --time SIDE BATCH [float32|bfloat16|int8]`: with products in these numbers, answers lines on stdin with a number: `forward` with the seconds of one pass of
 //! the image tower, `peak` with the machine's multiply-add peak in GFLOP/s, `load` with the seconds that loading took,
-//! `memory` with the most MB that passes needed beyond the model's weights (Linux).
+//! `memory` with the most MB that passes needed beyond the model's weights, `resident` with the MB that the process
+//! holds (Linux), `cosine` with the smallest cosine of an embedding with float32's; that loads the model once more.
 //!
 //! `BURN_DEVICE` chooses among the backends compiled in.
 
@@ -22,7 +23,9 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use clip_vit::{Clip, Precision, VisionTower, keep_freed_memory, load, save_hf};
+use clip_vit::{
+    Arithmetic, Clip, Precision, VisionTower, keep_freed_memory, load, load_in, save_hf,
+};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -32,19 +35,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let device = Device::default();
     match arguments.as_slice() {
-        [model, "--time", side, batch] => {
+        [model, "--time", side, batch, numbers @ ..] => {
+            let arithmetic = arithmetic(numbers)?;
+            let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
+            let path = Path::new(model);
             let start = Instant::now();
-            let model = load(Path::new(model), None, &device)?;
+            let model = load_in(path, None, arithmetic, &device)?;
             let seconds = start.elapsed().as_secs_f64();
             let weights = 4 * model.clip.num_params();
-            let patch = model.config.vision.patch_size;
-            let (side, batch): (usize, usize) = (side.parse()?, batch.parse()?);
-            let vision = model.clip.vision.with_grid(side / patch, side / patch);
-            answer(&vision, side, batch, &device, |question| match question {
+            let tower = |clip: Clip| {
+                let grid = side / clip.vision.patch_size();
+                clip.vision.with_grid(grid, grid)
+            };
+            let vision = tower(model.clip);
+            let images = images(side, batch, &device);
+            answer(&vision, &images, |question| match question {
                 "peak" => Ok(peak()),
                 "load" => Ok(seconds),
-                "memory" => Ok((peak_memory()? - weights as f64) / 1e6),
-                _ => Err(format!("{question}: expected forward, peak, load or memory").into()),
+                "memory" => Ok((held("VmHWM:")? - weights as f64) / 1e6),
+                "resident" => Ok(held("VmRSS:")? / 1e6),
+                "cosine" => {
+                    let float32 = tower(load(path, None, &device)?.clip);
+                    smallest_cosine(vision.forward(images.clone()), float32.forward(images.clone()))
+                }
+                _ => {
+                    let known = "forward, peak, load, memory, resident or cosine";
+                    Err(format!("{question}: expected {known}").into())
+                }
             })
         }
         [model, "--save", directory] => {
@@ -58,22 +75,32 @@ fn main() -> Result<(), Box<dyn Error>> {
             &device,
         ),
         _ => Err(
-            "usage: forward MODEL INPUT OUTPUT | MODEL --save DIRECTORY | MODEL --time SIDE BATCH"
+            "usage: forward MODEL INPUT OUTPUT | MODEL --save DIRECTORY | MODEL --time SIDE BATCH [NUMBERS]"
                 .into(),
         ),
     }
 }
 
-fn answer(
-    vision: &VisionTower,
-    side: usize,
-    batch: usize,
-    device: &Device,
-    other: impl Fn(&str) -> Result<f64, Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
+fn arithmetic(numbers: &[&str]) -> Result<Arithmetic, String> {
+    match numbers {
+        [] | ["float32"] => Ok(Arithmetic::Float32),
+        ["bfloat16"] => Ok(Arithmetic::Bfloat16),
+        ["int8"] => Ok(Arithmetic::Int8),
+        other => Err(format!("{other:?}: expected float32, bfloat16 or int8")),
+    }
+}
+
+fn images(side: usize, batch: usize, device: &Device) -> Tensor<4> {
     let pixels: Vec<f32> =
         (0..batch * 3 * side * side).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
-    let images = Tensor::<4>::from_data(TensorData::new(pixels, [batch, 3, side, side]), device);
+    Tensor::from_data(TensorData::new(pixels, [batch, 3, side, side]), device)
+}
+
+fn answer(
+    vision: &VisionTower,
+    images: &Tensor<4>,
+    other: impl Fn(&str) -> Result<f64, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
     // Starts the peak of the memory afresh, where there is such a file: loading is over.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     for question in std::io::stdin().lock().lines() {
@@ -89,11 +116,22 @@ fn answer(
     Ok(())
 }
 
-/// The most memory that the process held, in bytes.
-fn peak_memory() -> Result<f64, Box<dyn Error>> {
+/// The memory that the process holds, or has held at most, in bytes.
+fn held(name: &str) -> Result<f64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+}
+
+/// The smallest cosine of a row of one matrix with the same of another.
+fn smallest_cosine(a: Tensor<2>, b: Tensor<2>) -> Result<f64, Box<dyn Error>> {
+    let width = a.dims()[1];
+    let (a, b) = (a.into_data().try_to_vec::<f32>()?, b.into_data().try_to_vec::<f32>()?);
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+    };
+    let rows = a.chunks(width).zip(b.chunks(width));
+    Ok(rows.map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).fold(1.0, f64::min))
 }
 
 /// GFLOP/s of all threads in a loop of independent multiply-adds on registers, the best of several turns: what else

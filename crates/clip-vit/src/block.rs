@@ -8,8 +8,8 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 
 use crate::config::Activation;
-use crate::cpu;
 use crate::panels::Panels;
+use crate::{Arithmetic, cpu};
 
 /// One transformer block: `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
 ///
@@ -85,6 +85,22 @@ impl Block {
         self.causal
     }
 
+    /// What its products are computed in on the CPU: what it was loaded for, as long as no weights were replaced or
+    /// looked at.
+    pub fn arithmetic(&self) -> Arithmetic {
+        let Self { qkv, out, fc, proj, panels, .. } = self;
+        let packed = [
+            panels.qkv.of(&qkv.weight),
+            panels.out.of(&out.weight),
+            panels.fc.of(&fc.weight),
+            panels.proj.of(&proj.weight),
+        ];
+        let mut each =
+            packed.iter().map(|p| p.as_ref().map_or(Arithmetic::Float32, |p| p.arithmetic()));
+        let first = each.next().unwrap_or_default();
+        if each.all(|other| other == first) { first } else { Arithmetic::Float32 }
+    }
+
     /// Runs the block.
     ///
     /// # Shapes
@@ -99,22 +115,55 @@ impl Block {
     /// The same by Burn's operations, for every backend and for differentiation.
     fn forward_in_operations(&self, tokens: Tensor<3>) -> Tensor<3> {
         let attended = self.attend(self.ln_1.forward(tokens.clone()));
-        let tokens = tokens + attended;
+        self.add_mlp(tokens + attended)
+    }
+
+    fn add_mlp(&self, tokens: Tensor<3>) -> Tensor<3> {
         let hidden = self.activate(self.fc.forward(self.ln_2.forward(tokens.clone())));
         tokens + self.proj.forward(hidden)
     }
 
+    /// Runs the block; also returns what attention of its values with themselves would add:
+    /// `out(softmax(v v^T / sqrt(head_dim)) v)` of `ln_1(tokens)`.
+    ///
+    /// Source: CLIP Surgery, arXiv 2304.05653.
+    ///
+    /// # Shapes
+    /// - tokens, outputs: `[batch, tokens, width]`
+    pub fn forward_with_values(&self, tokens: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+        if cpu::applies(self, &tokens) {
+            return cpu::forward_with_values(self, tokens);
+        }
+        let [q, k, v] = self.queries_keys_values(self.ln_1.forward(tokens.clone()));
+        let values = self.attended(v.clone(), v.clone(), v.clone());
+        (self.add_mlp(tokens + self.attended(q, k, v)), values)
+    }
+
     fn attend(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let [q, k, v] = self.queries_keys_values(tokens);
+        self.attended(q, k, v)
+    }
+
+    fn attended(&self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<3> {
+        let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
+        self.join(attention(q, k, v, None, None, options))
+    }
+
+    /// Of every head, `[batch, heads, tokens, head_dim]` each.
+    fn queries_keys_values(&self, tokens: Tensor<3>) -> [Tensor<4>; 3] {
         let [b, n, d] = tokens.dims();
         let qkv = self
             .qkv
             .forward(tokens)
             .reshape([b, n, 3, self.heads, d / self.heads])
             .permute([2, 0, 3, 1, 4]); // [3, b, heads, n, head_dim]
-        let part = |i: usize| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0); // [b, heads, n, head_dim]
-        let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
-        let values = attention(part(0), part(1), part(2), None, None, options);
-        self.out.forward(values.permute([0, 2, 1, 3]).reshape([b, n, d]))
+        [0, 1, 2].map(|i| qkv.clone().narrow(0, i, 1).squeeze_dim::<4>(0))
+    }
+
+    /// The heads' outputs after one another through the last layer of the attention.
+    fn join(&self, heads: Tensor<4>) -> Tensor<3> {
+        let [b, count, n, head_dim] = heads.dims();
+        self.out.forward(heads.permute([0, 2, 1, 3]).reshape([b, n, count * head_dim]))
     }
 
     fn activate(&self, x: Tensor<3>) -> Tensor<3> {
@@ -136,7 +185,10 @@ mod tests {
     use burn::tensor::{Distribution, TensorData};
 
     use super::*;
-    use crate::panels::of_columns;
+    use crate::panels::Packed;
+
+    const ARITHMETICS: [Arithmetic; 3] =
+        [Arithmetic::Float32, Arithmetic::Bfloat16, Arithmetic::Int8];
 
     fn block(causal: bool, activation: Activation, device: &Device) -> Block {
         let mut block = Block::new(48, 3, 1056, causal, activation, device);
@@ -158,7 +210,10 @@ mod tests {
             let shapes = [(2, 1), (2, 5), (2, 6), (2, 7), (2, 16), (2, 17), (25, 50), (1, 1300)];
             for (images, tokens) in shapes {
                 let x = Tensor::random([images, tokens, 48], Distribution::Default, &device) * 4.0;
-                assert!(cpu::applies(&block, &x));
+                assert_eq!(
+                    cpu::applies(&block, &x),
+                    cpu::reads_panels(&device, Arithmetic::Float32)
+                );
                 let expected = numbers(block.forward_in_operations(x.clone()));
                 let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
                 for (ours, expected) in numbers(block.forward(x)).iter().zip(&expected) {
@@ -172,13 +227,60 @@ mod tests {
     }
 
     #[test]
-    fn an_image_does_not_depend_on_its_neighbours() {
+    fn kernels_agree_with_operations_on_attention_of_values() {
         let device = Device::flex();
         let block = block(false, Activation::QuickGelu, &device);
-        let images = Tensor::random([3, 17, 48], Distribution::Normal(0.0, 2.0), &device);
-        let together = numbers(block.forward(images.clone()));
-        for (i, together) in together.chunks(17 * 48).enumerate() {
-            assert_eq!(numbers(block.forward(images.clone().narrow(0, i, 1))), together);
+        for (images, tokens) in [(2, 5), (3, 17), (25, 50)] {
+            let x = Tensor::random([images, tokens, 48], Distribution::Default, &device) * 4.0;
+            let (next, values) = block.forward_with_values(x.clone());
+            assert_eq!(numbers(next), numbers(block.forward(x.clone())));
+            let [_, _, v] = block.queries_keys_values(block.ln_1.forward(x));
+            let expected = numbers(block.attended(v.clone(), v.clone(), v));
+            let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6 * largest;
+            assert!(numbers(values).iter().zip(&expected).all(near), "{images} of {tokens} tokens");
+        }
+    }
+
+    #[test]
+    fn an_image_does_not_depend_on_its_neighbours_nor_on_threads() {
+        let device = Device::flex();
+        let original = block(false, Activation::QuickGelu, &device);
+        let images = Tensor::random([40, 17, 48], Distribution::Normal(0.0, 2.0), &device);
+        for arithmetic in ARITHMETICS {
+            let mut block = original.clone();
+            block.keep_panels(arithmetic, &device);
+            let together = numbers(block.forward(images.clone()));
+            for (i, together) in together.chunks(17 * 48).enumerate() {
+                assert_eq!(numbers(block.forward(images.clone().narrow(0, i, 1))), together);
+            }
+            for threads in [1, 3, 8] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let found = pool.install(|| numbers(block.forward(images.clone())));
+                assert_eq!(found, together, "{arithmetic:?} on {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn rounded_products_stay_near() {
+        let device = Device::flex();
+        for (arithmetic, bound) in [(Arithmetic::Bfloat16, 0.01), (Arithmetic::Int8, 0.03)] {
+            for (causal, activation) in [(false, Activation::QuickGelu), (true, Activation::Gelu)] {
+                let mut block = block(causal, activation, &device);
+                let x = Tensor::random([2, 50, 48], Distribution::Normal(0.0, 2.0), &device);
+                let change =
+                    |y: Tensor<3>| numbers(y - x.clone()).into_iter().map(f64::from).collect();
+                let expected: Vec<f64> = change(block.forward_in_operations(x.clone()));
+                block.keep_panels(arithmetic, &device);
+                assert_eq!(block.arithmetic(), arithmetic);
+                let found: Vec<f64> = change(block.forward(x.clone()));
+                assert_eq!(block.panels_in_use(), 4, "a pass looked at a matrix");
+                let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+                let error: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
+                let error = norm(&error) / norm(&expected);
+                assert!(error > 1e-5 && error < bound, "{arithmetic:?}: {error}");
+            }
         }
     }
 
@@ -188,9 +290,10 @@ mod tests {
         let mut block = block(false, Activation::QuickGelu, &device);
         let x = Tensor::random([1, 17, 48], Distribution::Normal(0.0, 2.0), &device);
         let by_matrices = numbers(block.forward(x.clone()));
-        block.keep_panels(&device);
+        block.keep_panels(Arithmetic::Float32, &device);
         assert_eq!(numbers(block.forward(x.clone())), by_matrices);
-        assert_eq!(block.panels_in_use(), 4, "a pass looked at a matrix");
+        let in_use = if cpu::applies(&block, &x) { 4 } else { 0 };
+        assert_eq!(block.panels_in_use(), in_use, "a pass looked at a matrix");
         numbers(block.forward_in_operations(x.clone()));
         assert_eq!(block.panels_in_use(), 0, "weights are in memory twice");
         assert_eq!(numbers(block.forward(x)), by_matrices);
@@ -204,7 +307,7 @@ mod tests {
         let before = numbers(original.forward(x.clone()));
         let load = || {
             let mut loaded = original.clone();
-            loaded.keep_panels(&device);
+            loaded.keep_panels(Arithmetic::Float32, &device);
             loaded
         };
         let untouched = load();
@@ -240,14 +343,14 @@ mod tests {
     }
 
     impl Block {
-        fn keep_panels(&mut self, device: &Device) {
+        fn keep_panels(&mut self, arithmetic: Arithmetic, device: &Device) {
             let of = |layer: &mut Linear| {
                 let matrix = layer.weight.val();
                 let shape = matrix.shape();
                 let columns: TensorData = matrix.transpose().into_data();
                 let columns = [columns.try_into_vec::<f32>().expect("the tensor holds f32")];
-                let rows = of_columns(&columns, shape[0]).expect("whole panels");
-                let (weight, panels) = Panels::parameter(rows, shape, device);
+                let packed = Packed::of_columns(&columns, shape[0], arithmetic);
+                let (weight, panels) = Panels::parameter(packed.unwrap(), shape, device);
                 layer.weight = weight;
                 panels
             };

@@ -9,23 +9,32 @@ use std::sync::Arc;
 
 use burn::backend::{BackendTypes, Flex};
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use ndarray::{ArrayView2, ArrayView4, s};
 use rayon::prelude::*;
 
+use crate::Arithmetic;
 use crate::block::Block;
 use crate::config::Activation;
-use crate::panels::{COLUMNS, Panels, Row, interleave};
+use crate::panels::{COLUMNS, Packed, Panels};
 
 mod activation;
 mod attention;
+mod dot;
+mod instructions;
 mod nearest;
 mod product;
+mod tiles;
+mod weights;
 
 use activation::activate;
-use attention::Scratch;
+use attention::{PairScratch, Scratch};
+pub(crate) use dot::{ByteProducts, PairProducts};
+use instructions::{has_fused_multiply_add, simd};
 pub use nearest::Points;
-use product::{ROWS, SHARE, Tiles, Weights, add_bias, add_rows, multiply, shares, write_rows};
+use product::{ROWS, SHARE, add_bias, add_rows, multiply, shares, write_rows};
+use tiles::{Form, Tiles};
+use weights::Weights;
 
 /// Added to the variance, as in every CLIP.
 const EPSILON: f32 = 1e-5;
@@ -37,15 +46,17 @@ const HIDDEN: usize = 1024;
 /// Whether the kernels apply: plain single-precision tensors on the CPU backend, of widths in whole vectors.
 pub(crate) fn applies(block: &Block, x: &Tensor<3>) -> bool {
     let shape = block.fc.weight.lazy_shape();
-    reads_panels(&x.device())
+    reads_panels(&x.device(), block.arithmetic())
         && x.dtype() == DType::F32
         && shape.iter().all(|width| width.is_multiple_of(COLUMNS))
 }
 
-/// Whether the kernels apply on a device: the CPU backend without differentiation, on a machine that multiplies and
-/// adds in one instruction.
-pub(crate) fn reads_panels(device: &Device) -> bool {
-    !device.is_autodiff() && *device == Device::flex() && has_fused_multiply_add()
+/// Whether the kernels apply on a device: the CPU backend without differentiation; float32 on a machine that multiplies
+/// and adds in one instruction.
+pub(crate) fn reads_panels(device: &Device, arithmetic: Arithmetic) -> bool {
+    !device.is_autodiff()
+        && *device == Device::flex()
+        && (arithmetic != Arithmetic::Float32 || has_fused_multiply_add())
 }
 
 /// `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
@@ -59,27 +70,60 @@ pub(crate) fn forward(block: &Block, tokens: Tensor<3>) -> Tensor<3> {
     let x: &mut [f32] = data.as_mut_slice().expect("the tensor holds f32");
     let images = (AT_ONCE / n).max(1);
     for x in x.chunks_mut(images * n * width) {
-        add_attention(block, x, n, width);
+        let projected = project(block, x, width);
+        let attended = attend(&projected, n, block, ATTENTION);
+        drop(projected);
+        add_attended(block, x, &attended, width);
         add_mlp(block, x, width);
     }
     Tensor::from_data(data, &device)
 }
 
-/// `x += attention(ln_1(x))` for whole images of `n` tokens.
-fn add_attention(block: &Block, x: &mut [f32], n: usize, width: usize) {
+/// The same, and what attention of the values with themselves would add.
+pub(crate) fn forward_with_values(block: &Block, tokens: Tensor<3>) -> (Tensor<3>, Tensor<3>) {
+    let [_, n, width] = tokens.dims();
+    let (device, shape) = (tokens.device(), tokens.dims());
+    let mut data = tokens.into_data();
+    let x: &mut [f32] = data.as_mut_slice().expect("the tensor holds f32");
+    let mut values = vec![0f32; x.len()];
+    let images = (AT_ONCE / n).max(1);
+    for (x, values) in x.chunks_mut(images * n * width).zip(values.chunks_mut(images * n * width)) {
+        let projected = project(block, x, width);
+        let attended = [ATTENTION, OF_VALUES].map(|parts| attend(&projected, n, block, parts));
+        drop(projected);
+        add_attended(block, x, &attended[0], width);
+        add_attended(block, values, &attended[1], width);
+        add_mlp(block, x, width);
+    }
+    let values = Tensor::from_data(TensorData::new(values, shape), &device);
+    (Tensor::from_data(data, &device), values)
+}
+
+/// Which parts of query, key and value, in that order, act as queries, keys and values.
+type Parts = [usize; 3];
+const ATTENTION: Parts = [0, 1, 2];
+const OF_VALUES: Parts = [2, 2, 2];
+
+/// Query, key and value of `ln_1(x)`, `[rows, 3 * width]`.
+fn project(block: &Block, x: &[f32], width: usize) -> Vec<f32> {
     let qkv = Layer::new(&block.qkv, &block.panels.qkv);
-    let out = Layer::new(&block.out, &block.panels.out);
     let share = width * rows_at_once(x.len() / width);
     let mut tiles = Tiles::default();
     let mut projected = vec![0f32; 3 * x.len()];
     for (x, projected) in x.chunks(share).zip(projected.chunks_mut(3 * share)) {
-        normalise(x, &block.ln_1, &mut tiles);
+        normalise(x, &block.ln_1, &mut tiles, qkv.weights().form());
         write(projected, &tiles, &qkv);
     }
-    let attended = attend(&projected, n, width, block.heads(), block.causal());
-    drop(projected);
+    projected
+}
+
+/// `x += out(attended)`.
+fn add_attended(block: &Block, x: &mut [f32], attended: &[f32], width: usize) {
+    let out = Layer::new(&block.out, &block.panels.out);
+    let share = width * rows_at_once(x.len() / width);
+    let mut tiles = Tiles::default();
     for (x, attended) in x.chunks_mut(share).zip(attended.chunks(share)) {
-        tiles.pack(attended, width);
+        tiles.pack(attended, width, out.weights().form());
         add(x, &tiles, &out, 0..width);
     }
 }
@@ -89,13 +133,13 @@ fn add_mlp(block: &Block, x: &mut [f32], width: usize) {
     let fc = Layer::new(&block.fc, &block.panels.fc);
     let proj = Layer::new(&block.proj, &block.panels.proj);
     let hidden_width = fc.bias().len();
-    let (mut tiles, mut hidden) = (Tiles::default(), Tiles::default());
+    let (mut tiles, mut hidden) = (Tiles::default(), Hidden::default());
     for x in x.chunks_mut(width * rows_at_once(x.len() / width)) {
-        normalise(x, &block.ln_2, &mut tiles);
+        normalise(x, &block.ln_2, &mut tiles, fc.weights().form());
         for first in (0..hidden_width).step_by(HIDDEN) {
             let part = first..hidden_width.min(first + HIDDEN);
-            activated(&tiles, &fc, part.clone(), block.activation(), &mut hidden);
-            add(x, &hidden, &proj, part);
+            hidden.activate(&tiles, &fc, part.clone(), block.activation(), proj.weights().form());
+            add(x, &hidden.tiles, &proj, part);
         }
     }
 }
@@ -106,16 +150,16 @@ fn rows_at_once(rows: usize) -> usize {
 }
 
 /// Rows of mean 0 and variance 1, scaled and shifted.
-fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles) {
+fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles, form: Form) {
     let gamma = primitive(norm.gamma.val());
     let beta = primitive(norm.beta.as_ref().expect("CLIP's norms have a shift").val());
     let (gamma, beta) = (values(&gamma), values(&beta));
     let width = gamma.len();
-    tiles.reshape(x.len() / width, width);
-    let scratch = || vec![0f32; ROWS * width];
+    tiles.reshape(x.len() / width, width, form);
+    let scratch = || (vec![0f32; ROWS * width], Vec::new());
     tiles.par_iter_mut().zip(x.par_chunks(ROWS * width)).for_each_init(
         scratch,
-        |scratch, (tile, rows)| {
+        |(scratch, words), (tile, rows)| {
             let scratch = &mut scratch[..rows.len()];
             simd(
                 #[inline(always)]
@@ -130,7 +174,7 @@ fn normalise(x: &[f32], norm: &LayerNorm, tiles: &mut Tiles) {
                             *to = (x - mean) * scale * gamma + beta;
                         }
                     }
-                    interleave(scratch, tile);
+                    form.encode(scratch, width, words, tile);
                 },
             );
         },
@@ -154,31 +198,60 @@ fn write(out: &mut [f32], rows: &Tiles, layer: &Layer) {
 }
 
 /// Columns of a linear layer's activated output.
-fn activated(
-    rows: &Tiles,
-    layer: &Layer,
-    columns: Range<usize>,
-    activation: Activation,
-    out: &mut Tiles,
-) {
-    let weights = layer.weights().columns(columns.clone());
-    out.reshape(rows.len(), columns.len());
-    let bias = &layer.bias()[columns];
-    let shares = out.shares_mut().into_iter().zip(bias.chunks(SHARE)).collect();
-    multiply(
-        rows,
-        weights,
-        shares,
-        #[inline(always)]
-        |(share, bias), tile, column, mut sums| {
-            add_bias(&mut sums, &bias[column..]);
-            activate(activation, sums.as_flattened_mut());
-            let out = share.row_mut(tile).into_slice().expect("rows of a share are contiguous");
-            for (c, out) in out[column..][..COLUMNS].iter_mut().enumerate() {
-                *out = std::array::from_fn(|r| sums[r][c]);
-            }
-        },
-    );
+#[derive(Default)]
+struct Hidden {
+    tiles: Tiles,
+    /// Row by row, before they are packed in another form than float32.
+    rows: Vec<f32>,
+}
+
+impl Hidden {
+    fn activate(
+        &mut self,
+        rows: &Tiles,
+        layer: &Layer,
+        columns: Range<usize>,
+        activation: Activation,
+        form: Form,
+    ) {
+        let weights = layer.weights().columns(columns.clone());
+        let width = columns.len();
+        let bias = &layer.bias()[columns];
+        if form == Form::Float32 {
+            self.tiles.reshape(rows.len(), width, form);
+            let shares = self.tiles.shares_mut().into_iter().zip(bias.chunks(SHARE)).collect();
+            multiply(
+                rows,
+                weights,
+                shares,
+                #[inline(always)]
+                |(share, bias), tile, column, mut sums| {
+                    add_bias(&mut sums, &bias[column..]);
+                    activate(activation, sums.as_flattened_mut());
+                    let out = share.row_mut(tile).into_slice();
+                    let out = out.expect("rows of a share are contiguous");
+                    for (c, out) in out[column..][..COLUMNS].iter_mut().enumerate() {
+                        *out = std::array::from_fn(|r| sums[r][c]);
+                    }
+                },
+            );
+            return;
+        }
+        self.rows.resize(rows.len() * width, 0.0);
+        let shares = shares(&mut self.rows, width, SHARE).into_iter();
+        multiply(
+            rows,
+            weights,
+            shares.zip(bias.chunks(SHARE)).collect(),
+            #[inline(always)]
+            |(share, bias), tile, column, mut sums| {
+                add_bias(&mut sums, &bias[column..]);
+                activate(activation, sums.as_flattened_mut());
+                write_rows(&sums, share, tile, column);
+            },
+        );
+        self.tiles.pack(&self.rows, width, form);
+    }
 }
 
 /// Adds to `x` what rows of a linear layer's weights make of as many columns of its input, and once its bias.
@@ -202,12 +275,15 @@ fn add(x: &mut [f32], columns: &Tiles, layer: &Layer, part: Range<usize>) {
     );
 }
 
-/// Attention of every head.
+/// Attention of every head in images of `n` tokens, its products in pairs of bfloat16 where the block is rounded and
+/// the machine has them.
 ///
 /// # Shapes
 /// - qkv: `[batch * tokens, 3 * width]`
 /// - output: `[batch * tokens, width]`
-fn attend(qkv: &[f32], n: usize, width: usize, heads: usize, causal: bool) -> Vec<f32> {
+fn attend(qkv: &[f32], n: usize, block: &Block, parts: Parts) -> Vec<f32> {
+    let (heads, causal) = (block.heads(), block.causal());
+    let width = block.out.weight.lazy_shape()[0];
     let rows = qkv.len() / (3 * width);
     let head_dim = width / heads;
     let qkv = ArrayView4::from_shape((rows, 3, heads, head_dim), qkv).expect("whole rows");
@@ -217,17 +293,32 @@ fn attend(qkv: &[f32], n: usize, width: usize, heads: usize, causal: bool) -> Ve
         let shares = shares(out, width, head_dim).into_iter().enumerate();
         tasks.extend(shares.map(|(head, out)| (image, head, out)));
     }
-    let scratch = || Scratch::new(n, head_dim);
-    tasks.into_par_iter().with_max_len(1).for_each_init(
-        scratch,
-        |scratch, (image, head, mut out)| {
-            let part = |i| qkv.slice(s![image * n..(image + 1) * n, i, head, ..]);
+    let pairs = PairProducts::try_new().filter(|_| {
+        block.arithmetic() != Arithmetic::Float32 && !causal && head_dim.is_multiple_of(2)
+    });
+    let part = |image: usize, i: usize, head| {
+        qkv.slice(s![image * n..(image + 1) * n, parts[i], head, ..])
+    };
+    let tasks = tasks.into_par_iter().with_max_len(1);
+    if let Some(native) = pairs {
+        let scratch = || PairScratch::new(native, n, head_dim);
+        tasks.for_each_init(scratch, |scratch, (image, head, mut out)| {
+            let [q, k, v] = [0, 1, 2].map(|i| part(image, i, head));
             simd(
                 #[inline(always)]
-                || scratch.attend(part(0), part(1), part(2), causal, &mut out),
+                || scratch.attend(q, k, v, &mut out),
             );
-        },
-    );
+        });
+    } else {
+        let scratch = || Scratch::new(n, head_dim);
+        tasks.for_each_init(scratch, |scratch, (image, head, mut out)| {
+            let [q, k, v] = [0, 1, 2].map(|i| part(image, i, head));
+            simd(
+                #[inline(always)]
+                || scratch.attend(q, k, v, causal, &mut out),
+            );
+        });
+    }
     out
 }
 
@@ -251,31 +342,27 @@ struct Layer {
 
 enum Stored {
     Matrix(FlexTensor),
-    Panels { panels: Arc<Vec<Row>>, depth: usize },
+    Packed(Arc<Packed>),
 }
 
 impl Layer {
     fn new(linear: &Linear, panels: &Panels) -> Self {
         let bias = linear.bias.as_ref().expect("every layer of a block has a bias").val();
         let weights = match panels.of(&linear.weight) {
-            Some(panels) => Stored::Panels { panels, depth: linear.weight.lazy_shape()[0] },
+            Some(packed) => Stored::Packed(packed),
             None => Stored::Matrix(primitive(linear.weight.val())),
         };
         Self { weights, bias: primitive(bias) }
     }
 
     fn weights(&self) -> Weights<'_> {
-        let shape = "the shape is the tensor's";
         match &self.weights {
             Stored::Matrix(matrix) => {
                 let [rows, columns] = matrix.layout().shape().dims();
-                let matrix = ArrayView2::from_shape((rows, columns), values(matrix)).expect(shape);
-                Weights::Matrix(matrix)
+                let matrix = ArrayView2::from_shape((rows, columns), values(matrix));
+                Weights::Matrix(matrix.expect("the shape is the tensor's"))
             }
-            Stored::Panels { panels, depth } => {
-                let panels = ArrayView2::from_shape((panels.len() / depth, *depth), panels);
-                Weights::Panels(panels.expect(shape))
-            }
+            Stored::Packed(packed) => packed.weights(),
         }
     }
 
@@ -292,28 +379,4 @@ fn primitive<const D: usize>(x: Tensor<D>) -> FlexTensor {
 
 fn values(x: &FlexTensor) -> &[f32] {
     x.as_slice().expect("parameters hold f32 as their input does")
-}
-
-/// Whether the machine multiplies and adds in one instruction.
-fn has_fused_multiply_add() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return pulp::x86::V3::try_new().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    return cfg!(target_arch = "aarch64");
-}
-
-/// Compiles the body, which must be inlined whole, for AVX-512 or for AVX2 and FMA where the machine has them; elsewhere
-/// for the target's own vectors.
-#[inline(always)]
-fn simd<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(v4) = pulp::x86::V4::try_new() {
-            return v4.vectorize(f);
-        }
-        if let Some(v3) = pulp::x86::V3::try_new() {
-            return v3.vectorize(f);
-        }
-    }
-    f()
 }

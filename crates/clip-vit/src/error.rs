@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Arithmetic;
+
 /// A file that is not what it should be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -62,6 +64,14 @@ pub enum Error {
         path: PathBuf,
         /// One line a tensor.
         problems: Vec<String>,
+    },
+    /// Numbers that the image tower's products cannot be computed in.
+    #[error("{}: {problem}", arithmetic.name())]
+    Arithmetic {
+        /// What was asked for.
+        arithmetic: Arithmetic,
+        /// Why not.
+        problem: String,
     },
     /// A model that is not in the cache while the network is off.
     #[error(

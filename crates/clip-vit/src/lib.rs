@@ -32,15 +32,19 @@
 //! - Embeddings are returned as the towers make them, not normalised.
 
 mod allocator;
+mod arithmetic;
+mod bfloat16;
 mod block;
 mod config;
 mod cpu;
 mod error;
 mod hub;
+mod int8;
 mod panels;
 mod positions;
 mod text;
 mod tokenizer;
+mod transpose;
 mod vision;
 mod weights;
 
@@ -48,6 +52,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
 pub use allocator::keep_freed_memory;
+pub use arithmetic::Arithmetic;
 pub use block::Block;
 pub use config::{Activation, ClipConfig, TextConfig, VisionConfig};
 pub use cpu::Points;
@@ -57,7 +62,9 @@ pub use positions::Interpolation;
 pub use text::TextTower;
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
 pub use vision::VisionTower;
-pub use weights::{Precision, Pretrained, StateDict, impostor, load, load_bytes, save_hf};
+pub use weights::{
+    Precision, Pretrained, StateDict, impostor, load, load_bytes, load_bytes_in, load_in, save_hf,
+};
 
 /// A CLIP: both towers and the scale of their similarities.
 #[derive(Module, Debug)]

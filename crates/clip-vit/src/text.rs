@@ -63,17 +63,51 @@ impl TextTower {
     pub fn forward(&self, ids: &[Vec<u32>], device: &Device) -> Tensor<2> {
         let ends: Vec<usize> = ids.iter().map(|row| end_position(row)).collect();
         let length = 1 + ends.iter().max().expect("text tower: expected at least one text");
-        let [context, width] = self.positional_embedding.dims();
+        let [context, _] = self.positional_embedding.dims();
         assert!(length <= context, "text tower: expected at most {context} tokens, got {length}");
+        let rows: Vec<&[u32]> = ids.iter().map(|row| &row[..length]).collect();
+        self.forward_embeddings(self.embed(&rows, device), &ends, |_, x| x)
+    }
+
+    /// Rows of the vocabulary's embedding, without positions.
+    ///
+    /// # Shapes
+    /// - ids: one row a text, all of one length
+    /// - output: `[texts, tokens, width]`
+    ///
+    /// # Panics
+    /// If `ids` is empty or its rows differ in length.
+    pub fn embed(&self, ids: &[impl AsRef<[u32]>], device: &Device) -> Tensor<3> {
         let flat: Vec<i64> =
-            ids.iter().flat_map(|row| row[..length].iter().map(|&id| id as i64)).collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(flat, [ids.len(), length]), device);
-        let x = self.token_embedding.forward(ids)
-            + self.positional_embedding.val().narrow(0, 0, length).unsqueeze(); // [b, n, width]
-        let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
-        let [b, n, _] = x.dims();
+            ids.iter().flat_map(|row| row.as_ref().iter().map(|&id| id as i64)).collect();
+        let shape = [ids.len(), flat.len() / ids.len()];
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(flat, shape), device);
+        self.token_embedding.forward(ids)
+    }
+
+    /// The same as [`forward`](Self::forward) from embedded tokens, some of which may have been
+    /// learned; `before` is given each block's number, from 0, and its input, and answers what
+    /// takes its place.
+    ///
+    /// # Shapes
+    /// - tokens: `[texts, tokens, width]`, without positions; at most `context_length` tokens
+    /// - ends: of every text the place of its end token
+    /// - output: `[texts, embed_dim]`, not normalised
+    ///
+    /// # Panics
+    /// If the texts are longer than the context.
+    pub fn forward_embeddings(
+        &self,
+        tokens: Tensor<3>,
+        ends: &[usize],
+        before: impl Fn(usize, Tensor<3>) -> Tensor<3>,
+    ) -> Tensor<2> {
+        let ([b, n, width], device) = (tokens.dims(), tokens.device());
+        let positions = self.positional_embedding.val().narrow(0, 0, n).unsqueeze();
+        let blocks = self.blocks.iter().enumerate();
+        let x = blocks.fold(tokens + positions, |x, (i, block)| block.forward(before(i, x)));
         let rows: Vec<i64> = ends.iter().enumerate().map(|(i, end)| (i * n + end) as i64).collect();
-        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [b]), device);
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [b]), &device);
         let x = x.reshape([b * n, width]).select(0, rows); // [b, width]
         self.projection.forward(self.ln_final.forward(x))
     }

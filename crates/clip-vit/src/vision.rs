@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 
+use crate::Arithmetic;
 use crate::block::Block;
 use crate::config::VisionConfig;
 
@@ -60,6 +61,14 @@ impl VisionTower {
     /// Side of a patch in pixels.
     pub fn patch_size(&self) -> usize {
         self.patch_size
+    }
+
+    /// What the products of its blocks are computed in on the CPU: what it was loaded for, as long as no weights were
+    /// replaced or looked at.
+    pub fn arithmetic(&self) -> Arithmetic {
+        let mut each = self.blocks.iter().map(Block::arithmetic);
+        let first = each.next().unwrap_or_default();
+        if each.all(|other| other == first) { first } else { Arithmetic::Float32 }
     }
 
     /// Patches, class token and positions, normalised: the input of the first block.

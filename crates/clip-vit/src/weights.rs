@@ -18,8 +18,9 @@ use crate::block::BlockPanels;
 use crate::config::{Activation, ClipConfig};
 use crate::cpu;
 use crate::hub::sha256;
-use crate::panels::{Panels, of_columns};
-use crate::{Clip, Error};
+use crate::panels::{COLUMNS, Packed, Panels};
+use crate::transpose::transpose;
+use crate::{Arithmetic, Clip, Error};
 
 mod archive;
 pub(crate) mod folder;
@@ -32,14 +33,12 @@ mod pickle;
 mod save;
 mod state_dict;
 mod tensors;
-mod transpose;
 
 pub use impostor::impostor;
 use layout::Layout;
 pub use save::{Precision, save_hf};
 pub use state_dict::StateDict;
 use tensors::Tensors;
-use transpose::transpose;
 
 /// A CLIP read from files.
 #[derive(Debug)]
@@ -84,6 +83,20 @@ pub fn load(
     activation: Option<Activation>,
     device: &Device,
 ) -> Result<Pretrained, Error> {
+    load_in(path, activation, Arithmetic::Float32, device)
+}
+
+/// As [`load`], with the image tower's products in other numbers than float32. Its weights are only kept in these:
+/// whoever looks at them sees them rounded.
+///
+/// # Errors
+/// As [`load`]; [`Error::Arithmetic`] where the device or the model's widths do not allow it.
+pub fn load_in(
+    path: &Path,
+    activation: Option<Activation>,
+    arithmetic: Arithmetic,
+    device: &Device,
+) -> Result<Pretrained, Error> {
     let (config_file, weight_files) = if path.is_dir() {
         let (config, weights) = folder::files(path)?;
         (Some(config), weights)
@@ -108,7 +121,8 @@ pub fn load(
         Some(config) => config,
         None => infer::config(&tensors, layout, activation.unwrap_or(Activation::QuickGelu), path)?,
     };
-    let clip = assemble(&config, &tensors, &maps, layout, path, device)?;
+    let files = Files { tensors: &tensors, maps: &maps, layout, path };
+    let clip = assemble(&config, &files, arithmetic, device)?;
     Ok(Pretrained { clip, config, weight_files })
 }
 
@@ -122,12 +136,27 @@ pub fn load_bytes(
     weights: &[u8],
     device: &Device,
 ) -> Result<(Clip, ClipConfig), Error> {
+    load_bytes_in(name, config_json, weights, Arithmetic::Float32, device)
+}
+
+/// As [`load_bytes`], with the image tower's products in other numbers than float32.
+///
+/// # Errors
+/// As [`load_in`].
+pub fn load_bytes_in(
+    name: &str,
+    config_json: &[u8],
+    weights: &[u8],
+    arithmetic: Arithmetic,
+    device: &Device,
+) -> Result<(Clip, ClipConfig), Error> {
     let path = Path::new(name);
     let config = hf_config::parse(config_json, path)?;
     let mut tensors = Tensors::default();
     tensors.add_safetensors(path, weights)?;
     let layout = Layout::detect(&mut tensors, path)?;
-    let clip = assemble(&config, &tensors, &[], layout, path, device)?;
+    let files = Files { tensors: &tensors, maps: &[], layout, path };
+    let clip = assemble(&config, &files, arithmetic, device)?;
     Ok((clip, config))
 }
 
@@ -179,14 +208,41 @@ fn release(map: &Mmap) {
 #[cfg(not(unix))]
 fn release(_: &Mmap) {}
 
+/// What a model is assembled from.
+struct Files<'a> {
+    tensors: &'a Tensors<'a>,
+    maps: &'a [Mmap],
+    layout: Layout,
+    path: &'a Path,
+}
+
+/// Refuses numbers that the image tower's products cannot be computed in.
+fn check(arithmetic: Arithmetic, config: &ClipConfig, device: &Device) -> Result<(), Error> {
+    let refuse = |problem| Error::Arithmetic { arithmetic, problem };
+    if arithmetic == Arithmetic::Float32 {
+        return Ok(());
+    }
+    if !cpu::reads_panels(device, arithmetic) {
+        return Err(refuse("only the CPU backend flex computes in it".into()));
+    }
+    let (width, mlp) = (config.vision.width, config.vision.mlp_width);
+    if [width, mlp].iter().all(|width| width.is_multiple_of(COLUMNS)) {
+        return Ok(());
+    }
+    let problem = format!(
+        "expected widths that are multiples of {COLUMNS}, the image tower's are {width} and {mlp}"
+    );
+    Err(refuse(problem))
+}
+
 fn assemble(
     config: &ClipConfig,
-    tensors: &Tensors<'_>,
-    maps: &[Mmap],
-    layout: Layout,
-    path: &Path,
+    files: &Files<'_>,
+    arithmetic: Arithmetic,
     device: &Device,
 ) -> Result<Clip, Error> {
+    let Files { tensors, maps, layout, path } = *files;
+    check(arithmetic, config, device)?;
     // A block has a dozen tensors: a configuration with more layers than tensors is wrong and would only cost memory.
     let layers = config.vision.layers.max(config.text.layers);
     if layers > tensors.len() {
@@ -205,6 +261,7 @@ fn assemble(
         tensors,
         maps,
         layout,
+        arithmetic,
         device,
         path: Vec::new(),
         panels: &mut panels,
@@ -266,6 +323,8 @@ struct Filler<'a> {
     tensors: &'a Tensors<'a>,
     maps: &'a [Mmap],
     layout: Layout,
+    /// Of the image tower.
+    arithmetic: Arithmetic,
     device: &'a Device,
     path: Vec<String>,
     /// What the kernels of the CPU read in place of some parameters, by their path.
@@ -291,14 +350,16 @@ impl ModuleMapper for Filler<'_> {
         for (name, part) in stored.names.iter().zip(&parts) {
             self.problems.extend(not_finite(part).map(|what| format!("{name}: holds {what}")));
         }
+        let own = path.starts_with("vision.");
+        let arithmetic = if own { self.arithmetic } else { Arithmetic::Float32 };
         if path.contains(".blocks.")
             && stored.transposed
-            && cpu::reads_panels(self.device)
-            && let Some(panels) = of_columns(&parts, shape[0])
+            && cpu::reads_panels(self.device, arithmetic)
+            && let Some(packed) = Packed::of_columns(&parts, shape[0], arithmetic)
         {
             drop(parts);
             self.maps.iter().for_each(release);
-            let (param, panels) = Panels::parameter(panels, shape, self.device);
+            let (param, panels) = Panels::parameter(packed, shape, self.device);
             self.panels.insert(path, panels);
             return param;
         }

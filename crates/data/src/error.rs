@@ -18,7 +18,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The first bytes are those of no image format we read.
-    #[error("{}: not an image (read: JPEG, PNG, TIFF, BMP, WebP): {found}", path.display())]
+    #[error("{}: not an image (read: JPEG, PNG, TIFF, BMP, WebP, DICOM): {found}", path.display())]
     NotAnImage {
         /// The file.
         path: PathBuf,

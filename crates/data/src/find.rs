@@ -8,7 +8,7 @@ use crate::layouts::{entries, is_image};
 
 /// Lists the image files below a folder, sorted by path; a file stands for itself, whatever its name.
 ///
-/// Images are known by their ending (PNG, JPEG, BMP, TIFF, WebP, in any case). Hidden files and folders, recycle bins and
+/// Images are known by their ending (PNG, JPEG, BMP, TIFF, WebP, DICOM, in any case). Hidden files and folders, recycle bins and
 /// the thumbnails that systems put among people's files (`@eaDir`, `Thumbs.db`, …) are passed over. Links to folders are
 /// followed, each folder is visited once.
 /// A folder below that cannot be read is an error in the list, beside the images of the others.
@@ -24,7 +24,8 @@ pub fn find_images(path: &Path) -> Result<Vec<Result<PathBuf, Error>>, Error> {
     let mut found = Vec::new();
     walk(path, &mut HashSet::new(), &mut found);
     if found.is_empty() {
-        let expected = "files ending in png, jpg, jpeg, jpe, jfif, bmp, dib, tif, tiff or webp";
+        let expected =
+            "files ending in png, jpg, jpeg, jpe, jfif, bmp, dib, tif, tiff, webp, dcm or dicom";
         return Err(Error::NoImages { path: path.to_path_buf(), expected, first: None });
     }
     found.sort_by(|a, b| key(a).cmp(key(b)));

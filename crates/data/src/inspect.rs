@@ -8,7 +8,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::read::image_format;
+use crate::read::{Format, HEAD, image_format};
 use crate::{Error, Limits, Problem, Sample, image_size, read_image, read_mask_of};
 
 /// Bytes at the end of a file in which its end mark is looked for.
@@ -60,8 +60,9 @@ fn checked_size(path: &Path, limits: &Limits) -> Result<(u32, u32), Error> {
 
 fn ends_well(path: &Path) -> std::io::Result<bool> {
     let mut file = File::open(path)?;
-    let mut head = [0; 16];
-    file.read_exact(&mut head)?;
+    let mut head = Vec::with_capacity(HEAD);
+    file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    head.resize(HEAD, 0);
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
     let mut tail = Vec::new();
@@ -69,10 +70,10 @@ fn ends_well(path: &Path) -> std::io::Result<bool> {
     let tail_holds = |mark: &[u8]| tail.windows(mark.len()).any(|w| w == mark);
     let size = |at: usize| u64::from(u32::from_le_bytes([0, 1, 2, 3].map(|i| head[at + i])));
     Ok(match image_format(&head) {
-        Some(image::ImageFormat::Jpeg) => tail_holds(&[0xff, 0xd9]),
-        Some(image::ImageFormat::Png) => tail_holds(b"IEND"),
-        Some(image::ImageFormat::WebP) => size(4) + 8 <= length,
-        Some(image::ImageFormat::Bmp) => size(2) > 0 && size(2) <= length,
+        Some(Format::Jpeg) => tail_holds(&[0xff, 0xd9]),
+        Some(Format::Png) => tail_holds(b"IEND"),
+        Some(Format::WebP) => size(4) + 8 <= length,
+        Some(Format::Bmp) => size(2) > 0 && size(2) <= length,
         _ => false,
     })
 }

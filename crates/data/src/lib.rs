@@ -22,13 +22,14 @@
 //! `(width, height)`. Masks are `true` where a pixel is anomalous.
 //!
 //! # Leaves out
-//! Colour profiles (as Pillow and the reference implementations do), GIF, HEIC, raw camera formats, volumes.
+//! Colour profiles (as Pillow and the reference implementations do), GIF, HEIC, raw camera formats, volumes; of DICOM, lookup tables, JPEG 2000 and JPEG-LS.
 
 mod bmp;
 mod catalogue;
 mod colour;
 mod crops;
 mod cutout;
+mod dicom;
 mod error;
 mod find;
 mod guard;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use image::{DynamicImage, ImageFormat};
+use image::DynamicImage;
 use ndarray::Array2;
 
-use crate::read::{decode, read_file};
+use crate::read::{Format, decode, read_file};
 use crate::{Error, Limits};
 
 /// A lossless mask with more distinct levels than this is a drawing with soft edges, not a set of labels.
@@ -28,7 +28,7 @@ pub fn read_mask(path: &Path, limits: &Limits) -> Result<Array2<bool>, Error> {
     let (image, format) = decode(&read_file(path, limits)?, path, limits)?;
     let shape = (image.height() as usize, image.width() as usize);
     let levels = levels(image);
-    let soft = format == ImageFormat::Jpeg || distinct(&levels) > MOST_LABELS;
+    let soft = format == Format::Jpeg || distinct(&levels) > MOST_LABELS;
     let least = if soft { 128 } else { 1 };
     let mask = levels.into_iter().map(|level| level >= least).collect();
     Ok(Array2::from_shape_vec(shape, mask).expect("one level a pixel"))

@@ -12,7 +12,21 @@ use crate::Error;
 use crate::error::Fault;
 use crate::guard::guarded;
 use crate::metadata::Metadata;
-use crate::{bmp, jpeg, png, tiff};
+use crate::{bmp, dicom, jpeg, png, tiff};
+
+/// The formats that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Jpeg,
+    Png,
+    Tiff,
+    Bmp,
+    WebP,
+    Dicom,
+}
+
+/// Bytes from a file's start on that tell its format.
+pub(crate) const HEAD: usize = dicom::MAGIC_AT + dicom::MAGIC.len();
 
 /// Bounds on what one image may take; checked against the header before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +64,13 @@ impl Limits {
 /// Reads an image as 8-bit RGB.
 ///
 /// The format is found by content, whatever the extension says: JPEG (baseline and progressive; grey, YCbCr, RGB,
-/// CMYK, YCCK), PNG, TIFF (first page), BMP and WebP (first frame).
+/// CMYK, YCCK), PNG, TIFF (first page), BMP, WebP (first frame) and DICOM (first frame; raw, run lengths, baseline JPEG).
 /// The EXIF orientation is applied. Grey becomes three equal channels, alpha is dropped (as Pillow's
 /// `convert("RGB")` does), a palette is looked up. Samples of 16 bits are scaled by 255/65535 and rounded.
 /// Float samples of a TIFF are scaled from the narrowest of the ranges 0 to 1, 0 to 255 and 0 to 65535 that holds all
 /// of them, then rounded; samples outside of all three, or not finite, are an error.
+/// Grey values of DICOM are rescaled, then seen through the file's first window; without one, the least value that its
+/// bits can hold is black and the largest white. `MONOCHROME1` is the other way round. Lookup tables are not read.
 /// A file cut short or with damaged image data is an error, never a picture with a grey rest.
 ///
 /// # Errors
@@ -78,8 +94,8 @@ pub fn decode_image(bytes: &[u8], name: &str, limits: &Limits) -> Result<RgbImag
 pub fn image_size(path: &Path, limits: &Limits) -> Result<(u32, u32), Error> {
     let io = |source| Error::Io { path: path.to_path_buf(), source };
     let mut file = BufReader::new(File::open(path).map_err(io)?);
-    let mut head = Vec::with_capacity(16);
-    file.by_ref().take(16).read_to_end(&mut head).map_err(io)?;
+    let mut head = Vec::with_capacity(HEAD);
+    file.by_ref().take(HEAD as u64).read_to_end(&mut head).map_err(io)?;
     file.seek_relative(-(head.len() as i64)).map_err(io)?;
     let format = format(&head, path)?;
     let (size, orientation) =
@@ -98,7 +114,7 @@ pub(crate) fn decode(
     bytes: &[u8],
     path: &Path,
     limits: &Limits,
-) -> Result<(DynamicImage, ImageFormat), Error> {
+) -> Result<(DynamicImage, Format), Error> {
     let format = format(bytes, path)?;
     let image = guarded(path, format_name(format), || {
         let (mut image, orientation) = pixels(bytes, format, limits)?;
@@ -112,26 +128,27 @@ pub(crate) fn decode(
 fn header(
     mut file: impl BufRead + Seek,
     head: &[u8],
-    format: ImageFormat,
+    format: Format,
     limits: &Limits,
 ) -> Result<((u32, u32), Orientation), Fault> {
     match format {
-        ImageFormat::Jpeg => {
+        Format::Jpeg => {
             let header = jpeg::Header::read(file)?;
             Ok((header.size(limits)?, header.orientation()))
         }
-        ImageFormat::Tiff => tiff::header(&mut file, limits),
-        ImageFormat::Png => {
+        Format::Tiff => tiff::header(&mut file, limits),
+        Format::Png => {
             let chunks = png::chunks(file, false)?;
             let decoder = PngDecoder::with_limits(Cursor::new(chunks.critical), bounds(limits));
             Ok((size(&decoder.map_err(fault)?, limits)?, chunks.metadata.orientation()))
         }
-        ImageFormat::WebP => {
+        Format::WebP => {
             let mut decoder = WebPDecoder::new(file).map_err(fault)?;
             let metadata = metadata(&mut decoder);
             Ok((size(&decoder, limits)?, metadata.orientation()))
         }
-        _ => {
+        Format::Dicom => dicom::header(file, limits),
+        Format::Bmp => {
             let decoder = bmp::decoder(file, bmp::is_bare(head)).map_err(fault)?;
             Ok((size(&decoder, limits)?, Orientation::NoTransforms))
         }
@@ -141,24 +158,25 @@ fn header(
 /// The samples as stored and the orientation still to be applied.
 fn pixels(
     bytes: &[u8],
-    format: ImageFormat,
+    format: Format,
     limits: &Limits,
 ) -> Result<(DynamicImage, Orientation), Fault> {
     match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, limits),
-        ImageFormat::Tiff => tiff::decode(bytes, limits),
-        ImageFormat::Png => {
+        Format::Jpeg => jpeg::decode(bytes, limits),
+        Format::Tiff => tiff::decode(bytes, limits),
+        Format::Png => {
             let chunks = png::chunks(Cursor::new(bytes), true)?;
             let decoder = PngDecoder::with_limits(Cursor::new(chunks.critical), bounds(limits));
             Ok((image(decoder.map_err(fault)?, limits)?, chunks.metadata.orientation()))
         }
-        ImageFormat::WebP => {
+        Format::WebP => {
             let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(fault)?;
             decoder.set_limits(bounds(limits)).map_err(fault)?;
             let metadata = metadata(&mut decoder);
             Ok((image(decoder, limits)?, metadata.orientation()))
         }
-        _ => {
+        Format::Dicom => dicom::decode(bytes, limits),
+        Format::Bmp => {
             let decoder = bmp::decoder(Cursor::new(bytes), bmp::is_bare(bytes)).map_err(fault)?;
             let mut image = image(decoder, limits)?;
             bmp::round_down(&mut image, bytes);
@@ -214,30 +232,39 @@ pub(crate) fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, Error> 
 }
 
 /// The name of a format in messages.
-pub(crate) fn format_name(format: ImageFormat) -> &'static str {
+pub(crate) fn format_name(format: Format) -> &'static str {
     match format {
-        ImageFormat::Jpeg => "JPEG",
-        ImageFormat::Png => "PNG",
-        ImageFormat::Tiff => "TIFF",
-        ImageFormat::Bmp => "BMP",
-        ImageFormat::WebP => "WebP",
-        _ => "image",
+        Format::Jpeg => "JPEG",
+        Format::Png => "PNG",
+        Format::Tiff => "TIFF",
+        Format::Bmp => "BMP",
+        Format::WebP => "WebP",
+        Format::Dicom => "DICOM",
     }
 }
 
 /// The format, if it is one that is read.
-pub(crate) fn image_format(head: &[u8]) -> Option<ImageFormat> {
-    use ImageFormat::{Bmp, Jpeg, Png, Tiff, WebP};
+pub(crate) fn image_format(head: &[u8]) -> Option<Format> {
     if head.starts_with(b"II+\0") || head.starts_with(b"MM\0+") {
-        return Some(Tiff); // BigTIFF
+        return Some(Format::Tiff); // BigTIFF
     }
     if bmp::is_bare(head) {
-        return Some(Bmp);
+        return Some(Format::Bmp);
     }
-    image::guess_format(head).ok().filter(|f| matches!(f, Jpeg | Png | Tiff | Bmp | WebP))
+    if head.get(dicom::MAGIC_AT..).is_some_and(|rest| rest.starts_with(dicom::MAGIC)) {
+        return Some(Format::Dicom);
+    }
+    Some(match image::guess_format(head).ok()? {
+        ImageFormat::Jpeg => Format::Jpeg,
+        ImageFormat::Png => Format::Png,
+        ImageFormat::Tiff => Format::Tiff,
+        ImageFormat::Bmp => Format::Bmp,
+        ImageFormat::WebP => Format::WebP,
+        _ => return None,
+    })
 }
 
-fn format(bytes: &[u8], path: &Path) -> Result<ImageFormat, Error> {
+fn format(bytes: &[u8], path: &Path) -> Result<Format, Error> {
     image_format(bytes).ok_or_else(|| {
         let found = match image::guess_format(bytes) {
             Ok(other) => format!("it looks like {}", format!("{other:?}").to_uppercase()),

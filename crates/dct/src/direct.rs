@@ -156,14 +156,8 @@ impl<T: Float> Direct<T> {
             self.fold(row, folded);
         }
         if self.symmetry == Symmetry::Output {
-            let mut group = 0;
-            while group < self.groups() {
-                group += match self.groups() - group {
-                    4.. if R == 1 => self.mirrored::<R, 4>((folded, 1), group, tile),
-                    3 if R == 1 => self.mirrored::<R, 3>((folded, 1), group, tile),
-                    2 if R == 1 => self.mirrored::<R, 2>((folded, 1), group, tile),
-                    _ => self.mirrored::<R, 1>((folded, 1), group, tile),
-                };
+            for group in 0..self.groups() {
+                self.mirrored::<R>(folded, group, tile);
             }
             return;
         }
@@ -171,13 +165,7 @@ impl<T: Float> Direct<T> {
         let groups = self.groups() - usize::from(from_zero);
         let mut group = 0;
         while group < groups {
-            // few rows: more groups at once, for as many independent sums
             group += match groups - group {
-                8.. if R == 1 => self.alternating::<R, 8>((folded, 1), group, tile),
-                7 if R == 1 => self.alternating::<R, 7>((folded, 1), group, tile),
-                6 if R == 1 => self.alternating::<R, 6>((folded, 1), group, tile),
-                5 if R == 1 => self.alternating::<R, 5>((folded, 1), group, tile),
-                4 if R == 1 => self.alternating::<R, 4>((folded, 1), group, tile),
                 3 => self.alternating::<R, 3>((folded, 1), group, tile),
                 2.. => self.alternating::<R, 2>((folded, 1), group, tile),
                 _ => self.alternating::<R, 1>((folded, 1), group, tile),
@@ -259,40 +247,26 @@ impl<T: Float> Direct<T> {
         G
     }
 
-    /// `G` groups of coefficients, and their mirror images.
+    /// A group of coefficients, and their mirror images.
     #[inline(always)]
-    fn mirrored<const R: usize, const G: usize>(
-        &self,
-        folded: (&[T], usize),
-        first: usize,
-        tile: &mut [T],
-    ) -> usize {
-        let (len, terms) = (self.len, self.terms);
-        let pairs = self.pairs::<R>(folded);
-        let starts: [_; G] = std::array::from_fn(|g| self.start(first + g));
-        let table = |g: usize| &self.table[(first + g) * 2 * terms..][..2 * terms];
-        let tables: [_; G] = std::array::from_fn(|g| table(g).split_at(terms));
-        let mut sums = [[[[T::zero(); WIDTH]; 2]; G]; R];
+    fn mirrored<const R: usize>(&self, folded: &[T], group: usize, tile: &mut [T]) {
+        let (len, terms, start) = (self.len, self.terms, self.start(group));
+        let pairs = self.pairs::<R>((folded, 1));
+        let (even, odd) = self.table[group * 2 * terms..][..2 * terms].split_at(terms);
+        let mut sums = [[[T::zero(); WIDTH]; 2]; R];
         for t in 0..terms {
             for r in 0..R {
-                for g in 0..G {
-                    for k in 0..WIDTH {
-                        sums[r][g][0][k] += pairs[r][t][0] * tables[g].0[t][k];
-                        sums[r][g][1][k] += pairs[r][t][1] * tables[g].1[t][k];
-                    }
+                for k in 0..WIDTH {
+                    sums[r][0][k] += pairs[r][t][0] * even[t][k];
+                    sums[r][1][k] += pairs[r][t][1] * odd[t][k];
                 }
             }
         }
-        for r in 0..R {
-            let row = &mut tile[r * len..][..len];
-            for g in 0..G {
-                let ([even, odd], start) = (sums[r][g], starts[g]);
-                *group_mut::<T, WIDTH>(row, start) = std::array::from_fn(|k| even[k] + odd[k]);
-                *group_mut::<T, WIDTH>(row, len - WIDTH - start) =
-                    std::array::from_fn(|k| even[WIDTH - 1 - k] - odd[WIDTH - 1 - k]);
-            }
+        for (row, [even, odd]) in tile.chunks_exact_mut(len).zip(sums) {
+            *group_mut::<T, WIDTH>(row, start) = std::array::from_fn(|k| even[k] + odd[k]);
+            *group_mut::<T, WIDTH>(row, len - WIDTH - start) =
+                std::array::from_fn(|k| even[WIDTH - 1 - k] - odd[WIDTH - 1 - k]);
         }
-        G
     }
 }
 

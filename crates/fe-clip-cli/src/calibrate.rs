@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use fe_clip::files::sha256_of_lines;
-use fe_clip::{Calibration, DataIdentity, Error, Failed, images_needed};
+use fe_clip::{Calibration, Error, Failed, NormalImage, Scores, images_needed};
 
 use crate::model::ModelArgs;
 use crate::protect::Protected;
+use crate::scope::ScopeArgs;
 use crate::talk::{self, Progress};
 use crate::{normals, stdout};
 
@@ -17,6 +17,7 @@ use crate::{normals, stdout};
 #[command(after_help = "Examples:\n  \
     fe-clip calibrate --normals good-parts/ --out calibration.json\n  \
     fe-clip detect parts/ --calibration calibration.json --out results\n  \
+    fe-clip calibrate --add calibration.json --normals more/ --out calibration.json\n  \
     fe-clip calibrate --normals good-parts/ --shots 4 --out calibration.json\n  \
     fe-clip detect parts/ --normals good-parts/ --calibration calibration.json")]
 pub(crate) struct Args {
@@ -26,9 +27,14 @@ pub(crate) struct Args {
     /// The calibration to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Share of normal images that may be called anomalous, between 0 and 1.
-    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
-    false_alarm_rate: f64,
+    /// Share of normal images that may be called anomalous, between 0 and 1. Default: 0.05, or
+    /// that of --add.
+    #[arg(long, value_name = "RATE")]
+    false_alarm_rate: Option<f64>,
+    /// A calibration of the same model: its images count beside the new ones, and need not be
+    /// there.
+    #[arg(long, value_name = "FILE", conflicts_with = "shots")]
+    add: Option<PathBuf>,
     /// Folder of normal images for the memory bank, as `detect --normals` takes; those that are
     /// among the normals are not calibrated on.
     #[arg(long, value_name = "DIR", conflicts_with = "shots")]
@@ -38,11 +44,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "K", default_value_t = 0)]
     shots: usize,
     #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
     model: ModelArgs,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
-    let rate = args.false_alarm_rate;
+    let earlier = args.add.as_deref().map(Calibration::read).transpose().context("--add")?;
+    let usual = earlier.as_ref().map_or(0.05, |earlier| earlier.false_alarm_rate);
+    let rate = args.false_alarm_rate.unwrap_or(usual);
     if !(rate > 0.0 && rate < 1.0) {
         bail!("--false-alarm-rate: expected a number between 0 and 1, got {rate}");
     }
@@ -70,8 +80,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         if given < needed { Err(Error::TooFewNormals { rate, needed, given }) } else { Ok(()) }
     };
     let named = || format!("--normals {}", args.normals.display());
-    check_count(normals.len()).with_context(named)?;
+    let kept = earlier.as_ref().map_or(0, |earlier| earlier.data.images);
+    check_count(normals.len() + kept).with_context(named)?;
 
+    let scope = args.scope.scope()?;
     let (mut inspector, _, mut model) = args.model.identified_inspector()?;
     inspector.detector().check_group(false)?;
     if references.is_empty() {
@@ -81,17 +93,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         model.references = references.iter().map(|r| r.sha256.clone()).collect();
         model.references.sort();
     }
+    model.scope = scope.as_ref().map(|scope| scope.sha256().to_owned());
+    inspector.look(scope);
+    if let (Some(earlier), Some(path)) = (&earlier, &args.add) {
+        earlier.check(&model, path).context("--add")?;
+    }
     let progress = Progress::new(normals.len(), "normal images");
     let files = normals.iter().chain(&references).map(|file| file.path.as_path());
-    Protected::new(files.chain(args.model.files())).check(&args.out).context("--out")?;
-    let (mut scores, mut hashes) = (Vec::new(), Vec::new());
+    let files = files.chain(args.model.files()).chain(args.scope.files());
+    Protected::new(files).check(&args.out).context("--out")?;
+    let mut scored = Vec::new();
     let found = inspector.inspect(normals.iter().map(|file| &file.path));
     for (file, found) in normals.iter().zip(found) {
         progress.advance();
         match found {
             Ok(verdict) => {
-                hashes.push(file.sha256.clone());
-                scores.push(verdict.scores());
+                let Scores { image, pixel } = verdict.scores();
+                scored.push(NormalImage { sha256: file.sha256.clone(), image, pixel });
             }
             // A model that has no numbers for one image is not calibrated on the others.
             Err(found @ Failed { error: Error::NoNumber { .. }, .. }) => return Err(found.into()),
@@ -102,9 +120,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         }
     }
     progress.finish();
-    hashes.sort();
-    let data = DataIdentity { images: scores.len(), sha256: sha256_of_lines(&hashes) };
-    let calibration = Calibration::new(&scores, rate, model, data).with_context(named)?;
+    let calibration = match (&earlier, &args.add) {
+        (Some(earlier), Some(path)) => earlier.with(scored, rate, path),
+        _ => Calibration::new(scored, rate, model),
+    };
+    let calibration = calibration.with_context(named)?;
     calibration.write(&args.out)?;
     let scale = inspector.judge().scale;
     talk::note(format_args!(

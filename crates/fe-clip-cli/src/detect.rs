@@ -3,15 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
 use fe_clip::{Inspector, ModelIdentity, RunConfig, Thresholds};
 
+use crate::exchange::{Exchange, RunFile, Wanted};
 use crate::inputs::{self, Input, images};
 use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
 use crate::output::Save;
 use crate::protect::Protected;
+use crate::regions::RegionArgs;
 use crate::report::{MOST_PICTURES, Report};
+use crate::scope::ScopeArgs;
 use crate::shard::{self, Shard};
 use crate::talk::Progress;
 use crate::thresholds::{calibrated_inspector, shipped};
@@ -41,6 +45,10 @@ pub(crate) struct Args {
     /// Score the images against each other: at least five pictures of one kind of thing.
     #[arg(long, conflicts_with_all = ["watch", "calibration"])]
     group: bool,
+    /// Compare each image with N of the others, drawn by `[model.group] seed`; 0 = all. Default:
+    /// what the settings say, else all up to 200 images, 32 of more.
+    #[arg(long, value_name = "N", requires = "group")]
+    group_references: Option<usize>,
     /// Images with at least this score, in [0, 1], are labelled anomalous, and pixels with this
     /// value. Default: for `tiny`
     /// without --normals and --group the one that it was shipped with, else none.
@@ -54,7 +62,11 @@ pub(crate) struct Args {
     out: Option<PathBuf>,
     /// What to write to --out. Default: overlay, and mask with --calibration.
     #[arg(long, value_delimiter = ',', value_enum, requires = "out")]
-    save: Vec<Save>,
+    save: Vec<Wanted>,
+    #[command(flatten)]
+    regions: RegionArgs,
+    #[command(flatten)]
+    scope: ScopeArgs,
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
@@ -79,16 +91,15 @@ pub(crate) struct Args {
     format: Option<Format>,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
+pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
+    args.model.group_references = args.group_references;
     if let Some(x) = args.threshold
         && !(0.0..=1.0).contains(&x)
     {
         bail!("--threshold: expected a number in [0, 1], got {x}");
     }
     let thresholds = level(&args)?;
-    if args.save.contains(&Save::Mask) && thresholds.is_none() && args.calibration.is_none() {
-        bail!("--save mask needs --threshold or --calibration");
-    }
+    let (save, run_files) = wanted(&args, thresholds)?;
     let mut inputs = inputs::list(&args.paths, args.out.as_deref())?;
     if args.shard.is_none() {
         inputs = inputs::without_own(inputs);
@@ -99,10 +110,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         let stems = names::assign(&files);
         inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
     }
+    let files = || args.model.files().chain(args.calibration.as_deref()).chain(args.scope.files());
+    let read = || Protected::new(files());
     if let (Some(out), true) = (&args.out, args.report) {
-        let read = args.model.files().chain(args.calibration.as_deref());
-        Report::check(out, &Protected::new(read))?;
+        Report::check(out, &read())?;
     }
+    let exchange = match &args.out {
+        Some(out) if !run_files.is_empty() => Some(Exchange::new(&run_files, out, &read())?),
+        _ => None,
+    };
     let watch = match &args.watch {
         Some(folder) => {
             let state_file = args.watch_state.as_deref();
@@ -111,6 +127,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         None => None,
     };
     let (inspector, run, identity) = load(&args, thresholds)?;
+    let rule = args.regions.rule(inspector.judge().thresholds)?;
+    let inspector = inspector.regions(rule).features(save.contains(&Save::Features));
     let part = part(&args, &inputs, &inspector, identity)?;
     if let (Some(shard), Some(part)) = (args.shard, &part) {
         if part.exists() {
@@ -121,7 +139,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         inputs = inputs::part_without_own(inputs.drain(range).collect());
     }
     let images = inputs.len();
-    let mut job = Job { part, ..new_job(&args, &inspector, &run, images) };
+    let mut job = Job { part, ..new_job(&args, save, exchange, (&inspector, &run), images) };
     interrupt::catch()?;
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
@@ -159,28 +177,69 @@ fn level(args: &Args) -> anyhow::Result<Option<Thresholds>> {
     }
 }
 
+/// The files to write of each image, and those of the run.
+///
+/// # Errors
+/// If one cannot be made in such a run.
+fn wanted(
+    args: &Args,
+    thresholds: Option<Thresholds>,
+) -> anyhow::Result<(Vec<Save>, Vec<RunFile>)> {
+    let name = |wanted: Wanted| wanted.to_possible_value().map(|value| value.get_name().to_owned());
+    let has_threshold = thresholds.is_some() || args.calibration.is_some();
+    let (mut of_images, mut of_run) = (Vec::new(), Vec::new());
+    for &wanted in &args.save {
+        let named = || format!("--save {}", name(wanted).unwrap_or_default());
+        if wanted.needs_threshold() && !has_threshold {
+            bail!("{} needs --threshold or --calibration", named());
+        }
+        match wanted {
+            Wanted::Run(_) if args.watch.is_some() => {
+                bail!("{}: it is written when the run ends, and --watch has no end", named())
+            }
+            Wanted::Run(_) if args.shard.is_some() => {
+                bail!("{}: it is written of the whole run, and --shard scores a part", named())
+            }
+            Wanted::Run(file) => of_run.push(file),
+            Wanted::Image(save) => of_images.push(save),
+        }
+    }
+    if args.save.is_empty() && args.out.is_some() && args.shard.is_none() {
+        of_images.push(Save::Overlay);
+        if args.calibration.is_some() {
+            of_images.push(Save::Mask);
+        }
+    }
+    Ok((of_images, of_run))
+}
+
 /// The inspector with what it remembers and its thresholds, the settings, and for a part of a list
 /// what the model is.
 fn load(
     args: &Args,
     thresholds: Option<Thresholds>,
 ) -> anyhow::Result<(Inspector, RunConfig, Option<ModelIdentity>)> {
+    let scope = args.scope.scope()?;
     let loaded = args.model.load()?;
     let run = loaded.run.clone();
-    let identity = args.shard.map(|_| loaded.identity()).transpose()?;
+    let identity = args.shard.map(|_| loaded.identity(scope.as_ref())).transpose()?;
     let inspector = match &args.calibration {
-        Some(file) => calibrated_inspector(loaded, args.normals.as_deref(), file)?,
+        Some(file) => calibrated_inspector(loaded, args.normals.as_deref(), scope, file)?,
         None => {
             let mut inspector = Inspector::new(loaded.detector).threads(threads::count());
             match &args.normals {
                 Some(folder) => inspector.remember(normals(folder)?)?,
                 None => inspector.detector().check_normals(0)?,
             }
+            inspector.look(scope);
             inspector.thresholds(thresholds)
         }
     };
-    inspector.detector().check_group(args.group)?;
-    Ok((inspector.features(args.save.contains(&Save::Features)), run, identity))
+    inspector.detector().check_group(args.group).with_context(|| match args.group {
+        true => "--group",
+        false => "without --group",
+    })?;
+    Ok((inspector, run, identity))
 }
 
 /// Where the results of a part of a list go; none of a whole list.
@@ -194,20 +253,20 @@ fn part(
         return Ok(None);
     };
     let normals = args.normals.as_deref().map(normals).transpose()?.unwrap_or_default();
-    let run = shard::run(inputs, inspector, identity, normals, &format!("{:?}", args.save))?;
+    let written = format!("{:?} {:?}", args.save, args.regions);
+    let run = shard::run(inputs, inspector, identity, normals, &written)?;
     Ok(Some(shard.file(out, &run)))
 }
 
-fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -> Job {
+fn new_job(
+    args: &Args,
+    save: Vec<Save>,
+    exchange: Option<Exchange>,
+    (inspector, run): (&Inspector, &RunConfig),
+    images: usize,
+) -> Job {
     let thresholds = inspector.judge().thresholds;
     let format = Format::or_usual(args.format);
-    let mut save = args.save.clone();
-    if save.is_empty() && args.out.is_some() && args.shard.is_none() {
-        save.push(Save::Overlay);
-        if args.calibration.is_some() {
-            save.push(Save::Mask);
-        }
-    }
     // A bar only helps where the results do not already show the progress; a group has its own.
     let shown = format == Format::Table && args.format.is_none();
     let progress = if images > 1 && !shown && !args.group {
@@ -219,6 +278,7 @@ fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -
         let side = inspector.detector().preprocess().height;
         let mut facts = vec![
             ("model", run.model.backbone.clone()),
+            ("precision", run.model.precision.name().into()),
             ("input", format!("{side} x {side} pixels")),
             ("normal", run.prompts.normal.join(" | ")),
             ("anomalous", run.prompts.anomalous.join(" | ")),
@@ -239,9 +299,22 @@ fn new_job(args: &Args, inspector: &Inspector, run: &RunConfig, images: usize) -
             pictures: if args.shard.is_some() { 0 } else { MOST_PICTURES },
         }
     });
-    let out = args.out.clone();
+    let (out, pixel_area) = (args.out.clone(), args.regions.pixel_area());
     let (part, done, scored, failed) = (None, 0, 0, 0);
-    Job { thresholds, format, out, save, report, part, progress, done, scored, failed }
+    Job {
+        thresholds,
+        format,
+        out,
+        save,
+        report,
+        part,
+        exchange,
+        pixel_area,
+        progress,
+        done,
+        scored,
+        failed,
+    }
 }
 
 /// Writes the report and says how it went.
@@ -252,6 +325,9 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
             "stopped after {} of {images} images; their results are complete",
             job.done
         ));
+    }
+    if let Some(exchange) = &job.exchange {
+        exchange.write()?;
     }
     if let (Some(report), Some(part)) = (&job.report, &job.part) {
         // A part that was interrupted is none.

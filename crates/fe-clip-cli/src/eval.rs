@@ -11,7 +11,7 @@ use fe_clip::evaluate::{
     DatasetReport, Evaluated, ImageMetrics, Notes, PixelMetricsReport, evaluate_category, mean,
     references,
 };
-use fe_clip::{Inspector, RunConfig, Source};
+use fe_clip::{Inspector, RunConfig, Scope, Source};
 use serde_json::json;
 
 use crate::model::ModelArgs;
@@ -111,6 +111,7 @@ fn new_report(inspector: &Inspector, run: &RunConfig) -> Report {
         title: names.join(", "),
         facts: vec![
             ("model", run.model.backbone.clone()),
+            ("precision", run.model.precision.name().into()),
             ("input", format!("{side} x {side} pixels")),
             ("normal", run.prompts.normal.join(" | ")),
             ("anomalous", run.prompts.anomalous.join(" | ")),
@@ -157,6 +158,18 @@ fn evaluate(
             let paths = references(&scan.samples, &source.name, category, shots, seed)?;
             inspector.remember(&paths)?;
             notes.references.insert(category.to_string(), paths);
+        }
+        if let Some(ignore) = &run.eval.ignore {
+            let scope = Scope::of_category(ignore, category).context("eval.ignore")?;
+            if scope.is_none() {
+                let folder = ignore.display();
+                progress.suspend(|| {
+                    talk::warning(format_args!(
+                        "{folder}: nothing for {category}: all of it counts"
+                    ))
+                });
+            }
+            inspector.look(scope);
         }
         let group = if run.eval.group {
             let go_on = |_| match interrupt::asked() {
@@ -205,7 +218,7 @@ fn row(dataset: &str, sample: &Sample, seen: &Evaluated<'_>, picture: bool) -> R
     let Evaluated { verdict, mask } = *seen;
     // The mask of a normal image marks nothing.
     let mask = mask.filter(|_| sample.defect.is_some()).map(|mask| mask.view());
-    let new = || Picture::new(&verdict.image, verdict.map.view(), mask, verdict.preprocess());
+    let new = || Picture::new(&verdict.image, verdict.map.view(), mask, verdict.frame());
     Row {
         path: sample.image.clone(),
         dataset: Some(dataset.to_string()),

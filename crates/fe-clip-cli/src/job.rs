@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use data::path_text::to_text;
 use fe_clip::{Failed, Label, Thresholds, Verdict};
 
+use crate::exchange::Exchange;
 use crate::lines::{self, Format, Found, Line, Place};
 use crate::output::{Save, Saved, Scored, save};
+use crate::regions::Summary;
 use crate::report::{Picture, Report, Row};
 use crate::talk::{self, Progress};
 
@@ -20,6 +22,10 @@ pub(crate) struct Job {
     pub(crate) report: Option<Report>,
     /// Where the report's rows go, in place of the report.
     pub(crate) part: Option<PathBuf>,
+    /// What is written of all images' regions in the end.
+    pub(crate) exchange: Option<Exchange>,
+    /// Area of a pixel in mm², where it is known.
+    pub(crate) pixel_area: Option<f64>,
     pub(crate) progress: Progress,
     /// Inputs so far, those of them that have a score, and those that something failed for.
     pub(crate) done: usize,
@@ -86,6 +92,9 @@ impl Job {
         let error = (!problems.is_empty()).then(|| problems.join("; "));
         let map_max = verdict.map_max();
         let (width, height) = verdict.size;
+        let judged = verdict.label.map(|_| Summary::of(&verdict.regions, self.pixel_area));
+        let summary = judged.unwrap_or_default();
+        let place = |region| Place::new(region, self.pixel_area);
         self.print(&Line::Found(Found {
             path: &to_text(path),
             score,
@@ -96,14 +105,18 @@ impl Job {
             map: map_file.as_deref().map(to_text).as_deref(),
             overlay: overlay.as_deref().map(to_text).as_deref(),
             raw_score,
-            regions: verdict.regions.iter().map(Place::from).collect(),
+            regions: verdict.regions.iter().map(place).collect(),
+            summary,
             error: error.as_deref(),
         }))?;
         for problem in &problems {
             self.progress.suspend(|| talk::error(problem));
         }
+        if let Some(exchange) = &mut self.exchange {
+            exchange.add(verdict);
+        }
         if let Some(report) = &mut self.report {
-            let picture = || Picture::new(image, map.view(), None, verdict.preprocess());
+            let picture = || Picture::new(image, map.view(), None, verdict.frame());
             report.rows.push(Row {
                 path: path.clone(),
                 score: Some(score),
@@ -111,6 +124,7 @@ impl Job {
                 map_max: Some(map_max),
                 label,
                 size: Some((width, height)),
+                regions: summary,
                 map: map_file,
                 overlay,
                 error,

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use fe_clip::Region;
 use serde::Serialize;
 
+use crate::regions::Summary;
 use crate::{stdout, talk};
 
 /// The form of the results.
@@ -52,6 +53,9 @@ pub(crate) struct Found<'a> {
     pub(crate) raw_score: f32,
     /// Where the map reaches the pixel threshold; none without one.
     pub(crate) regions: Vec<Place<'a>>,
+    /// The same in columns.
+    #[serde(skip)]
+    pub(crate) summary: Summary,
     /// Which pictures could not be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'a str>,
@@ -68,16 +72,22 @@ pub(crate) struct Place<'a> {
     /// The highest value of the map in it.
     score: f32,
     polygon: &'a [[f64; 2]],
+    /// Where the size of a pixel is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area_mm2: Option<f64>,
 }
 
-impl<'a> From<&'a Region> for Place<'a> {
-    fn from(region: &'a Region) -> Self {
+impl<'a> Place<'a> {
+    /// Of a region of an image whose pixels have this area in mm².
+    pub(crate) fn new(region: &'a Region, pixel_area: Option<f64>) -> Self {
         let Region { x, y, width, height, area, peak, ref polygon } = *region;
-        Self { x, y, width, height, area, score: peak, polygon }
+        let area_mm2 = pixel_area.map(|pixel| pixel * area as f64);
+        Self { x, y, width, height, area, score: peak, polygon, area_mm2 }
     }
 }
 
-const CSV_HEAD: [&str; 10] = [
+const COLUMNS: usize = 18;
+const CSV_HEAD: [&str; COLUMNS] = [
     "path",
     "score",
     "label",
@@ -88,6 +98,14 @@ const CSV_HEAD: [&str; 10] = [
     "overlay",
     "error",
     "raw_score",
+    "regions",
+    "largest_x",
+    "largest_y",
+    "largest_width",
+    "largest_height",
+    "largest_area",
+    "largest_score",
+    "largest_area_mm2",
 ];
 const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -117,22 +135,34 @@ pub(crate) fn print(line: &Line<'_>, format: Format, first: bool) -> anyhow::Res
 
 impl Line<'_> {
     /// Cells in the order of `CSV_HEAD`; numbers as short as they read back exactly.
-    fn cells(&self) -> [String; 10] {
+    fn cells(&self) -> [String; COLUMNS] {
         match self {
-            Self::Found(found) => [
-                found.path.to_string(),
-                found.score.to_string(),
-                found.label.unwrap_or_default().to_string(),
-                found.map_max.to_string(),
-                found.width.to_string(),
-                found.height.to_string(),
-                found.map.unwrap_or_default().to_string(),
-                found.overlay.unwrap_or_default().to_string(),
-                found.error.unwrap_or_default().to_string(),
-                found.raw_score.to_string(),
-            ],
+            Self::Found(found) => {
+                let Summary { count, largest } = found.summary;
+                let text = |value: Option<String>| value.unwrap_or_default();
+                [
+                    found.path.to_string(),
+                    found.score.to_string(),
+                    found.label.unwrap_or_default().to_string(),
+                    found.map_max.to_string(),
+                    found.width.to_string(),
+                    found.height.to_string(),
+                    found.map.unwrap_or_default().to_string(),
+                    found.overlay.unwrap_or_default().to_string(),
+                    found.error.unwrap_or_default().to_string(),
+                    found.raw_score.to_string(),
+                    text(count.map(|count| count.to_string())),
+                    text(largest.map(|l| l.x.to_string())),
+                    text(largest.map(|l| l.y.to_string())),
+                    text(largest.map(|l| l.width.to_string())),
+                    text(largest.map(|l| l.height.to_string())),
+                    text(largest.map(|l| l.area.to_string())),
+                    text(largest.map(|l| l.score.to_string())),
+                    text(largest.and_then(|l| l.area_mm2).map(|area| area.to_string())),
+                ]
+            }
             Self::Failed { path, error } => {
-                let mut cells = [const { String::new() }; 10];
+                let mut cells = [const { String::new() }; COLUMNS];
                 cells[0] = (*path).to_string();
                 cells[8] = (*error).to_string();
                 cells

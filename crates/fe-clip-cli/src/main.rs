@@ -1,5 +1,6 @@
 //! The `fe-clip` program: flags and glue around the crates; one file a command.
 
+mod boxes;
 mod calibrate;
 mod completions;
 mod datasets;
@@ -7,6 +8,7 @@ mod detect;
 mod device;
 mod embed;
 mod eval;
+mod exchange;
 mod export;
 mod fault;
 mod features;
@@ -27,8 +29,10 @@ mod output;
 mod own;
 mod panels;
 mod protect;
+mod regions;
 mod report;
 mod scan;
+mod scope;
 mod serve;
 mod shard;
 mod spectrum;

@@ -34,6 +34,9 @@ pub(crate) struct ModelArgs {
     allow_backbone_mismatch: bool,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Other images that each of a group is compared with, where a command has a flag for it.
+    #[arg(skip)]
+    pub(crate) group_references: Option<usize>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -70,6 +73,7 @@ impl ModelArgs {
             config: self.config.clone(),
             activation: self.activation.map(Into::into),
             allow_backbone_mismatch: self.allow_backbone_mismatch,
+            group_references: self.group_references,
         }
     }
 
@@ -95,7 +99,7 @@ impl ModelArgs {
         &self,
     ) -> anyhow::Result<(Inspector, RunConfig, ModelIdentity)> {
         let loaded = self.load()?;
-        let identity = loaded.identity()?;
+        let identity = loaded.identity(None)?;
         let inspector = Inspector::new(loaded.detector).threads(threads::count());
         Ok((inspector, loaded.run, identity))
     }
@@ -107,9 +111,17 @@ impl ModelArgs {
         let loaded = self.choice().assemble(&device).map_err(with_flag)?;
         loaded.run.notes.iter().for_each(talk::note);
         loaded.detector.cut_texts(None).iter().for_each(talk::warning);
+        let precision = loaded.run.model.precision;
+        if !precision.is_native() {
+            talk::note(format_args!(
+                "model.precision: this machine has no instructions for {0}, its products take the time of float32",
+                precision.name()
+            ));
+        }
         talk::detail(format_args!(
-            "{} at {} pixels, loaded in {:.2} s, {} threads",
+            "{} in {} at {} pixels, loaded in {:.2} s, {} threads",
             loaded.run.model.backbone,
+            precision.name(),
             loaded.detector.preprocess().height,
             started.elapsed().as_secs_f64(),
             threads::count()

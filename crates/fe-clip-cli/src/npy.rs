@@ -14,11 +14,9 @@ pub(crate) fn encode(
 ) -> Vec<u8> {
     let mut header =
         format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    let bits = mark.map_or(0, |_| u64::BITS as usize);
-    header.push_str(&" ".repeat(63 - (10 + header.len() + bits) % 64));
-    if let Some(Mark(mark)) = mark {
-        header.extend((0..bits).map(|bit| if mark >> bit & 1 == 1 { '\t' } else { ' ' }));
-    }
+    let blank = mark.map(Mark::blank).unwrap_or_default();
+    header.push_str(&" ".repeat(63 - (10 + header.len() + blank.len()) % 64));
+    header.push_str(&blank);
     header.push('\n');
     let mut bytes = MAGIC.to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
@@ -33,12 +31,5 @@ pub(crate) const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 pub(crate) fn mark(start: &[u8]) -> Option<Mark> {
     let (length, rest) = start.strip_prefix(MAGIC)?.split_first_chunk()?;
     let header = rest.get(..u16::from_le_bytes(*length).into())?.strip_suffix(b"\n")?;
-    let bits = header.last_chunk::<{ u64::BITS as usize }>()?;
-    let bit = |(at, byte): (usize, &u8)| match byte {
-        b'\t' => Some(1u64 << at),
-        b' ' => Some(0),
-        _ => None,
-    };
-    let mark = bits.iter().enumerate().map(bit).sum::<Option<u64>>()?;
-    (mark != 0).then_some(Mark(mark))
+    Mark::parse_blank(header)
 }

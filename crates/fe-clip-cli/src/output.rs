@@ -1,4 +1,4 @@
-//! What `detect` writes beside its table: overlays, maps, TIFFs and masks.
+//! What `detect` writes of an image beside its table: overlays, maps, TIFFs, masks, boxes.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use tiff::tags::Tag;
 
 use crate::features::features;
 use crate::own::{self, Mark, Occupant};
-use crate::{names, npy, talk};
+use crate::{boxes, names, npy, talk};
 
 /// Files that can be written for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,7 +24,7 @@ use crate::{names, npy, talk};
 pub(crate) enum Save {
     /// The image with the heat map over it: `NAME_overlay.png`.
     Overlay,
-    /// The map at the model's size: `NAME_map.npy`, float32.
+    /// The map at the model's size, or that of all tiles: `NAME_map.npy`, float32.
     Map,
     /// The map at the image's size: `NAME.tiff`, float32.
     Tiff,
@@ -32,6 +32,8 @@ pub(crate) enum Save {
     Mask,
     /// How anomalous the last stage's features are, FFE's and LFS's too: `NAME_features.png`.
     Features,
+    /// The regions' boxes as YOLO reads them: `NAME.txt`.
+    Yolo,
 }
 
 /// The files written for an image.
@@ -55,7 +57,7 @@ pub(crate) struct Scored<'a> {
 /// Writes what was asked for under `out`/`stem`; one that cannot be written stops no other. Where
 /// files of another image have that name, the image's mark follows it.
 pub(crate) fn save(what: &[Save], out: &Path, stem: &Path, scored: &Scored<'_>) -> Saved {
-    let needs_full = what.iter().any(|w| !matches!(w, Save::Map | Save::Features));
+    let needs_full = what.iter().any(|w| !matches!(w, Save::Map | Save::Features | Save::Yolo));
     let full = if needs_full { scored.verdict.map_on_image() } else { Array2::default((0, 0)) };
     let mut saved = Saved::default();
     let mark = Mark::of(&scored.verdict.path);
@@ -99,6 +101,7 @@ impl Save {
             Self::Tiff => ".tiff",
             Self::Mask => "_mask.png",
             Self::Features => "_features.png",
+            Self::Yolo => ".txt",
         }
     }
 
@@ -128,7 +131,9 @@ impl Save {
         let Verdict { image, map, .. } = verdict;
         match self {
             Self::Overlay => {
-                marked_png(&overlay(image, full, caption, pixel_threshold), Some(mark))
+                let ignored = verdict.ignored().map(|ignored| ignored.view());
+                let picture = overlay(image, full, caption, pixel_threshold, ignored);
+                marked_png(&picture, Some(mark))
             }
             Self::Features => {
                 let last = verdict.last_stage.as_ref();
@@ -141,12 +146,15 @@ impl Save {
             }
             Self::Tiff => tiff_bytes(full, mark),
             Self::Mask => {
+                // 0 is what stands where nothing was looked at.
                 let threshold = pixel_threshold.context("a mask needs a threshold")?;
+                let threshold = threshold.max(f32::MIN_POSITIVE);
                 let mask: Vec<u8> =
                     full.iter().map(|v| if *v >= threshold { 255 } else { 0 }).collect();
                 let (w, h) = image.dimensions();
                 png(&mask, (w, h), ExtendedColorType::L8, Some(mark))
             }
+            Self::Yolo => Ok(boxes::encode(&verdict.regions, verdict.size, mark).into_bytes()),
         }
     }
 }
@@ -214,7 +222,9 @@ mod tests {
         assert_eq!(image::load_from_memory(&png).unwrap().to_rgb8(), picture);
         let tiff = tiff_bytes(ndarray::array![[0.5, 0.25]].view(), mark).unwrap();
         let map = npy::encode([1, 2], [0.5, 0.25].into_iter(), Some(mark));
-        for (name, bytes) in [("a.png", &png), ("a.tiff", &tiff), ("a.npy", &map)] {
+        let boxes = boxes::encode(&[], (4, 4), mark).into_bytes();
+        let pictures = [("a.png", &png), ("a.tiff", &tiff), ("a.npy", &map), ("a.txt", &boxes)];
+        for (name, bytes) in pictures {
             assert_eq!(own::occupant(&write(name, bytes)), Occupant::Ours(Some(mark)), "{name}");
         }
         assert_eq!(
@@ -231,6 +241,7 @@ mod tests {
             ("cut.npy", &map[..100]),
             ("plain.npy", &plain),
             ("none.png", b""),
+            ("foreign.txt", b"0 0.5 0.5 0.25 0.25\n"),
         ] {
             assert_eq!(own::occupant(&write(name, bytes)), Occupant::Foreign, "{name}");
         }

@@ -10,7 +10,7 @@ use anyhow::bail;
 use data::path_text::to_text;
 use fe_clip::files::{sha256_of_lines, write_atomic, write_new};
 
-use crate::{names, npy};
+use crate::{boxes, names, npy};
 
 /// Value of PNG's keyword `Software` and of TIFF's tag of that name.
 pub(crate) const SOFTWARE: &str = "fe-clip";
@@ -41,6 +41,24 @@ impl Mark {
 
     fn parse(digits: &[u8]) -> Option<Self> {
         u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok().map(Self)
+    }
+
+    /// White space that stands for it where a format has no other place: a tab for a bit that is
+    /// set, a space for one that is not, the lowest first.
+    pub(crate) fn blank(self) -> String {
+        (0..u64::BITS).map(|bit| if self.0 >> bit & 1 == 1 { '\t' } else { ' ' }).collect()
+    }
+
+    /// The mark that the white space at the end of a line stands for.
+    pub(crate) fn parse_blank(line: &[u8]) -> Option<Self> {
+        let bits = line.last_chunk::<{ u64::BITS as usize }>()?;
+        let bit = |(at, byte): (usize, &u8)| match byte {
+            b'\t' => Some(1u64 << at),
+            b' ' => Some(0),
+            _ => None,
+        };
+        let mark = bits.iter().enumerate().map(bit).sum::<Option<u64>>()?;
+        (mark != 0).then_some(Self(mark))
     }
 }
 
@@ -130,7 +148,7 @@ fn read_marks(mut file: File) -> std::io::Result<Occupant> {
             own.map(png_mark)
         }
         [b'I', b'I', 42, 0, ..] => tiff_mark(&mut file, &start)?,
-        _ => npy::mark(&start).map(Some),
+        _ => npy::mark(&start).or_else(|| boxes::mark(&start)).map(Some),
     };
     Ok(mark.map_or(Occupant::Foreign, Occupant::Ours))
 }

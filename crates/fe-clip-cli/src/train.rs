@@ -62,6 +62,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
             method.name()
         );
     }
+    run.model.check_training().with_context(|| args.config.display().to_string())?;
     if !args.resume && args.out.join("state").exists() {
         bail!(
             "{} holds the state of a run: go on with --resume, or choose another --out",
@@ -81,7 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     cut.for_each(talk::warning);
 
     let preparation = Preparation {
-        model: &model,
+        model: &*model,
         preprocessing: &preprocessing,
         train: &run.train,
         storage: Storage::Memory,
@@ -93,7 +94,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let training = TrainingRun { config: &run, out: &args.out, resume: args.resume, stop };
     let steps = training.steps(prefixes.len());
     let progress = Progress::new(steps, "steps");
-    let trained = training.train(&mut model, &prefixes, &device, |line| {
+    let trained = training.train(&mut *model, &prefixes, &device, |line| {
         progress.set(line.step);
         progress.message(format!("epoch {}, loss {:.4}", line.epoch, line.terms.loss));
     });

@@ -165,3 +165,46 @@ fn too_few_normal_images_are_told_how_many_are_needed() {
     let errors = fail(&mut calibrate(&["--false-alarm-rate", "0"]), 2);
     assert!(errors.contains("--false-alarm-rate"), "{errors}");
 }
+
+#[test]
+fn images_that_are_added_count_as_if_they_had_been_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_normals(&at("all"), 9);
+    for part in ["first", "more"] {
+        fs::create_dir(at(part)).unwrap();
+    }
+    for n in 0..9 {
+        let name = format!("{n:02}.png");
+        // One of them is in both.
+        for part in ["first", "more"] {
+            if n == 4 || (part == "first") == (n < 4) {
+                fs::copy(at("all").join(&name), at(part).join(&name)).unwrap();
+            }
+        }
+    }
+    let calibrate = |normals: &str, out: &str, flags: &[&str]| {
+        let mut command = fe_clip();
+        command.current_dir(folder.path()).args(["calibrate", "--normals", normals, "--out", out]);
+        command.args(flags);
+        command
+    };
+    let rate = ["--false-alarm-rate", "0.2"];
+    succeed(&mut calibrate("all", "all.json", &rate));
+    succeed(&mut calibrate("first", "c.json", &rate));
+    // In place of itself, at its own rate.
+    succeed(&mut calibrate("more", "c.json", &["--add", "c.json"]));
+    assert_eq!(fs::read(at("c.json")).unwrap(), fs::read(at("all.json")).unwrap());
+    let text = fs::read_to_string(at("c.json")).unwrap();
+    let mut bare: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(bare["normals"].as_array().unwrap().len(), 9);
+    bare.as_object_mut().unwrap().remove("normals");
+    fs::write(at("bare.json"), bare.to_string()).unwrap();
+    let said = fail(&mut calibrate("more", "d.json", &["--add", "bare.json"]), 2);
+    assert!(said.contains("bare.json: keeps no scores of its images"), "{said}");
+    fs::write(at("clip.toml"), "[model]\nmethod = \"clip\"\n").unwrap();
+    let said =
+        fail(&mut calibrate("more", "d.json", &["--add", "c.json", "--config", "clip.toml"]), 2);
+    assert!(said.contains("c.json: made for another model"), "{said}");
+    assert!(!at("d.json").exists());
+}

@@ -76,6 +76,45 @@ fn the_odd_one_of_a_group_stands_out() {
 }
 
 #[test]
+fn references_are_as_many_as_asked_and_the_order_of_images_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    write_group(&images, 9, Some(2));
+    // Nine different pictures: which ones are references depends on their content.
+    for i in 0..9 {
+        let mut photo = photo(i, i == 2);
+        photo.put_pixel(0, 0, Rgb([i as u8; 3]));
+        photo.save(images.join(format!("{i:03}.png"))).unwrap();
+    }
+    let config = settings(folder.path(), "method = \"musc\"\n[model.group]\nreferences = 7");
+    let mut paths: Vec<_> = (0..9).map(|i| images.join(format!("{i:03}.png"))).collect();
+    let mut run = |flags: &[&str], reverse: bool| {
+        if reverse {
+            paths.reverse();
+        }
+        let mut command = fe_clip();
+        command.args(["detect", "--group", "--format", "jsonl"]).args(flags).args(&paths);
+        let output = command.arg("--config").arg(&config).assert().success().get_output().clone();
+        let mut scores: Vec<(String, f64)> = lines(&output.stdout)
+            .iter()
+            .map(|l| (l["path"].to_string(), l["raw_score"].as_f64().unwrap()))
+            .collect();
+        scores.sort_by(|a, b| a.0.cmp(&b.0));
+        (scores, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (flags, others) in
+        [(&[][..], 7), (&["--group-references", "4"], 4), (&["--group-references", "0"], 8)]
+    {
+        let (scores, said) = run(flags, false);
+        assert!(said.contains(&format!("each with {others} others")), "{said}");
+        assert_eq!(run(flags, true).0, scores, "{others}");
+    }
+    let mut command = fe_clip();
+    let refused = command.args(["detect", "--group-references", "4"]).arg(&images).assert().code(2);
+    assert!(String::from_utf8_lossy(&refused.get_output().stderr).contains("--group"));
+}
+
+#[test]
 fn a_bad_image_is_named_and_the_others_are_a_group() {
     let folder = tempfile::tempdir().unwrap();
     write_group(folder.path(), 6, None);

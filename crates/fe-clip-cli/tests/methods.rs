@@ -59,6 +59,7 @@ fn every_method_is_evaluated_and_detects() {
         ("winclip", "image_size = 64", 0),
         ("winclip", "image_size = 64", 1),
         ("memory-bank", "image_size = 96", 2),
+        ("pca-residual", "image_size = 96", 2),
         ("spectral-residual", "image_size = 96", 0),
     ] {
         let settings = write_settings(folder, method, rest, shots);
@@ -137,6 +138,43 @@ fn april_gan_is_trained_and_its_layers_are_used() {
 }
 
 #[test]
+fn methods_that_learn_prompts_are_trained_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(&folder.join("data"));
+    let good = folder.join("data/gear/train/good");
+    for method in ["coop", "anomalyclip"] {
+        let settings = write_settings(folder, method, "image_size = 96", 0);
+        let run = folder.join(method);
+        succeed(fe_clip().arg("train").arg("--config").arg(&settings).arg("--out").arg(&run));
+        let vectors = run.join("adapters.safetensors");
+        let mut eval = fe_clip();
+        eval.arg("eval").arg("--config").arg(&settings).arg("--adapters").arg(&vectors);
+        succeed(eval.arg("--out").arg(&run));
+        let gear = &metrics(&run)["datasets"]["mvtec-ad"]["categories"]["gear"];
+        assert!(gear["pixel"]["aupro"].is_number(), "{method}: {gear}");
+        let mut calibrate = fe_clip();
+        calibrate.args(["calibrate", "--false-alarm-rate", "0.5", "--normals"]).arg(&good);
+        let file = run.join("calibration.json");
+        succeed(calibrate.arg("--adapters").arg(&vectors).arg("--out").arg(&file));
+        // The file says which method it belongs to.
+        let mut detect = fe_clip();
+        detect.arg("detect").arg(&good).arg("--adapters").arg(&vectors);
+        let lines = succeed(detect.arg("--calibration").arg(&file));
+        assert_eq!(lines.lines().count(), 2);
+        assert!(lines.contains("\"label\":\"normal\""), "{method}: {lines}");
+        let info = succeed(fe_clip().arg("info").arg("--adapters").arg(&vectors));
+        assert!(info.contains("prompts.context") && info.contains(method), "{info}");
+    }
+    let settings = write_settings(folder, "coop", "image_size = 96", 0);
+    let text = fs::read_to_string(&settings).unwrap() + "supervision = \"masks\"\n";
+    fs::write(&settings, text).unwrap();
+    let mut train = fe_clip();
+    let errors = fail(train.arg("train").arg("--config").arg(&settings).arg("--out").arg(folder));
+    assert!(errors.contains("train.supervision") && errors.contains("coop"), "{errors}");
+}
+
+#[test]
 fn what_a_method_has_no_use_for_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -152,6 +190,8 @@ fn what_a_method_has_no_use_for_is_refused() {
         ("clip", "lambda = 0.5", "model.lambda"),
         ("winclip", "smoothing_sigma = 2.0", "model.smoothing_sigma"),
         ("april-gan", "temperature = 0.05", "model.temperature"),
+        ("pca-residual", "explained = 1.0", "model.explained"),
+        ("pca-residual", "image_size = 96", "needs normal images"),
         ("spectral-residual", "ffe = false", "model.ffe"),
         ("memory-bank", "image_size = 96", "needs normal images"),
         ("winclip", "[prompts]\nnormal = [\"good\"]", "prompts"),

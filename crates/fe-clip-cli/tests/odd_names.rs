@@ -95,7 +95,7 @@ fn lists_of_paths_are_bytes() {
         let mut command = fe_clip(folder.path(), &["detect", "-", "--format", "csv"]);
         let output = command.write_stdin(list).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let failed = text.lines().filter(|line| line.contains(",,,,,,,")).count();
+        let failed = text.lines().filter(|line| line.split(',').nth(1) == Some("")).count();
         (output.status.code(), text.lines().count() - 1 - failed, failed)
     };
     assert_eq!(count(b"in/a.png\nin/caf\xe9.png\nin/\xfc.png\nin/a.png\n"), (Some(1), 3, 1));

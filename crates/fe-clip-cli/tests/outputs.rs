@@ -189,7 +189,8 @@ fn a_later_run_replaces_the_outputs_of_its_own_inputs_alone() {
     for (n, name) in (0..).zip(["one/0.png", "two/0.png", "one/x.png", "one/x.jpg"]) {
         image(&folder.path().join(name), 60 * n);
     }
-    for (kind, key) in [("map", "map"), ("overlay", "overlay"), ("tiff", ""), ("mask", "")] {
+    let kinds = [("map", "map"), ("overlay", "overlay"), ("tiff", ""), ("mask", ""), ("yolo", "")];
+    for (kind, key) in kinds {
         let out = folder.path().join(kind);
         let run = |inputs: &[&str]| {
             let flags = ["--out", kind, "--save", kind, "--threshold", "0.5"];

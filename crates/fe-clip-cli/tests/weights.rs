@@ -226,6 +226,51 @@ fn the_activation_is_a_setting_and_part_of_a_model_s_identity() {
 }
 
 #[test]
+fn the_precision_is_a_setting_and_part_of_a_model_s_identity() {
+    let folder = Folder::new("backbone = \"model\"");
+    let float32 = folder.scores(&[]);
+    let precision =
+        |name: &str| folder.settings(&format!("backbone = \"model\"\nprecision = \"{name}\""));
+    precision("float32");
+    assert_eq!(folder.scores(&[]), float32);
+    for (name, bound) in [("bfloat16", 0.01), ("int8", 0.03)] {
+        precision(name);
+        let scores = folder.scores(&[]);
+        assert_ne!(scores, float32);
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() < bound;
+        assert!(scores.iter().zip(&float32).all(near), "{name}: {scores:?} {float32:?}");
+        let calibrate = ["calibrate", "--normals", "in", "--false-alarm-rate", "0.3"];
+        let arguments = ["--config", "cfg/run.toml", "--out", "calibration.json"];
+        let (code, _, stderr) = folder.run(&[&calibrate[..], &arguments].concat());
+        assert_eq!(code, 0, "{stderr}");
+        let written = fs::read(folder.path("calibration.json")).unwrap();
+        let written: Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(written["model"]["config"]["precision"], name);
+        assert_eq!(folder.scores(&["--calibration", "calibration.json"]), scores);
+        precision("float32");
+        let error = folder.refusal(&[&DETECT[..], &["--calibration", "calibration.json"]].concat());
+        let told = format!("config.precision was \"{name}\", is \"float32\"");
+        assert!(error.contains(&told), "{error}");
+
+        precision(name);
+        let mut command = Command::cargo_bin("fe-clip").unwrap();
+        let held = command.env("CLIP_VIT_INSTRUCTIONS", "portable").args(DETECT);
+        let held = held.current_dir(folder.path("")).output().unwrap();
+        let stderr = String::from_utf8(held.stderr).unwrap();
+        assert_eq!(stderr.matches(&format!("no instructions for {name}")).count(), 1, "{stderr}");
+        let error = folder.refusal(&["export", "--config", "cfg/run.toml", "--out", "graph.onnx"]);
+        assert!(error.contains("graphs are float32"), "{error}");
+    }
+    precision("float16");
+    assert!(folder.refusal(&DETECT).contains("float16"));
+    let train = "[model]\nprecision = \"bfloat16\"\n\
+                 [train]\ndatasets = [{ name = \"mvtec-ad\", root = \"data\" }]\n";
+    fs::write(folder.path("cfg/train.toml"), train).unwrap();
+    let error = folder.refusal(&["train", "--config", "cfg/train.toml", "--out", "out"]);
+    assert!(error.contains("models are trained in float32"), "{error}");
+}
+
+#[test]
 fn training_records_the_activation_and_uses_it() {
     let folder = Folder::new("");
     let (code, _, stderr) = folder.run(&[

@@ -14,7 +14,7 @@ use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
 use data::{Layout, Sample, Split};
 use fe_clip::{
     Backbone, FeClip, FeClipConfig, ModelConfig, Preparation, RunConfig, StageEnds, Storage,
-    Switch, TrainConfig, TrainingRun, model_to_train,
+    Switch, TrainConfig, Trainee, TrainingRun, model_to_train,
 };
 use serde_json::{Value, json};
 use synthetic::{DefectKind, WriteOptions, write_dataset};
@@ -126,7 +126,7 @@ struct Setup {
     folder: tempfile::TempDir,
     samples: Vec<Sample>,
     preprocessing: data::Preprocess,
-    model: FeClip,
+    model: Box<dyn Trainee>,
     config: RunConfig,
     device: Device,
 }
@@ -146,7 +146,7 @@ impl Setup {
     /// Processor seconds of preparing the images and of an epoch over what was kept.
     fn epoch(&mut self) -> [f64; 2] {
         let preparation = Preparation {
-            model: &self.model,
+            model: &*self.model,
             preprocessing: &self.preprocessing,
             train: &self.config.train,
             storage: Storage::Memory,
@@ -158,7 +158,7 @@ impl Setup {
         let (out, stop) = (self.folder.path(), AtomicBool::new(false));
         let run = TrainingRun { config: &self.config, out, resume: false, stop: &stop };
         let start = processor();
-        run.train(&mut self.model, &prefixes, &self.device, |_| {}).unwrap();
+        run.train(&mut *self.model, &prefixes, &self.device, |_| {}).unwrap();
         [prepared, (processor() - start).as_secs_f64()]
     }
 }

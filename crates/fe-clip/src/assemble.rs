@@ -15,6 +15,7 @@ use crate::files::sha256;
 use crate::inspect::Inspector;
 use crate::methods::Method;
 use crate::run::{ModelConfig, RunConfig};
+use crate::scope::Scope;
 
 /// What a model is put together from, by name.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,8 @@ pub struct ModelChoice {
     pub activation: Option<Activation>,
     /// Whether adapters may have been trained on another backbone.
     pub allow_backbone_mismatch: bool,
+    /// How many other images each of a group is compared with: sets `model.group.references`.
+    pub group_references: Option<usize>,
 }
 
 /// The parts that a [`ModelChoice`] names.
@@ -138,10 +141,11 @@ impl ModelChoice {
         if !method.has_backbone() {
             return Ok(Parts { method, backbone: None, adapters: None, run: from_file });
         }
+        let precision = model.as_ref().map(|m| m.precision).unwrap_or_default();
         let (said, activation) = model.map(|m| (m.backbone, m.activation)).unzip();
         let name = self.model.clone().or(said).unwrap_or_else(|| "tiny".into());
         let activation = self.activation.or(activation.flatten());
-        let backbone = Backbone::load(&name, activation, device)?;
+        let backbone = Backbone::load_in(&name, activation, precision, device)?;
         let adapters = match (given, &self.adapters) {
             (Some(checkpoint), Some(path)) => {
                 if !self.allow_backbone_mismatch {
@@ -166,6 +170,9 @@ impl ModelChoice {
         if let Some(run) = &mut run {
             run.model.backbone.clone_from(&name);
             run.model.activation = backbone.activation;
+            if let Some(references) = self.group_references {
+                run.model.method.set_group_references(references)?;
+            }
         }
         Ok(Parts { method, backbone: Some((name, backbone)), adapters, run })
     }
@@ -174,12 +181,12 @@ impl ModelChoice {
 const NO_SETTINGS: &str = "the adapters do not say their settings: give them by a run.toml";
 
 impl Assembled {
-    /// All that decides a score beside the image, without normal images; reads the weights once
-    /// more.
+    /// All that decides a score beside the image, without normal images, where it looks as a scope
+    /// says; reads the weights once more.
     ///
     /// # Errors
     /// If the weights cannot be read.
-    pub fn identity(&self) -> Result<ModelIdentity, Error> {
+    pub fn identity(&self, scope: Option<&Scope>) -> Result<ModelIdentity, Error> {
         let image_size = Some(self.detector.preprocess().height);
         Ok(ModelIdentity {
             backbone: self.weights.as_ref().map(Weights::sha256).transpose()?,
@@ -187,6 +194,7 @@ impl Assembled {
             config: ModelConfig { image_size, ..self.run.model.clone() },
             prompts: self.run.prompts.clone(),
             references: Vec::new(),
+            scope: scope.map(|scope| scope.sha256().to_owned()),
         })
     }
 
@@ -201,17 +209,19 @@ impl Assembled {
     }
 
     /// The inspector that a calibration was made with, with its thresholds. Of the normal images,
-    /// where there are any, those are remembered that the calibration did not count on.
+    /// where there are any, those are remembered that the calibration did not count on. It looks
+    /// where the scope says.
     ///
     /// # Errors
-    /// If the model, its settings or the memory bank are not those of the calibration.
+    /// If the model, its settings, the memory bank or the scope are not those of the calibration.
     pub fn calibrated(
         self,
         file: &Path,
         normals: Option<Vec<ImageFile>>,
+        scope: Option<Scope>,
     ) -> Result<Inspector, Error> {
         let calibration = Calibration::read(file)?;
-        let mut identity = self.identity()?;
+        let mut identity = self.identity(scope.as_ref())?;
         let mut inspector = Inspector::new(self.detector);
         let wanted = &calibration.model.references;
         let refused = |reason: String| Err(Error::invalid(file, reason));
@@ -242,6 +252,7 @@ impl Assembled {
             None => {}
         }
         calibration.check(&identity, file)?;
+        inspector.look(scope);
         Ok(inspector.calibration(calibration))
     }
 }

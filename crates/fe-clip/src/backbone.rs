@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use clip_vit::{Activation, Clip, ClipConfig, Hub, Pretrained, Tokenizer, VOCABULARY_SIZE};
+use clip_vit::{
+    Activation, Arithmetic, Clip, ClipConfig, Hub, Pretrained, START_OF_TEXT, Tokenizer,
+    VOCABULARY_SIZE,
+};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::checkpoint::Checkpoint;
 use crate::files::hex;
+use crate::tensors::floats;
 use crate::wording::{CutText, cut_texts};
 
 const TINY_CONFIG: &[u8] = include_bytes!("../assets/tiny/config.json");
@@ -75,8 +79,23 @@ impl Backbone {
         activation: Option<Activation>,
         device: &Device,
     ) -> Result<Self, Error> {
+        Self::load_in(name, activation, Arithmetic::Float32, device)
+    }
+
+    /// The same with the image tower's products in other numbers than float32, for
+    /// [`ModelConfig::precision`](crate::ModelConfig::precision).
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load), or if the device or the backbone's widths do not allow it.
+    pub fn load_in(
+        name: &str,
+        activation: Option<Activation>,
+        precision: Arithmetic,
+        device: &Device,
+    ) -> Result<Self, Error> {
         if name == "tiny" {
-            let (clip, config) = clip_vit::load_bytes("tiny", TINY_CONFIG, TINY_WEIGHTS, device)?;
+            let (clip, config) =
+                clip_vit::load_bytes_in("tiny", TINY_CONFIG, TINY_WEIGHTS, precision, device)?;
             if let Some(activation) = activation {
                 config.require(activation, Path::new(name))?;
             }
@@ -84,7 +103,8 @@ impl Backbone {
             return Ok(Self { clip, config, activation: None, weights });
         }
         let path = Hub::from_env().locate(name)?;
-        let Pretrained { clip, config, weight_files } = clip_vit::load(&path, activation, device)?;
+        let Pretrained { clip, config, weight_files } =
+            clip_vit::load_in(&path, activation, precision, device)?;
         let activation = activation.filter(|_| path.is_file());
         Ok(Self { clip, config, activation, weights: Weights(Source::Files(weight_files)) })
     }
@@ -142,12 +162,30 @@ impl Backbone {
     /// # Errors
     /// [`Error::BackboneMismatch`], or if the weight file cannot be read.
     pub fn check(&self, checkpoint: &Checkpoint, path: &Path) -> Result<(), Error> {
+        if let Some(row) = &checkpoint.start_of_text {
+            self.check_start_of_text(row, path)?;
+        }
         let Some(trained) = &checkpoint.origin.backbone else { return Ok(()) };
         let given = self.sha256()?;
         if given == *trained {
             return Ok(());
         }
         Err(Error::BackboneMismatch { path: path.to_owned(), trained: trained.clone(), given })
+    }
+
+    /// Compares the embedding of the start of a text, which some checkpoints hold, up to rounding
+    /// to half precision.
+    fn check_start_of_text(&self, trained: &[f32], path: &Path) -> Result<(), Error> {
+        let table = self.clip.text.token_embedding.weight.val();
+        let own = floats(table.narrow(0, START_OF_TEXT as usize, 1));
+        let largest = own.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * largest;
+        if own.len() == trained.len() && own.iter().zip(trained).all(near) {
+            return Ok(());
+        }
+        let reason = "its embedding of the start of a text is not the backbone's: it was trained \
+                      on another one";
+        Err(Error::invalid(path, reason))
     }
 }
 
@@ -180,6 +218,7 @@ mod tests {
             config: ModelConfig { image_size: Some(backbone.image_size()), ..config },
             prompts: adapters.origin.prompts.clone().unwrap_or_default(),
             references: Vec::new(),
+            scope: None,
         };
         let calibration = Calibration::of_tiny().unwrap();
         calibration.check(&model, Path::new("calibration.json")).unwrap();

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
-use crate::files::{read_to_string, write_atomic};
+use crate::files::{read_to_string, sha256_of_lines, write_atomic};
 use crate::run::ModelConfig;
 use crate::scorer::Prediction;
 use crate::settings::prompts::Prompts;
@@ -70,6 +70,21 @@ pub struct Calibration {
     pub model: ModelIdentity,
     /// The images that gave them.
     pub data: DataIdentity,
+    /// What each of them gave, ordered by hash; empty in files that kept nothing of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub normals: Vec<NormalImage>,
+}
+
+/// A calibration image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormalImage {
+    /// sha256 of its file.
+    pub sha256: String,
+    /// Its image score.
+    pub image: f32,
+    /// Its map's maximum.
+    pub pixel: f32,
 }
 
 /// One threshold.
@@ -96,6 +111,10 @@ pub struct ModelIdentity {
     pub prompts: Prompts,
     /// sha256 of the image files in the memory bank, sorted.
     pub references: Vec<String>,
+    /// [`Scope::sha256`](crate::Scope::sha256) of where is looked; absent where that is
+    /// everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 /// The calibration images.
@@ -109,7 +128,7 @@ pub struct DataIdentity {
 }
 
 impl Calibration {
-    /// The thresholds that predictions of normal images give.
+    /// The thresholds that normal images give; copies of an image count once.
     ///
     /// # Errors
     /// [`Error::TooFewNormals`], or if a score is not finite.
@@ -117,17 +136,18 @@ impl Calibration {
     /// # Panics
     /// If the rate is not in (0, 1).
     pub fn new(
-        predictions: &[Scores],
+        mut normals: Vec<NormalImage>,
         false_alarm_rate: f64,
         model: ModelIdentity,
-        data: DataIdentity,
     ) -> Result<Self, Error> {
+        normals.sort_by(|a, b| a.sha256.cmp(&b.sha256));
+        normals.dedup_by(|a, b| a.sha256 == b.sha256);
         let needed = images_needed(false_alarm_rate);
-        let given = predictions.len();
+        let given = normals.len();
         let few = Error::TooFewNormals { rate: false_alarm_rate, needed, given };
         let rank = calibration_rank(given, false_alarm_rate).ok_or(few)?;
-        let threshold = |of: fn(&Scores) -> f32| {
-            let mut scores: Vec<f32> = predictions.iter().map(of).collect();
+        let threshold = |of: fn(&NormalImage) -> f32| {
+            let mut scores: Vec<f32> = normals.iter().map(of).collect();
             if let Some(bad) = scores.iter().find(|s| !s.is_finite()) {
                 return Err(Error::Settings(format!("calibration: a score is {bad}")));
             }
@@ -141,8 +161,29 @@ impl Calibration {
             image: threshold(|s| s.image)?,
             pixel: threshold(|s| s.pixel)?,
             model,
-            data,
+            data: DataIdentity::of(&normals),
+            normals,
         })
+    }
+
+    /// The thresholds that more images give beside those that this one is of.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new), or if this one kept nothing of its images; `path` is its file.
+    pub fn with(
+        &self,
+        more: Vec<NormalImage>,
+        false_alarm_rate: f64,
+        path: &Path,
+    ) -> Result<Self, Error> {
+        if self.normals.is_empty() {
+            return Err(Error::invalid(
+                path,
+                "keeps no scores of its images: nothing can be added",
+            ));
+        }
+        let all = self.normals.iter().cloned().chain(more).collect();
+        Self::new(all, false_alarm_rate, self.model.clone())
     }
 
     /// The calibration of the embedded default, `tiny`, without a memory bank: from procedural
@@ -203,6 +244,14 @@ impl Calibration {
             return Ok(());
         }
         Err(Error::OtherModel { path: path.to_owned(), differences: found.join("; ") })
+    }
+}
+
+impl DataIdentity {
+    /// Of images ordered by hash.
+    fn of(normals: &[NormalImage]) -> Self {
+        let hashes: Vec<String> = normals.iter().map(|normal| normal.sha256.clone()).collect();
+        Self { images: normals.len(), sha256: sha256_of_lines(&hashes) }
     }
 }
 

@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::files::{hex, read_limited, write_atomic};
-use crate::head::Head;
+use crate::foreign::{self, Foreign};
+use crate::head::{Head, LearnedPrompts};
 use crate::precision::{Precision, decode, encode};
 use crate::run::ModelConfig;
 use crate::settings::prompts::Prompts;
@@ -22,6 +23,8 @@ use crate::tensors::floats;
 const FORMAT: &str = "fe-clip-adapters";
 const VERSION: &str = "1";
 const LOGIT_SCALE: &str = "logit_scale";
+const CONTEXT: &str = "prompts.context";
+const DEEP: &str = "prompts.deep";
 /// Bytes that a checkpoint may have: ten times the adapters of the paper's backbone.
 const LIMIT: u64 = 2 << 30;
 
@@ -45,15 +48,25 @@ pub struct Checkpoint {
     sha256: String,
     name: String,
     tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
+    /// The backbone's embedding of the start of a text, where the file holds it.
+    pub(crate) start_of_text: Option<Vec<f32>>,
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint file.
+    /// Reads a checkpoint file: ours, the public PyTorch re-implementation's, or one that the
+    /// authors of AnomalyCLIP and APRIL-GAN published (`.pth`).
     ///
     /// # Errors
-    /// If it cannot be read, is no safetensors file, or its metadata is not understood.
+    /// If it cannot be read, is of another format, or its metadata is not understood.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::from_bytes(&read_limited(path, LIMIT)?, path)
+        let bytes = read_limited(path, LIMIT)?;
+        if !path.extension().is_some_and(|ending| ending == "pth" || ending == "pt") {
+            return Self::from_bytes(&bytes, path);
+        }
+        let Foreign { tensors, start_of_text } = foreign::read(path)?;
+        let sha256 = hex(Sha256::new_with_prefix(&bytes));
+        let name = path.display().to_string();
+        Ok(Self { origin: Origin::default(), sha256, name, tensors, start_of_text })
     }
 
     /// The same from memory; `name` stands for the file in messages.
@@ -81,7 +94,8 @@ impl Checkpoint {
             tensors.insert(key, (view.shape().to_vec(), values));
         }
         let sha256 = hex(Sha256::new_with_prefix(bytes));
-        Ok(Self { origin, sha256, name: name.display().to_string(), tensors })
+        let name = name.display().to_string();
+        Ok(Self { origin, sha256, name, tensors, start_of_text: None })
     }
 
     /// sha256 of the checkpoint file, in lower-case hexadecimal.
@@ -116,6 +130,13 @@ impl Checkpoint {
             && let Some(value) = self.take(LOGIT_SCALE, vec![1], &mut problems)
         {
             *scale = Param::from_tensor(Tensor::from_data(TensorData::new(value, [1]), device));
+        }
+        for (key, vectors) in head.prompts.iter_mut().flat_map(prompts) {
+            let shape = vectors.shape();
+            if let Some(values) = self.take(&key, shape.to_vec(), &mut problems) {
+                let values = TensorData::new(values, shape);
+                *vectors = Param::from_tensor(Tensor::from_data(values, device));
+            }
         }
         problems.extend(self.tensors.keys().map(|key| format!("unexpected {key}")));
         if problems.is_empty() {
@@ -160,6 +181,10 @@ pub fn save(path: &Path, head: &Head, origin: &Origin, precision: Precision) -> 
     if let Some(scale) = &head.logit_scale {
         let value = encode(&floats(scale.val().inner()), precision);
         tensors.insert(LOGIT_SCALE.into(), (vec![1], value));
+    }
+    for (key, vectors) in head.prompts.iter_mut().flat_map(prompts) {
+        let values = encode(&floats(vectors.val().inner()), precision);
+        tensors.insert(key, (vectors.shape().to_vec(), values));
     }
     let dtype = precision.dtype();
     let mut views = Vec::new();
@@ -289,6 +314,17 @@ fn parts(head: &mut Head) -> Vec<Part<'_>> {
         parts.push(linear(key, layer, Form::Linear));
     }
     parts
+}
+
+/// Learned vectors and the keys under which they are stored, `[tokens, width]` each.
+fn prompts(prompts: &mut LearnedPrompts) -> Vec<(String, &mut Param<Tensor<2>>)> {
+    let shared = prompts.context.len() == 1;
+    let context = prompts.context.iter_mut().enumerate().map(|(n, vectors)| {
+        let key = if shared { CONTEXT.into() } else { format!("{CONTEXT}.{n}") };
+        (key, vectors)
+    });
+    let deep = prompts.deep.iter_mut().enumerate();
+    context.chain(deep.map(|(n, vectors)| (format!("{DEEP}.{n}"), vectors))).collect()
 }
 
 impl Part<'_> {

@@ -3,18 +3,20 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use clip_vit::Clip;
+use clip_vit::{Arithmetic, Clip};
 use data::Preprocess;
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 
 use crate::Error;
 use crate::export::{Export, Exported, Facts, export};
 use crate::head::Head;
 use crate::memory::Memory;
-use crate::model::{FeClip, LastStage};
+use crate::model::LastStage;
 use crate::run::{Interpolation, RunConfig};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, GraphSource, Normals, Prediction, Scorer};
+use crate::tile::Tiling;
+use crate::trainee::Trainee;
 use crate::wording::{CutText, UNNAMED};
 
 /// A method with everything around it that turns images into predictions.
@@ -23,6 +25,10 @@ pub struct Detector {
     /// The method's name.
     method: &'static str,
     preprocess: Preprocess,
+    /// How large images are scored in tiles, where they are.
+    tiling: Option<Tiling>,
+    /// What the image tower computes in.
+    precision: Arithmetic,
 }
 
 impl Detector {
@@ -32,7 +38,7 @@ impl Detector {
     ///
     /// # Errors
     /// If something needed is missing, something is given that the method has no use for, or the
-    /// settings do not fit the backbone.
+    /// settings do not fit the backbone, or it was loaded for another precision.
     pub fn new(
         run: &RunConfig,
         clip: Option<Clip>,
@@ -43,14 +49,37 @@ impl Detector {
         let Some(mut clip) = clip else {
             let preprocess = Preprocess::clip(size_alone(run)?, run.model.resize);
             let scorer = method.scorer_alone(&preprocess)?;
-            return Ok(Self { scorer, method: method.name(), preprocess });
+            return Ok(Self::with(scorer, run, preprocess, Arithmetic::Float32));
         };
+        let precision = run.model.precision;
+        let loaded = clip.vision.arithmetic();
+        if loaded != precision {
+            return Err(Error::Settings(format!(
+                "model.precision: expected a backbone loaded for {}, this one is for {}",
+                precision.name(),
+                loaded.name()
+            )));
+        }
         let size = image_size(&clip, run)?;
         let grid = regrid(&mut clip, size, run.model.positional_interpolation);
         let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
         let scorer = method.scorer(&base, head)?;
         let preprocess = Preprocess::clip(size, run.model.resize);
-        Ok(Self { scorer, method: method.name(), preprocess })
+        Ok(Self::with(scorer, run, preprocess, precision))
+    }
+
+    fn with(
+        scorer: Box<dyn Scorer>,
+        run: &RunConfig,
+        preprocess: Preprocess,
+        precision: Arithmetic,
+    ) -> Self {
+        let tiling = run.model.tile.map(|tile| Tiling::new(tile, &preprocess));
+        Self { scorer, method: run.model.method.name(), preprocess, tiling, precision }
+    }
+
+    pub(crate) fn tiling(&self) -> Option<&Tiling> {
+        self.tiling.as_ref()
     }
 
     pub(crate) fn scorer(&self) -> &dyn Scorer {
@@ -122,15 +151,27 @@ impl Detector {
         self.scorer.exchange_memory(memory)
     }
 
-    /// Refuses a method that cannot be exported: all but FE-CLIP and plain CLIP.
+    /// Refuses what cannot be exported: all methods but FE-CLIP and plain CLIP, tiles, and a
+    /// precision other than float32.
     ///
     /// # Errors
-    /// If it is another.
+    /// If it is such.
     pub fn check_export(&self) -> Result<(), Error> {
         self.graph_source().map(drop)
     }
 
     fn graph_source(&self) -> Result<GraphSource<'_>, Error> {
+        if self.tiling.is_some() {
+            let reason = "export: model.tile is no part of a graph, which takes one image or tile";
+            return Err(Error::Settings(reason.into()));
+        }
+        if self.precision != Arithmetic::Float32 {
+            return Err(Error::Settings(format!(
+                "export: graphs are float32, and the backbone was loaded for {}: leave \
+                 model.precision out",
+                self.precision.name()
+            )));
+        }
         self.scorer.graph_source().ok_or_else(|| {
             let method = self.method;
             Error::Settings(format!("export: method {method} has no graph, fe-clip and clip have"))
@@ -142,7 +183,7 @@ impl Detector {
     /// `[n, size, size]`, raw.
     ///
     /// # Errors
-    /// If the method is another than FE-CLIP and plain CLIP, a file cannot be written, or a weight
+    /// If the method is another than FE-CLIP and plain CLIP, or has tiles, a file cannot be written, or a weight
     /// is too large for half precision.
     pub fn export(&self, path: &Path, settings: &Export) -> Result<Exported, Error> {
         let source = self.graph_source()?;
@@ -154,13 +195,29 @@ impl Detector {
         export(path, &source, &facts, settings)
     }
 
-    /// Scores and maps of a batch of preprocessed images, each `[3, size, size]`.
+    /// Scores and maps of a batch of preprocessed images, each `[3, size, size]`; of tiles,
+    /// [`Inspector`](crate::Inspector) asks.
     ///
     /// # Panics
     /// If an image has another size, the method needs normal images and remembers none, or it
     /// scores the images of a group against each other alone.
     pub fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        if images.is_empty() { Vec::new() } else { self.scorer.detect(images) }
+        self.detect_without(images, &[])
+    }
+
+    /// The same where not all of some images counts: `ignored` has an entry an image, or none at
+    /// all, `[size, size]` each, `true` where the image is not looked at. Such pixels are 0 in maps,
+    /// and nothing of a map there is in a score; what a score has of the class token is of the
+    /// whole image. Something of each image has to count.
+    ///
+    /// # Panics
+    /// Those of [`detect`](Self::detect).
+    pub fn detect_without(
+        &self,
+        images: &[Array3<f32>],
+        ignored: &[Option<Array2<bool>>],
+    ) -> Vec<Prediction> {
+        if images.is_empty() { Vec::new() } else { self.scorer.detect(images, ignored) }
     }
 }
 
@@ -173,11 +230,11 @@ pub fn model_to_train(
     mut clip: Clip,
     head: Head,
     device: &Device,
-) -> Result<(FeClip, Preprocess), Error> {
+) -> Result<(Box<dyn Trainee>, Preprocess), Error> {
     let size = image_size(&clip, run)?;
     let grid = regrid(&mut clip, size, run.model.positional_interpolation);
     let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
-    Ok((run.model.method.model(&base, head)?, Preprocess::clip(size, run.model.resize)))
+    Ok((run.model.method.trainee(&base, head)?, Preprocess::clip(size, run.model.resize)))
 }
 
 /// The image tower for square images of `size` pixels; returns the side of its grid.

@@ -14,9 +14,10 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::inspect::{Inspector, Verdict};
+use crate::inspect::Inspector;
 use crate::inspect_group::JudgedGroup;
 use crate::masks::read_sample_mask;
+use crate::verdict::Verdict;
 
 /// False-positive rate up to which AUPRO is integrated.
 const MAX_FPR: f64 = 0.3;
@@ -96,7 +97,7 @@ pub struct Notes {
 pub struct Evaluated<'a> {
     /// What is said of it.
     pub verdict: &'a Verdict,
-    /// The mask at the model's size; absent where an anomalous image has none.
+    /// The mask at the map's size; absent where an anomalous image has none.
     pub mask: Option<&'a Array2<bool>>,
 }
 
@@ -178,7 +179,12 @@ pub fn evaluate_category(
         match mask {
             None => masks_known = false,
             Some(mask) => {
-                if let Err(error) = pixels.add(verdict.map.view(), mask.view()) {
+                let (map, mask) = (verdict.map.view(), mask.view());
+                let added = match verdict.ignored_on_map() {
+                    None => pixels.add(map, mask),
+                    Some(ignored) => pixels.add_without(map, mask, ignored.view()),
+                };
+                if let Err(error) = added {
                     notes.failed.push((sample.image.clone(), error.to_string()));
                 }
             }
@@ -257,10 +263,10 @@ fn cause(error: Error, image: &Path) -> String {
     }
 }
 
-/// The mask of a sample at the model's size; absent where an anomalous image has none.
+/// The mask of a sample at the map's size; absent where an anomalous image has none.
 fn read_mask(sample: &Sample, verdict: &Verdict) -> Result<Option<Array2<bool>>, Error> {
     match sample.defect {
         None => Ok(Some(Array2::default(verdict.map.dim()))),
-        Some(_) => read_sample_mask(sample, verdict.size, verdict.preprocess()),
+        Some(_) => read_sample_mask(sample, verdict.size, verdict.frame()),
     }
 }

@@ -60,9 +60,9 @@ impl Detector {
     pub fn check_group(&self, grouped: bool) -> Result<(), Error> {
         let reason = match grouped {
             true if self.scorer().group().is_none() => "scores every image by itself",
+            true if self.tiling().is_some() => "compares a group without model.tile",
             false if self.scorer().needs_group() => {
-                "scores the images of a group against each other: detect --group, or group = true \
-                 in [eval]"
+                "scores the images of a group against each other, and none by itself"
             }
             _ => return Ok(()),
         };

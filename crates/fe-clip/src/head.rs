@@ -1,8 +1,8 @@
-//! The trained part: adapters after every stage and the patch projection.
+//! The trained part: adapters after every stage and the patch projection, or vectors in prompts.
 
 use adapters::{ConvAdapter, Ffe, FfeConfig, Lfs, LfsConfig};
 use burn::module::{Module, Param};
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::settings::fe_clip::{AdapterInit, FeClipConfig, Temperature};
@@ -16,6 +16,36 @@ pub struct Head {
     pub patch_projection: Vec<Linear>,
     /// Logarithm of the inverse temperature, where that is learned: `[1]`.
     pub logit_scale: Option<Param<Tensor<1>>>,
+    /// Vectors in the place of words, of methods that learn their prompts.
+    pub prompts: Option<LearnedPrompts>,
+}
+
+/// Vectors in the place of words, in the space of the text tower's embedded tokens.
+#[derive(Module, Debug)]
+pub struct LearnedPrompts {
+    /// The first tokens of the prompts, `[tokens, width]`: one set for both sides, or one for the
+    /// normal side and one for the anomalous side.
+    pub context: Vec<Param<Tensor<2>>>,
+    /// What takes the place of the first tokens before the second block and those after it,
+    /// `[tokens, width]` each, on both sides.
+    pub deep: Vec<Param<Tensor<2>>>,
+}
+
+impl LearnedPrompts {
+    /// Vectors from a normal distribution with deviation 0.02, as CLIP's embedded tokens start.
+    pub(crate) fn new(
+        (sides, context): (usize, usize),
+        (blocks, deep): (usize, usize),
+        width: usize,
+        device: &Device,
+    ) -> Self {
+        let normal = Initializer::Normal { mean: 0.0, std: 0.02 };
+        let vectors = |tokens| normal.init([tokens, width], device);
+        Self {
+            context: (0..sides).map(|_| vectors(context)).collect(),
+            deep: (0..blocks).map(|_| vectors(deep)).collect(),
+        }
+    }
 }
 
 /// The adapters of one stage.
@@ -68,7 +98,14 @@ impl Head {
                 .map(|_| LinearConfig::new(width, embed_dim).init(device))
                 .collect(),
             logit_scale,
+            prompts: None,
         }
+    }
+
+    /// A head that learns prompts and nothing else.
+    pub(crate) fn of_prompts(prompts: LearnedPrompts) -> Self {
+        let (stages, patch_projection) = (Vec::new(), Vec::new());
+        Self { stages, patch_projection, logit_scale: None, prompts: Some(prompts) }
     }
 
     /// Projects the patch tokens of a stage, counted from 0.

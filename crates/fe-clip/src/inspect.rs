@@ -1,98 +1,27 @@
 //! Images in, verdicts out: reading ahead, batches, scores, thresholds, regions.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use data::{Prefetch, Preprocess, prefetch, preprocess};
+use data::{Prefetch, Preprocess, prefetch, preprocess, resize_mask};
 use image::RgbImage;
-use ndarray::{Array2, Array3};
+use ndarray::Array3;
 
 use crate::Error;
-use crate::calibrate::{Calibration, Scores};
+use crate::calibrate::Calibration;
 use crate::detect::Detector;
-use crate::geometry::to_image;
 use crate::input::Input;
-use crate::judge::{Judge, Judgement, Label, Thresholds};
-use crate::model::LastStage;
-use crate::regions::Region;
+use crate::judge::{Judge, Judgement, Thresholds};
+use crate::regions::RegionRule;
+use crate::scope::{Out, Scope};
 use crate::scorer::Prediction;
+use crate::verdict::{Failed, Verdict};
 
 /// Images of a forward pass, but for the first: its answer should not wait for others.
 pub(crate) const BATCH: usize = 4;
 /// Images that are read ahead of the model.
 const AHEAD: usize = 8;
-
-/// What is said of an image.
-#[derive(Debug, Clone)]
-pub struct Verdict {
-    /// What it is called: the path that it was read from.
-    pub path: PathBuf,
-    /// How anomalous it is, in [0, 1].
-    pub score: f64,
-    /// What ranks: the method's own score, which may exceed 1 where normal images are remembered.
-    pub raw_score: f32,
-    /// What it is called; absent without thresholds.
-    pub label: Option<Label>,
-    /// How anomalous every pixel of the model's input is, `[image_size, image_size]`; range as
-    /// `raw_score`.
-    pub map: Array2<f32>,
-    /// Where the map reaches the pixel threshold, in pixels of the image, the highest peak first;
-    /// empty without thresholds.
-    pub regions: Vec<Region>,
-    /// Width and height of the image.
-    pub size: (u32, u32),
-    /// The image as read, upright.
-    pub image: RgbImage,
-    /// The features of the last stage, where [`Inspector::features`] asked for them and the
-    /// method has adapters.
-    pub last_stage: Option<LastStage>,
-    preprocess: Preprocess,
-}
-
-impl Verdict {
-    /// The map at the image's own size, `[height, width]`; 0 where the model saw nothing of it.
-    pub fn map_on_image(&self) -> Array2<f32> {
-        to_image(self.map.view(), &self.preprocess, self.size, self.size)
-    }
-
-    /// The map's highest value.
-    pub fn map_max(&self) -> f32 {
-        self.map.iter().copied().fold(f32::MIN, f32::max)
-    }
-
-    /// What a calibration keeps of it.
-    pub fn scores(&self) -> Scores {
-        Scores { image: self.raw_score, pixel: self.map_max() }
-    }
-
-    /// How the image became the model's input.
-    pub fn preprocess(&self) -> &Preprocess {
-        &self.preprocess
-    }
-}
-
-/// An image without a verdict.
-#[derive(Debug)]
-pub struct Failed {
-    /// What it is called.
-    pub path: PathBuf,
-    /// Why there is none.
-    pub error: Error,
-}
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.error {
-            // It names the file itself.
-            Error::Data(error) => error.fmt(f),
-            error => write!(f, "{}: {error}", self.path.display()),
-        }
-    }
-}
-
-impl std::error::Error for Failed {}
 
 /// A model with all that it takes to judge images: thresholds, normal images to compare with.
 ///
@@ -112,6 +41,8 @@ impl std::error::Error for Failed {}
 pub struct Inspector {
     detector: Detector,
     levels: Levels,
+    rule: RegionRule,
+    scope: Option<Arc<Scope>>,
     /// Whether normal images are remembered.
     compared: bool,
     features: bool,
@@ -131,7 +62,9 @@ impl Inspector {
     /// A detector without thresholds and normal images.
     pub fn new(detector: Detector) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { detector, levels: Levels::None, compared: false, features: false, threads }
+        let (levels, rule) = (Levels::None, RegionRule::default());
+        let (scope, compared, features) = (None, false, false);
+        Self { detector, levels, rule, scope, compared, features, threads }
     }
 
     /// Takes the thresholds that the model was shipped with.
@@ -170,6 +103,12 @@ impl Inspector {
         Self { levels: thresholds.map_or(Levels::None, Levels::Given), ..self }
     }
 
+    /// Takes a rule for which regions count; at first all do that reach the threshold.
+    #[must_use]
+    pub fn regions(self, rule: RegionRule) -> Self {
+        Self { rule, ..self }
+    }
+
     /// Whether verdicts hold the features of the last stage; not so at first.
     #[must_use]
     pub fn features(self, features: bool) -> Self {
@@ -200,11 +139,26 @@ impl Inspector {
         }
         self.detector.check_normals(inputs.len())?;
         let preprocessing = self.detector.preprocess();
-        let read = |input: &Input| Ok(preprocess(&input.read()?, preprocessing));
-        let images = inputs.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
+        let mut images = Vec::with_capacity(inputs.len());
+        for input in &inputs {
+            let image = input.read()?;
+            images.push(preprocess(&image, preprocessing));
+            images.extend(self.detector.tiling().into_iter().flat_map(|t| t.inputs(&image)));
+        }
         self.detector.remember(&images);
         self.compared = true;
         Ok(())
+    }
+
+    /// From now on looks only where a scope says, or everywhere. What is remembered of normal
+    /// images is of all of them.
+    pub fn look(&mut self, scope: Option<Scope>) {
+        self.scope = scope.map(Arc::new);
+    }
+
+    /// Where it looks, if not everywhere.
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.scope.as_deref()
     }
 
     /// Says what the next images show, for methods whose prompts name it.
@@ -228,21 +182,23 @@ impl Inspector {
             }
             Levels::Shipped(_) | Levels::None => None,
         };
-        Judge { scale, thresholds, preprocess: self.detector.preprocess().clone() }
+        let preprocess = self.detector.preprocess().clone();
+        Judge { scale, thresholds, rule: self.rule, preprocess }
     }
 
     /// What turns predictions for the images of a group into verdicts: those move all scores, so
     /// thresholds that were shipped do not hold.
     pub(crate) fn group_judge(&self) -> Judge {
-        let Judge { thresholds, preprocess, .. } = self.judge();
-        let thresholds = thresholds.filter(|_| !matches!(self.levels, Levels::Shipped(_)));
-        Judge { scale: self.detector.score_scale(true), thresholds, preprocess }
+        let judge = self.judge();
+        let thresholds = judge.thresholds.filter(|_| !matches!(self.levels, Levels::Shipped(_)));
+        Judge { scale: self.detector.score_scale(true), thresholds, ..judge }
     }
 
     /// Reads images ahead of the one who asks.
     pub(crate) fn reading(&self, inputs: &Arc<Vec<Input>>) -> Prefetch<Read> {
         let (preprocessing, all) = (self.detector.preprocess().clone(), inputs.clone());
-        let read = move |i: &usize| Read::new(&all[*i], &preprocessing);
+        let scope = self.scope.clone();
+        let read = move |i: &usize| Read::new(&all[*i], &preprocessing, scope.as_deref());
         prefetch((0..inputs.len()).collect(), self.threads, AHEAD, read)
     }
 
@@ -260,13 +216,13 @@ impl Inspector {
     /// If it cannot be read, or the method needs normal images and remembers none, or its answer
     /// is not finite.
     pub fn inspect_one(&self, image: impl Into<Input>) -> Result<Verdict, Failed> {
-        let read = Read::new(&image.into(), self.detector.preprocess());
+        let read = Read::new(&image.into(), self.detector.preprocess(), self.scope());
         self.judge_all(&self.judge(), vec![read]).swap_remove(0)
     }
 
     /// One forward pass; one result an image.
     fn judge_all(&self, judge: &Judge, read: Vec<Read>) -> Vec<Result<Verdict, Failed>> {
-        let mut pixels = Vec::new();
+        let (mut pixels, mut ignored) = (Vec::new(), Vec::new());
         let mut items = Vec::with_capacity(read.len());
         for Read { path, found } in read {
             let ready = self.detector.check_group(false).and_then(|()| match self.compared {
@@ -275,17 +231,19 @@ impl Inspector {
             });
             items.push((
                 path,
-                ready.and(found).map(|(image, input)| {
+                ready.and(found).map(|Seen { image, input, out }| {
                     pixels.push(input);
-                    image
+                    ignored.push(out.as_ref().map(|out| out.on_map.clone()));
+                    (image, out)
                 }),
             ));
         }
-        let mut predictions = self.detector.detect(&pixels).into_iter().zip(&pixels);
-        let verdict = |(path, image): (PathBuf, Result<RgbImage, Error>)| {
-            let found = image.and_then(|image| {
+        let predictions = self.detector.detect_without(&pixels, &ignored);
+        let mut predictions = predictions.into_iter().zip(&pixels);
+        let verdict = |(path, seen): (PathBuf, Result<(RgbImage, Option<Out>), Error>)| {
+            let found = seen.and_then(|(image, out)| {
                 let (prediction, input) = predictions.next().expect("one prediction an image");
-                self.verdict(judge, path.clone(), image, input, prediction)
+                self.verdict(judge, path.clone(), (image, out), input, prediction)
             });
             found.map_err(|error| Failed { path, error })
         };
@@ -296,10 +254,20 @@ impl Inspector {
         &self,
         judge: &Judge,
         path: PathBuf,
-        image: RgbImage,
+        (image, mut out): (RgbImage, Option<Out>),
         input: &Array3<f32>,
-        prediction: Prediction,
+        mut prediction: Prediction,
     ) -> Result<Verdict, Error> {
+        let preprocess = judge.preprocess.clone();
+        let mut judge = judge.clone();
+        if let Some(tiling) = self.detector.tiling().filter(|t| t.splits(image.dimensions())) {
+            judge.preprocess = tiling.frame(image.dimensions());
+            if let Some(out) = &mut out {
+                out.on_map = resize_mask(out.on_image.view(), &judge.preprocess);
+            }
+            let detect = |tiles: &[_], ignored: &[_]| self.detector.detect_without(tiles, ignored);
+            prediction = tiling.add(detect, &image, out.as_ref(), (&prediction, &preprocess))?;
+        }
         let Judgement { score, label, regions } = judge.judge(&prediction, image.dimensions())?;
         let Prediction { score: raw_score, map } = prediction;
         Ok(Verdict {
@@ -312,7 +280,9 @@ impl Inspector {
             size: image.dimensions(),
             image,
             last_stage: if self.features { self.detector.last_stage(input) } else { None },
-            preprocess: judge.preprocess.clone(),
+            preprocess,
+            frame: judge.preprocess,
+            out,
         })
     }
 }
@@ -320,15 +290,23 @@ impl Inspector {
 /// An input after reading.
 pub(crate) struct Read {
     pub(crate) path: PathBuf,
-    /// The image and the model's input.
-    pub(crate) found: Result<(RgbImage, Array3<f32>), Error>,
+    pub(crate) found: Result<Seen, Error>,
+}
+
+/// An image, the model's input made of it, and what of both does not count.
+pub(crate) struct Seen {
+    pub(crate) image: RgbImage,
+    pub(crate) input: Array3<f32>,
+    pub(crate) out: Option<Out>,
 }
 
 impl Read {
-    fn new(input: &Input, preprocessing: &Preprocess) -> Self {
-        let found = input.read().map_err(Error::from).map(|image| {
-            let pixels = preprocess(&image, preprocessing);
-            (image, pixels)
+    fn new(input: &Input, preprocessing: &Preprocess, scope: Option<&Scope>) -> Self {
+        let found = input.read().map_err(Error::from).and_then(|image| {
+            let out =
+                scope.map(|scope| scope.out(image.dimensions(), preprocessing)).transpose()?;
+            let input = preprocess(&image, preprocessing);
+            Ok(Seen { image, input, out })
         });
         Self { path: input.path.clone(), found }
     }

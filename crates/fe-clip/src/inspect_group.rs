@@ -8,7 +8,8 @@ use crate::Error;
 use crate::group::{GroupCost, GroupLimits};
 use crate::group_detection::GroupScores;
 use crate::input::Input;
-use crate::inspect::{BATCH, Failed, Inspector, Read, Verdict};
+use crate::inspect::{BATCH, Inspector, Read, Seen};
+use crate::verdict::{Failed, Verdict};
 
 /// How far a group has come.
 #[derive(Debug, Clone, Copy)]
@@ -57,13 +58,17 @@ impl Inspector {
     /// told how far it has come; there is no answer if it breaks off.
     ///
     /// # Errors
-    /// If the method scores every image by itself, there are too few images, or what memory does
+    /// If the method scores every image by itself, something is to be ignored, there are too few images, or what memory does
     /// not hold cannot be kept in a file.
     pub fn inspect_group(
         &self,
         images: impl IntoIterator<Item = impl Into<Input>>,
         mut progress: impl FnMut(GroupProgress) -> ControlFlow<()>,
     ) -> Result<Option<JudgedGroup>, Error> {
+        if self.scope().is_some() {
+            let reason = "a group is compared as a whole: nothing of it can be ignored";
+            return Err(Error::Settings(reason.into()));
+        }
         let mut group = self.detector().group(GroupLimits::default())?;
         let inputs: Arc<Vec<Input>> = Arc::new(images.into_iter().map(Into::into).collect());
         let (mut places, mut sizes) = (Vec::with_capacity(inputs.len()), Vec::new());
@@ -75,7 +80,7 @@ impl Inspector {
             }
             let (mut found, mut pixels) = (Vec::new(), Vec::new());
             for read in batch {
-                found.push(read.found.map(|(image, input)| {
+                found.push(read.found.map(|Seen { image, input, .. }| {
                     sizes.push(image.dimensions());
                     pixels.push(input);
                 }));
@@ -111,9 +116,9 @@ impl Inspector {
         let judge = self.group_judge();
         let each = self.reading(&inputs).zip(places);
         each.map(move |(Read { path, found }, place)| {
-            let verdict = found.and_then(|(image, input)| {
+            let verdict = found.and_then(|Seen { image, input, out }| {
                 let prediction = self.detector().group_prediction(&scores, place?);
-                self.verdict(&judge, path.clone(), image, &input, prediction)
+                self.verdict(&judge, path.clone(), (image, out), &input, prediction)
             });
             verdict.map_err(|error| Failed { path, error })
         })

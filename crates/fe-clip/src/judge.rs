@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::calibrate::{Calibration, Threshold};
 use crate::geometry::Extent;
-use crate::regions::{Region, regions};
+use crate::regions::{Region, RegionRule, regions};
 use crate::score::ScoreScale;
 use crate::scorer::Prediction;
 
@@ -68,6 +68,8 @@ pub struct Judge {
     pub scale: ScoreScale,
     /// From when on something is anomalous; without them nothing is called anything.
     pub thresholds: Option<Thresholds>,
+    /// Which regions count.
+    pub rule: RegionRule,
     /// How the image became the model's input.
     pub preprocess: Preprocess,
 }
@@ -97,7 +99,8 @@ impl Judge {
             false => Label::Normal,
         };
         let extent = Extent::new(&self.preprocess, size);
-        let found = |t: Thresholds| regions(prediction.map.view(), t.pixel, &extent, size);
+        let found =
+            |t: Thresholds| regions(prediction.map.view(), t.pixel, self.rule, &extent, size);
         Ok(Judgement {
             score,
             label: self.thresholds.map(label),

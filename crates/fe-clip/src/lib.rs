@@ -5,12 +5,16 @@ mod backbone;
 mod cache;
 mod calibrate;
 mod checkpoint;
+mod coreset;
+mod counted;
 mod detect;
 mod device;
+mod eigen;
 mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+mod foreign;
 pub mod geometry;
 pub mod group;
 mod group_detection;
@@ -31,40 +35,48 @@ mod prefix;
 mod regions;
 pub mod resample;
 mod run;
+pub mod saved_state;
+mod scope;
 mod score;
 mod scorer;
 mod settings;
+mod subspace;
 pub mod tensors;
+mod tile;
 mod train;
+mod trainee;
+mod verdict;
 mod wording;
 
 pub use assemble::{Assembled, ImageFile, ModelChoice, Parts};
 pub use backbone::{Backbone, Weights};
 pub use calibrate::{
-    Calibration, DataIdentity, ModelIdentity, Scores, Threshold, calibration_rank, images_needed,
+    Calibration, DataIdentity, ModelIdentity, NormalImage, Scores, Threshold, calibration_rank,
+    images_needed,
 };
 pub use checkpoint::{Checkpoint, Origin, save};
-pub use clip_vit::{Activation, keep_freed_memory};
+pub use clip_vit::{Activation, Arithmetic, keep_freed_memory};
 pub use detect::{Detector, model_to_train};
 pub use device::open_device;
 pub use error::Error;
 pub use group_detection::{GroupImages, GroupScores};
-pub use head::{Head, StageAdapters};
+pub use head::{Head, LearnedPrompts, StageAdapters};
 pub use input::Input;
-pub use inspect::{Failed, Inspector, Verdict, Verdicts};
+pub use inspect::{Inspector, Verdicts};
 pub use inspect_group::{GroupProgress, JudgedGroup};
 pub use judge::{Judge, Judgement, Label, Thresholds};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
-    AprilGanConfig, ClipConfig, MemoryBankConfig, Method, MuscConfig, SpectralResidualConfig,
-    WinclipConfig,
+    AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, MemoryBankConfig, Method,
+    MuscConfig, PcaResidualConfig, SpectralResidualConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
-pub use regions::{Region, regions};
+pub use regions::{Region, RegionRule, regions};
 pub use run::{Interpolation, ModelConfig, RunConfig};
+pub use scope::Scope;
 pub use score::ScoreScale;
 pub use scorer::Prediction;
 pub use settings::eval::{EvalConfig, Source};
@@ -76,6 +88,9 @@ pub use settings::group::{GroupConfig, Rescore};
 pub use settings::prompts::Prompts;
 pub use settings::stage_ends::{StageEnds, StagePreset};
 pub use settings::switch::Switch;
-pub use settings::train::{Supervision, TrainConfig};
+pub use settings::tile::{Blend, TileConfig};
+pub use settings::train::{Optimizer, Schedule, Supervision, TrainConfig};
 pub use train::{StepReport, TrainingRun};
+pub use trainee::{Trainee, Truth};
+pub use verdict::{Failed, Verdict};
 pub use wording::CutText;

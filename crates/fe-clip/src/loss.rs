@@ -118,20 +118,39 @@ impl LossForm {
         masks: Option<&[f32]>,
         size: usize,
     ) -> (Tensor<1>, LossTerms) {
-        let device = stages.image.device();
-        let [b, n] = stages.image.dims();
+        let (image, pixel) = (stages.image.clone(), stages.pixel.clone());
+        self.of_margins(image, Some(pixel), temperature, anomalous, masks.zip(Some(size)))
+    }
+
+    /// The same from cosine differences; without those of patches nothing is learned from masks.
+    ///
+    /// # Shapes
+    /// - image: `[batch, stages]`
+    /// - pixel: `[batch, stages, height, width]`
+    /// - masks: `[batch, size, size]` and their `size`
+    pub(crate) fn of_margins(
+        &self,
+        image: Tensor<2>,
+        pixel: Option<Tensor<4>>,
+        temperature: f64,
+        anomalous: &[f32],
+        masks: Option<(&[f32], usize)>,
+    ) -> (Tensor<1>, LossTerms) {
+        let device = image.device();
+        let [b, n] = image.dims();
         let labels = tensor(anomalous, [b, 1], &device);
-        let logits = stages.image.clone() / temperature;
+        let logits = image / temperature;
         // softplus((1 - 2y) x) = softplus(x) - y x
         let cls = (softplus(logits.clone(), 1.0) - logits * labels.expand([b, n])).mean();
         let cls = cls * self.image_weight;
 
         let zero = || Tensor::<1>::zeros([1], &device);
         let (mut focal, mut dice) = (zero(), zero());
-        if let Some(masks) = masks {
+        if let (Some((masks, size)), Some(pixel)) = (masks, pixel) {
             let masks = tensor(masks, [b, size * size], &device);
             for stage in 0..n {
-                let map = self.pixels(stages, stage, temperature, size);
+                let grid = pixel.clone().narrow(1, stage, 1).squeeze_dim::<3>(1) / temperature;
+                let map = self.pixels(grid, size);
                 focal = focal + self.focal(map.clone(), masks.clone());
                 dice = dice + self.dice(map, masks.clone());
             }
@@ -153,9 +172,8 @@ impl LossForm {
         (total, terms)
     }
 
-    /// A stage's probabilities of pixels, `[batch, size * size]`.
-    fn pixels(&self, stages: &Stages, stage: usize, temperature: f64, size: usize) -> Tensor<2> {
-        let grid = stages.pixel.clone().narrow(1, stage, 1).squeeze_dim::<3>(1) / temperature;
+    /// Probabilities of pixels, `[batch, size * size]`, from logits of patches.
+    fn pixels(&self, grid: Tensor<3>, size: usize) -> Tensor<2> {
         let interpolation = if self.align_corners { bilinear_aligned } else { bilinear };
         let map = match self.upsampled {
             Upsampled::Probabilities => upsample(sigmoid(grid), size, interpolation),

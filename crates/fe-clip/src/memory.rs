@@ -5,6 +5,7 @@ use std::any::Any;
 use burn::tensor::{Tensor, TensorData};
 use ndarray::Array2;
 
+use crate::coreset::reduced;
 use crate::tensors::normalize;
 
 /// What a method remembers of normal images, or nothing; of use to the detector that made it alone.
@@ -61,6 +62,14 @@ impl MemoryBank {
                 Some(bank) => Tensor::cat(vec![bank, tokens], 0),
                 None => tokens,
             });
+        }
+    }
+
+    /// Keeps at most `limit` tokens of each stage, those that are far from one another, beginning
+    /// with one drawn by `seed`; all where `limit` is 0.
+    pub fn reduce(&mut self, limit: usize, seed: u64) {
+        for bank in self.stages.iter_mut().flatten() {
+            *bank = reduced(bank.clone(), limit, seed);
         }
     }
 

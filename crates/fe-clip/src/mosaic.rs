@@ -12,9 +12,9 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::Error;
 use crate::masks::read_training_mask;
-use crate::model::FeClip;
 use crate::settings::train::{Supervision, TrainConfig};
 use crate::tensors::{batch, floats};
+use crate::trainee::Trainee;
 
 /// Random streams below this one shuffle the images.
 const STREAMS: u64 = 1 << 63;
@@ -73,7 +73,7 @@ impl Mosaics {
     ///
     /// # Errors
     /// If an image or a mask cannot be read.
-    pub(crate) fn make(&self, tiles: [usize; 4], model: &FeClip) -> Result<Mosaic, Error> {
+    pub(crate) fn make(&self, tiles: [usize; 4], model: &dyn Trainee) -> Result<Mosaic, Error> {
         let Preprocess { height, width, .. } = self.preprocessing;
         let mut image = Array3::zeros((3, height, width));
         let mut mask = Array2::from_elem((height, width), false);

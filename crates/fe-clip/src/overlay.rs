@@ -11,16 +11,19 @@ const INK: Rgb<u8> = Rgb([235, 235, 235]);
 pub const PAPER: Rgb<u8> = Rgb([24, 24, 24]);
 /// The contour, in a colour that is not on the scale, and the dark line around it.
 const CONTOUR: Rgb<u8> = Rgb([0, 229, 255]);
+/// The edge of what is not looked at, in another such colour.
+const EDGE: Rgb<u8> = Rgb([90, 230, 90]);
 const SHADE: Rgb<u8> = Rgb([10, 20, 30]);
 /// Width of the colour bar, in units of the letters' size.
 const BAR: u32 = 8;
 
 /// Draws the heat map over an image. Colours stand for values in [0, 1] whatever the image, so a
 /// normal image stays as it is. Above the image stands the caption, right of it the scale; a line
-/// runs around what is at least `threshold`, and the scale has a mark there.
+/// runs around what is at least `threshold`, and the scale has a mark there; another runs along
+/// the edge of what is ignored.
 ///
 /// # Shapes
-/// - map: as high and wide as the image, clamped to [0, 1] here
+/// - map, ignored: as high and wide as the image; values are clamped to [0, 1] here
 ///
 /// # Panics
 /// If the map has another size.
@@ -29,6 +32,7 @@ pub fn overlay(
     map: ArrayView2<'_, f32>,
     caption: &str,
     threshold: Option<f32>,
+    ignored: Option<ArrayView2<'_, bool>>,
 ) -> RgbImage {
     let (w, h) = image.dimensions();
     assert_eq!(map.dim(), (h as usize, w as usize), "overlay: expected a map of the image's size");
@@ -40,8 +44,11 @@ pub fn overlay(
         let value = map[[y as usize, x as usize]].clamp(0.0, 1.0);
         picture.put_pixel(x, y + top, blend(*pixel, value));
     }
+    if let Some(ignored) = ignored {
+        draw_contour(&mut picture, (w, h), top, zoom, EDGE, |y, x| !ignored[[y, x]]);
+    }
     if let Some(threshold) = threshold {
-        draw_contour(&mut picture, map, threshold, top, zoom);
+        draw_contour(&mut picture, (w, h), top, zoom, CONTOUR, |y, x| map[[y, x]] >= threshold);
     }
     write(&mut picture, caption, 2 * zoom, 2 * zoom, zoom);
     let bar_left = w + 4 * zoom;
@@ -73,22 +80,22 @@ pub fn scale(picture: &mut RgbImage, left: u32, top: u32, h: u32, zoom: u32) {
     }
 }
 
-/// A line of `width` pixels inside the edge of what is at least `threshold`, a dark one outside.
+/// A line of `width` pixels inside the edge of what is inside, row and column, a dark one outside.
 fn draw_contour(
     picture: &mut RgbImage,
-    map: ArrayView2<'_, f32>,
-    threshold: f32,
+    (columns, rows): (u32, u32),
     top: u32,
     width: u32,
+    colour: Rgb<u8>,
+    is_inside: impl Fn(usize, usize) -> bool,
 ) {
-    let reach = width as usize;
-    for ((y, x), value) in map.indexed_iter() {
-        let inside = *value >= threshold;
-        let across =
-            |y: usize, x: usize| map.get([y, x]).is_some_and(|v| (*v >= threshold) != inside);
+    let (columns, rows, reach) = (columns as usize, rows as usize, width as usize);
+    for (y, x) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+        let inside = is_inside(y, x);
+        let across = |y: usize, x: usize| y < rows && x < columns && is_inside(y, x) != inside;
         let (up, left) = (y.wrapping_sub(reach), x.wrapping_sub(reach));
         if across(up, x) || across(y + reach, x) || across(y, left) || across(y, x + reach) {
-            let line = if inside { CONTOUR } else { SHADE };
+            let line = if inside { colour } else { SHADE };
             picture.put_pixel(x as u32, y as u32 + top, line);
         }
     }
@@ -137,7 +144,7 @@ mod tests {
     fn a_cold_map_leaves_the_image_as_it_is() {
         let image = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, 7]));
         let cold = Array2::from_elem((30, 40), 0.09);
-        let picture = overlay(&image, cold.view(), "0.090", Some(0.5));
+        let picture = overlay(&image, cold.view(), "0.090", Some(0.5), None);
         for (x, y, pixel) in image.enumerate_pixels() {
             assert_eq!(picture.get_pixel(x, y + 12), pixel);
         }
@@ -148,11 +155,16 @@ mod tests {
         let image = RgbImage::from_pixel(40, 30, Rgb([90, 90, 90]));
         let inside = |y: usize, x: usize| (5..15).contains(&y) && (10..25).contains(&x);
         let map = Array2::from_shape_fn((30, 40), |(y, x)| if inside(y, x) { 0.5 } else { 0.0 });
-        let picture = overlay(&image, map.view(), "", Some(0.5));
-        let is_line = |y: usize, x: usize| *picture.get_pixel(x as u32, y as u32 + 12) == CONTOUR;
-        for (y, x) in (0..30 * 40).map(|k| (k / 40, k % 40)) {
-            let edge = y == 5 || y == 14 || x == 10 || x == 24;
-            assert_eq!(is_line(y, x), inside(y, x) && edge, "row {y}, column {x}");
+        let ignored = Array2::from_shape_fn((30, 40), |(y, x)| !inside(y, x));
+        let at_threshold = overlay(&image, map.view(), "", Some(0.5), None);
+        let at_edge = overlay(&image, map.view(), "", None, Some(ignored.view()));
+        for (picture, colour) in [(at_threshold, CONTOUR), (at_edge, EDGE)] {
+            let is_line =
+                |y: usize, x: usize| *picture.get_pixel(x as u32, y as u32 + 12) == colour;
+            for (y, x) in (0..30 * 40).map(|k| (k / 40, k % 40)) {
+                let edge = y == 5 || y == 14 || x == 10 || x == 24;
+                assert_eq!(is_line(y, x), inside(y, x) && edge, "row {y}, column {x}");
+            }
         }
     }
 }

@@ -12,11 +12,11 @@ use serde_json::json;
 use crate::Error;
 use crate::cache::{Cache, Found, sha256};
 use crate::masks::read_training_mask;
-use crate::model::FeClip;
 use crate::mosaic::Mosaics;
 use crate::precision::{Precision, decode, encode};
 use crate::settings::train::{Supervision, TrainConfig};
 use crate::tensors::{batch, floats};
+use crate::trainee::Trainee;
 
 /// Images that are prepared between two reports of progress.
 const CHUNK: usize = 8;
@@ -38,7 +38,7 @@ pub enum Storage {
 /// How training images are prepared.
 pub struct Preparation<'a> {
     /// The model; its prefix is frozen.
-    pub model: &'a FeClip,
+    pub model: &'a dyn Trainee,
     /// What happens to an image first.
     pub preprocessing: &'a Preprocess,
     /// What is known of the images, how activations are kept, and mosaics.
@@ -237,7 +237,7 @@ impl Prefixes {
         indices: &[usize],
         epoch: usize,
         place: usize,
-        model: &FeClip,
+        model: &dyn Trainee,
     ) -> Result<Batch, Error> {
         let drawn = indices.iter().enumerate().map(|(k, &i)| match &self.mosaics {
             Some(mosaics) => {

@@ -8,7 +8,17 @@ use serde::Serialize;
 
 use crate::geometry::Extent;
 
-/// Pixels of the map at or above the threshold that touch, edges or corners.
+/// Which parts of a map count as regions.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct RegionRule {
+    /// A region reaches as far as the map has at least this value, and is one where it reaches the threshold
+    /// somewhere: hysteresis. Default: the threshold, which it never exceeds.
+    pub low: Option<f32>,
+    /// Regions of a smaller area are left out, in pixels of the image; at least 0.
+    pub min_area: f64,
+}
+
+/// Pixels of the map at or above the threshold, or what [`RegionRule::low`] says, that touch, edges or corners.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Region {
     /// Left edge of the smallest box around it, in pixels of the image.
@@ -19,7 +29,7 @@ pub struct Region {
     pub width: u32,
     /// Height of that box.
     pub height: u32,
-    /// Its area in pixels of the image.
+    /// Its area in pixels of the image, without its holes.
     pub area: u64,
     /// The highest value of the map in it.
     pub peak: f32,
@@ -28,13 +38,14 @@ pub struct Region {
     pub polygon: Vec<[f64; 2]>,
 }
 
-/// The regions of a map, the highest peak first.
+/// The regions of a map, the highest peak first. 0 is what stands where nothing was looked at, and no part of any.
 ///
 /// # Shapes
 /// - map: `[image_size, image_size]`; `extent` says where it lies on an image of `size`
 pub fn regions(
     map: ArrayView2<'_, f32>,
     threshold: f32,
+    rule: RegionRule,
     extent: &Extent,
     (width, height): (u32, u32),
 ) -> Vec<Region> {
@@ -43,30 +54,37 @@ pub fn regions(
     // Edges of cells of the map in pixels of the image; what the model saw beyond it is cut off.
     let across = |column: usize| (extent.left + column as f64 * x).clamp(0.0, f64::from(width));
     let down = |row: usize| (extent.top + row as f64 * y).clamp(0.0, f64::from(height));
-    let mask = map.mapv(|value| value >= threshold);
-    let found = connected_regions(mask.view(), Connectivity::Eight).into_iter().map(|runs| {
-        let (mut left, mut right, mut area, mut peak) = (f64::MAX, 0.0f64, 0.0, f32::MIN);
-        for (row, run) in &runs {
-            let (start, end) = (across(run.start), across(run.end));
-            (left, right) = (left.min(start), right.max(end));
-            area += (end - start) * (down(row + 1) - down(*row));
-            for column in run.clone() {
-                peak = peak.max(map[[*row, column]]);
+    let low = rule.low.map_or(threshold, |low| low.min(threshold));
+    let low = low.max(f32::MIN_POSITIVE);
+    let mask = map.mapv(|value| value >= low);
+    let found =
+        connected_regions(mask.view(), Connectivity::Eight).into_iter().filter_map(|runs| {
+            let (mut left, mut right, mut area, mut peak) = (f64::MAX, 0.0f64, 0.0, f32::MIN);
+            for (row, run) in &runs {
+                let (start, end) = (across(run.start), across(run.end));
+                (left, right) = (left.min(start), right.max(end));
+                area += (end - start) * (down(row + 1) - down(*row));
+                for column in run.clone() {
+                    peak = peak.max(map[[*row, column]]);
+                }
             }
-        }
-        let top = runs.first().map_or(0.0, |(row, _)| down(*row)).floor();
-        let bottom = runs.last().map_or(0.0, |(row, _)| down(row + 1)).ceil();
-        Region {
-            x: left.floor() as u32,
-            y: top as u32,
-            width: (right.ceil() - left.floor()) as u32,
-            height: (bottom - top) as u32,
-            area: area.round() as u64,
-            peak,
-            polygon: outline(&runs).into_iter().map(|[r, c]| [across(c), down(r)]).collect(),
-        }
-    });
-    let mut regions: Vec<Region> = found.filter(|region| region.area > 0).collect();
+            let area = area.round();
+            if peak < threshold || area == 0.0 || area < rule.min_area {
+                return None;
+            }
+            let top = runs.first().map_or(0.0, |(row, _)| down(*row)).floor();
+            let bottom = runs.last().map_or(0.0, |(row, _)| down(row + 1)).ceil();
+            Some(Region {
+                x: left.floor() as u32,
+                y: top as u32,
+                width: (right.ceil() - left.floor()) as u32,
+                height: (bottom - top) as u32,
+                area: area as u64,
+                peak,
+                polygon: outline(&runs).into_iter().map(|[r, c]| [across(c), down(r)]).collect(),
+            })
+        });
+    let mut regions: Vec<Region> = found.collect();
     regions.sort_by(|a, b| b.peak.total_cmp(&a.peak));
     regions
 }
@@ -135,6 +153,32 @@ mod tests {
         Preprocess::clip(4, resize)
     }
 
+    fn all(map: ArrayView2<'_, f32>, extent: &Extent, size: (u32, u32)) -> Vec<Region> {
+        regions(map, 0.5, RegionRule::default(), extent, size)
+    }
+
+    #[test]
+    fn a_region_reaches_down_to_the_low_level_and_small_ones_are_left_out() {
+        let map = ndarray::array![
+            [0.9, 0.3, 0.3, 0.0],
+            [0.0, 0.0, 0.0, 0.6],
+            [0.3, 0.3, 0.0, 0.0],
+            [0.3, 0.0, 0.0, 0.7f32]
+        ];
+        let size = (8, 8);
+        let extent = Extent::new(&preprocess(Resize::Squash), size);
+        let areas = |low, min_area| -> Vec<u64> {
+            let found = regions(map.view(), 0.5, RegionRule { low, min_area }, &extent, size);
+            found.iter().map(|region| region.area).collect()
+        };
+        assert_eq!(areas(None, 0.0), [4, 4, 4]);
+        // The four at the top touch, by a corner, too; what is 0.3 alone is nothing.
+        assert_eq!(areas(Some(0.25), 0.0), [16, 4]);
+        assert_eq!(areas(Some(0.25), 4.0), [16, 4]);
+        assert_eq!(areas(Some(0.25), 4.5), [16]);
+        assert_eq!(areas(Some(0.8), 0.0), [4, 4, 4]);
+    }
+
     #[test]
     fn boxes_and_areas_are_in_pixels_of_the_image() {
         let map = ndarray::array![
@@ -145,7 +189,7 @@ mod tests {
         ];
         let size = (80, 40);
         let extent = Extent::new(&preprocess(Resize::Squash), size);
-        let found = regions(map.view(), 0.5, &extent, size);
+        let found = all(map.view(), &extent, size);
         let polygon = vec![[60.0, 10.0], [80.0, 10.0], [80.0, 30.0], [60.0, 30.0]];
         let right = Region { x: 60, y: 10, width: 20, height: 20, area: 400, peak: 0.95, polygon };
         // Two cells that touch at the corner [20, 10].
@@ -165,10 +209,10 @@ mod tests {
 
     #[test]
     fn crops_and_padding_are_undone() {
-        let all = Array2::from_elem((4, 4), 1.0f32);
+        let ones = Array2::from_elem((4, 4), 1.0f32);
         let size = (80, 40);
         let extent = Extent::new(&preprocess(Resize::ShortestCrop), size);
-        let found = regions(all.view(), 0.5, &extent, size);
+        let found = all(ones.view(), &extent, size);
         let whole = |x: u32, width: u32| {
             let [left, right] = [x, x + width].map(f64::from);
             let polygon = vec![[left, 0.0], [right, 0.0], [right, 40.0], [left, 40.0]];
@@ -176,7 +220,7 @@ mod tests {
         };
         assert_eq!(found, [whole(20, 40)]);
         let extent = Extent::new(&preprocess(Resize::Letterbox), size);
-        let found = regions(all.view(), 0.5, &extent, size);
+        let found = all(ones.view(), &extent, size);
         assert_eq!(found, [whole(0, 80)]);
     }
 

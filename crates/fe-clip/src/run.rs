@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clip_vit::{Activation, Hub};
+use clip_vit::{Activation, Arithmetic, Hub};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,7 @@ use crate::methods::Method;
 use crate::settings::eval::EvalConfig;
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::prompts::Prompts;
+use crate::settings::tile::TileConfig;
 use crate::settings::train::TrainConfig;
 
 /// A whole `run.toml`.
@@ -40,6 +41,9 @@ pub struct ModelConfig {
     /// Activation of a backbone whose files do not tell: a weight file without a configuration. Default: quick GELU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
+    /// Numbers of the matrix products in the image tower: other ones than float32 on the CPU backend alone, and not in
+    /// training.
+    pub precision: Arithmetic,
     /// Side of the square model input in pixels; a multiple of the patch. Default: 518 for
     /// ViT-L/14@336, else the backbone's own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +52,9 @@ pub struct ModelConfig {
     pub resize: data::Resize,
     /// How positions are resampled for another image size than the backbone's own.
     pub positional_interpolation: Interpolation,
+    /// How large images are scored in tiles. Default: as a whole alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tile: Option<TileConfig>,
     /// What scores the images, with its own settings.
     #[serde(flatten)]
     pub method: Method,
@@ -58,9 +65,11 @@ impl Default for ModelConfig {
         Self {
             backbone: "tiny".into(),
             activation: None,
+            precision: Arithmetic::Float32,
             image_size: None,
             resize: data::Resize::Squash,
             positional_interpolation: Interpolation::Bicubic,
+            tile: None,
             method: Method::default(),
         }
     }
@@ -90,11 +99,14 @@ struct Table {
     #[serde(default = "tiny")]
     backbone: String,
     activation: Option<Activation>,
+    #[serde(default)]
+    precision: Arithmetic,
     image_size: Option<usize>,
     #[serde(default = "squash")]
     resize: data::Resize,
     #[serde(default)]
     positional_interpolation: Interpolation,
+    tile: Option<TileConfig>,
     /// The method's name and its settings.
     #[serde(flatten)]
     method: Map<String, Value>,
@@ -112,10 +124,27 @@ impl TryFrom<Table> for ModelConfig {
     type Error = String;
 
     fn try_from(table: Table) -> Result<Self, String> {
-        let Table { backbone, activation, image_size, resize, positional_interpolation, method } =
-            table;
+        let Table {
+            backbone,
+            activation,
+            precision,
+            image_size,
+            resize,
+            positional_interpolation,
+            tile,
+            method,
+        } = table;
         let method = parse_method(method)?;
-        Ok(Self { backbone, activation, image_size, resize, positional_interpolation, method })
+        Ok(Self {
+            backbone,
+            activation,
+            precision,
+            image_size,
+            resize,
+            positional_interpolation,
+            tile,
+            method,
+        })
     }
 }
 
@@ -146,8 +175,8 @@ const METHOD: &str = "method";
 const FE_CLIP: &str = "fe-clip";
 
 /// What an unknown key may have been meant for, beside the method's own.
-const SHARED: &str = ", or one of every method: `backbone`, `activation`, `image_size`, `resize`, \
-                      `positional_interpolation`";
+const SHARED: &str = ", or one of every method: `backbone`, `activation`, `precision`, `image_size`, \
+                      `resize`, `positional_interpolation`, `tile`";
 
 /// Drops settings that there are no more where they have the value that changed nothing:
 /// checkpoints and calibrations of earlier versions name them.
@@ -166,12 +195,27 @@ fn drop_former(keys: &mut Map<String, Value>) {
 }
 
 impl ModelConfig {
+    /// Refuses a precision that models are not trained in.
+    ///
+    /// # Errors
+    /// If it is another than float32.
+    pub fn check_training(&self) -> Result<(), Error> {
+        if self.precision == Arithmetic::Float32 {
+            return Ok(());
+        }
+        Err(Error::Settings(format!(
+            "model.precision: models are trained in float32, {} is for using them",
+            self.precision.name()
+        )))
+    }
+
     /// # Errors
     /// If a value is out of range, or the method has no use for it; the message names its key.
     fn check(&self) -> Result<(), String> {
         if !self.method.has_backbone() {
             let unused = [
                 ("activation", self.activation.is_some()),
+                ("precision", self.precision != Arithmetic::Float32),
                 (
                     "positional_interpolation",
                     self.positional_interpolation != Interpolation::default(),
@@ -182,6 +226,7 @@ impl ModelConfig {
                 return Err(format!("model.{key}: method {method} has no backbone"));
             }
         }
+        self.tile.map_or(Ok(()), TileConfig::check)?;
         self.method.check()
     }
 }
@@ -232,6 +277,7 @@ impl RunConfig {
         for source in config.train.datasets.iter_mut().chain(&mut config.eval.datasets) {
             source.root = beside(&source.root);
         }
+        config.eval.ignore = config.eval.ignore.as_deref().map(beside);
         let place = beside(Path::new(&config.model.backbone));
         if !is_name(&config.model.backbone, &place)
             && let Some(place) = place.to_str()
@@ -266,6 +312,7 @@ impl RunConfig {
             let method = self.model.method.name();
             return Err(format!("prompts: method {method} has its own words, or none"));
         }
+        self.model.method.check_training(&self.train)?;
         self.train.check()
     }
 }

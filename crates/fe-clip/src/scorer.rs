@@ -5,6 +5,7 @@ use clip_vit::Clip;
 use ndarray::{Array2, Array3, ArrayView2};
 
 use crate::Error;
+use crate::counted::Ignored;
 use crate::group::{GroupMaps, GroupTokens};
 use crate::memory::{Memory, MemoryBank};
 use crate::model::{FeClip, LastStage};
@@ -102,8 +103,9 @@ pub(crate) trait Scorer: Send + Sync {
         false
     }
 
-    /// Scores and maps, in the order of the images; there is at least one.
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction>;
+    /// Scores and maps, in the order of the images; there is at least one. Pixels that are ignored
+    /// are 0 in maps, and nothing of a map there is in a score.
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction>;
 
     /// The features of the last stage, where there are adapters.
     fn last_stage(&self, _image: &Array3<f32>) -> Option<LastStage> {
@@ -152,9 +154,4 @@ pub(crate) trait GroupScorer: Sync {
 
     /// What it says in the end: of the image alone, by the group's map and by its re-scored score.
     fn conclude(&self, alone: &Alone, map: ArrayView2<'_, f32>, score: f32) -> Prediction;
-}
-
-/// The highest value of a map, at least 0.
-pub(crate) fn highest(map: ArrayView2<'_, f32>) -> f32 {
-    map.iter().copied().fold(0.0, f32::max)
 }

@@ -1,14 +1,13 @@
 //! Training: only the head learns, and what lies before the first adapter is computed once.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
-use burn::store::ModuleRecord;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -16,14 +15,14 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::files::{read_to_string, replace_dir, settle_dir, write_atomic};
 use crate::head::Head;
 use crate::loss::{LossForm, LossTerms};
-use crate::model::FeClip;
 use crate::prefix::Prefixes;
 use crate::run::RunConfig;
-use crate::settings::train::TrainConfig;
+use crate::saved_state::{SavedState, StepLog};
+use crate::settings::train::{Optimizer, Schedule, TrainConfig};
 use crate::tensors::floats;
+use crate::trainee::{Trainee, Truth};
 
 /// Optimizer steps between two saved states; the end of an epoch saves too.
 const SAVE_EVERY: usize = 50;
@@ -64,29 +63,29 @@ impl TrainingRun<'_> {
 
     /// Trains the head of a model on prepared images and returns it, on the plain device.
     ///
-    /// Adam without weight decay at a constant rate; batches are chunks of a permutation that
+    /// By the optimizer and at the rates of `[train]`; batches are chunks of a permutation that
     /// depends on seed and epoch alone, the last one of an epoch may be smaller.
     ///
     /// # Errors
-    /// If a file cannot be read or written, the saved state belongs to other settings, the loss
+    /// If the settings ask for a precision other than float32, a file cannot be read or written, the saved state belongs to other settings, the loss
     /// is not finite, or the run was stopped ([`Error::Interrupted`]).
     pub fn train(
         &self,
-        model: &mut FeClip,
+        model: &mut dyn Trainee,
         prefixes: &Prefixes,
         device: &Device,
         mut report: impl FnMut(&StepReport),
     ) -> Result<Head, Error> {
+        self.config.model.check_training()?;
         let train = &self.config.train;
         let device = device.clone().autodiff();
         let form = self.config.model.method.loss_form(train)?;
-        let mut learner = Learner::new(model.head.clone().fork(&device).train(), train);
+        let mut learner = Learner::new(model.head().clone().fork(&device).train(), train);
         let mut done = 0;
         if self.resume {
             done = learner.load(self.out, self.config)?;
         }
-        let mut log = self.open_log(done)?;
-        let log_path = self.out.join("train.jsonl");
+        let mut log = StepLog::open(&self.out.join("train.jsonl"), done)?;
         let total = self.steps(prefixes.len());
         let per_epoch = prefixes.len().div_ceil(train.batch_size);
         while done < total {
@@ -103,8 +102,7 @@ impl TrainingRun<'_> {
                 }
                 let seconds = start.elapsed().as_secs_f64();
                 let line = StepReport { step: done, epoch: epoch + 1, terms, seconds };
-                let text = serde_json::to_string(&line).expect("numbers serialise");
-                writeln!(log, "{text}").map_err(|e| Error::io(&log_path, e))?;
+                log.add(&line)?;
                 report(&line);
                 let stopped = self.stop.load(Ordering::Relaxed);
                 if stopped || done % SAVE_EVERY == 0 || done % per_epoch == 0 || done == total {
@@ -119,23 +117,6 @@ impl TrainingRun<'_> {
             }
         }
         Ok(learner.head.valid())
-    }
-
-    /// Opens `train.jsonl`, without the lines of steps that the state does not know.
-    fn open_log(&self, done: usize) -> Result<fs::File, Error> {
-        let path = self.out.join("train.jsonl");
-        let mut kept = String::new();
-        if done > 0 && path.exists() {
-            for line in read_to_string(&path)?.lines() {
-                let known = serde_json::from_str::<StepReport>(line).is_ok_and(|l| l.step <= done);
-                if known {
-                    kept.push_str(line);
-                    kept.push('\n');
-                }
-            }
-        }
-        write_atomic(&path, kept.as_bytes())?;
-        fs::OpenOptions::new().append(true).open(&path).map_err(|e| Error::io(&path, e))
     }
 }
 
@@ -163,24 +144,14 @@ struct Learner {
     projection: ModuleOptimizer,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StateHeader {
-    step: usize,
-    config: RunConfig,
-}
-
 impl Learner {
     fn new(head: Head, train: &TrainConfig) -> Self {
-        let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);
-        // PyTorch's epsilon; Burn's default is larger.
-        let adam = AdamConfig::new().with_epsilon(1e-8).with_beta_1(beta_1).with_beta_2(beta_2);
-        let adam = || adam.init();
-        Self { head, adapters: adam(), projection: adam() }
+        Self { head, adapters: optimizer(train), projection: optimizer(train) }
     }
 
     fn step(
         &mut self,
-        model: &mut FeClip,
+        model: &mut dyn Trainee,
         prefixes: &Prefixes,
         turn: &Turn<'_>,
         (train, form): (&TrainConfig, &LossForm),
@@ -190,7 +161,7 @@ impl Learner {
         let mut adapters = GradientsAccumulator::new();
         let mut projection = GradientsAccumulator::new();
         let mut terms = LossTerms::default();
-        model.head = self.head.clone();
+        model.set_head(self.head.clone());
         for (n, part) in turn.images.chunks(micro).enumerate() {
             let share = part.len() as f64 / turn.images.len() as f64;
             let batch = prefixes.batch(part, turn.epoch, turn.place + n * micro, model)?;
@@ -198,14 +169,13 @@ impl Learner {
             model.describe(&categories);
             let [tokens, width] = prefixes.shape();
             let data = TensorData::new(batch.tokens, [part.len(), tokens, width]);
-            let stages = model.stages(Tensor::<3>::from_data(data, device));
-            let (total, part_terms) = form.loss(
-                &stages,
-                model.temperature(),
-                &batch.anomalous,
-                batch.masks.as_deref(),
-                prefixes.size(),
-            );
+            let truth = Truth {
+                anomalous: &batch.anomalous,
+                masks: batch.masks.as_deref(),
+                size: prefixes.size(),
+            };
+            let (total, part_terms) =
+                model.loss(form, Tensor::<3>::from_data(data, device), &truth);
             if !total.is_tracked() {
                 return Err(Error::Settings(
                     "train.supervision: no adapter acts on an image score; labels alone train \
@@ -215,7 +185,7 @@ impl Learner {
             }
             let mut gradients = (total * share).backward();
             let head = &self.head;
-            let trained = (head.stages.clone(), head.logit_scale.clone());
+            let trained = (head.stages.clone(), head.logit_scale.clone(), head.prompts.clone());
             adapters.accumulate(&trained, GradientsParams::from_module(&mut gradients, &trained));
             projection.accumulate(
                 &head.patch_projection,
@@ -225,14 +195,16 @@ impl Learner {
         }
         if terms.loss.is_finite() {
             let head = self.head.clone();
-            let trained = (head.stages, head.logit_scale);
-            let (stages, logit_scale) =
-                self.adapters.step(train.learning_rate, trained, adapters.grads());
+            let trained = (head.stages, head.logit_scale, head.prompts);
+            let rate = |rate: f64| train.rate(rate, turn.epoch);
+            let (stages, logit_scale, prompts) =
+                self.adapters.step(rate(train.learning_rate), trained, adapters.grads());
             self.head = Head {
                 stages,
                 logit_scale,
+                prompts,
                 patch_projection: self.projection.step(
-                    train.projection_learning_rate,
+                    rate(train.projection_learning_rate),
                     head.patch_projection,
                     projection.grads(),
                 ),
@@ -253,48 +225,28 @@ impl Learner {
     }
 
     fn save(&self, out: &Path, config: &RunConfig, step: usize) -> Result<(), Error> {
-        replace_dir(&out.join("state"), |dir| {
-            let path = dir.join("head.bpk");
-            self.head.clone().into_record().save(&path).map_err(|e| Error::invalid(&path, e))?;
-            for (name, optimizer) in
-                [("adapters", &self.adapters), ("projection", &self.projection)]
-            {
-                let path = optimizer_path(dir, name);
-                optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
-            }
-            let header = StateHeader { step, config: config.clone() };
-            let text = serde_json::to_string_pretty(&header).expect("settings serialise");
-            write_atomic(&dir.join("header.json"), text.as_bytes())
-        })
+        let modules = vec![("head", self.head.clone().into_record())];
+        let optimizers = [(ADAPTERS, &self.adapters), (PROJECTION, &self.projection)];
+        SavedState::save(&out.join("state"), step, config, modules, &optimizers)
     }
 
     /// Loads the saved state, if there is one, and returns how many steps it has seen.
     fn load(&mut self, out: &Path, config: &RunConfig) -> Result<usize, Error> {
-        let dir = out.join("state");
-        settle_dir(&dir)?;
-        let path = dir.join("header.json");
-        if !path.exists() {
-            return Ok(0);
-        }
-        let header: StateHeader =
-            serde_json::from_str(&read_to_string(&path)?).map_err(|e| Error::invalid(&path, e))?;
+        let Some(state) = SavedState::<RunConfig>::find(&out.join("state"))? else { return Ok(0) };
         let same = |c: &RunConfig| (c.model.clone(), c.prompts.clone(), trained_by(c));
-        if same(&header.config) != same(config) {
-            return Err(Error::OtherRun { path: dir });
+        if same(&state.config) != same(config) {
+            return Err(Error::OtherRun { path: state.dir().to_owned() });
         }
-        let path = dir.join("head.bpk");
-        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
-        self.head =
-            self.head.clone().try_load_record(record).map_err(|e| Error::invalid(&path, e))?;
-        for (name, optimizer) in
-            [("adapters", &mut self.adapters), ("projection", &mut self.projection)]
-        {
-            let path = optimizer_path(&dir, name);
-            *optimizer = optimizer.clone().load(&path).map_err(|e| Error::invalid(&path, e))?;
-        }
-        Ok(header.step)
+        self.head = state.module("head", self.head.clone())?;
+        self.adapters = state.optimizer(ADAPTERS, self.adapters.clone())?;
+        self.projection = state.optimizer(PROJECTION, self.projection.clone())?;
+        Ok(state.step)
     }
 }
+
+/// Files of the optimizers' states.
+const ADAPTERS: &str = "adapters.optimizer";
+const PROJECTION: &str = "projection.optimizer";
 
 /// Whether all weights seen so far are finite.
 struct Finite(bool);
@@ -305,14 +257,32 @@ impl ModuleVisitor for Finite {
     }
 }
 
-fn optimizer_path(dir: &Path, name: &str) -> PathBuf {
-    dir.join(format!("{name}.optimizer.bpk"))
+/// Training settings without what may change between a run and its continuation: how long it
+/// goes on, unless the rates depend on that.
+fn trained_by(config: &RunConfig) -> TrainConfig {
+    let epochs = match config.train.schedule {
+        Schedule::Constant => 0,
+        Schedule::Cosine => config.train.epochs,
+    };
+    TrainConfig { epochs, max_steps: None, ..config.train.clone() }
 }
 
-/// Training settings without what may change between a run and its continuation: how long it
-/// goes on.
-fn trained_by(config: &RunConfig) -> TrainConfig {
-    TrainConfig { epochs: 0, max_steps: None, ..config.train.clone() }
+fn optimizer(train: &TrainConfig) -> ModuleOptimizer {
+    let decay = (train.weight_decay > 0.0)
+        .then(|| WeightDecayConfig { penalty: train.weight_decay as f32 });
+    match train.optimizer {
+        Optimizer::Adam => {
+            let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);
+            // PyTorch's epsilon; Burn's default is larger.
+            let adam = AdamConfig::new().with_epsilon(1e-8).with_beta_1(beta_1).with_beta_2(beta_2);
+            adam.with_weight_decay(decay).init()
+        }
+        Optimizer::Sgd => {
+            // PyTorch's dampening; Burn's default is another.
+            let momentum = MomentumConfig::new().with_momentum(train.momentum).with_dampening(0.0);
+            SgdConfig::new().with_momentum(Some(momentum)).with_weight_decay(decay).init()
+        }
+    }
 }
 
 impl LossTerms {

@@ -10,7 +10,7 @@ use crate::settings::prompts::Prompts;
 use crate::tensors::normalize;
 
 /// Stands for the category in a prompt.
-const CATEGORY: &str = "{}";
+pub(crate) const CATEGORY: &str = "{}";
 
 /// What is said of a category that nobody named.
 pub(crate) const UNNAMED: &str = "object";

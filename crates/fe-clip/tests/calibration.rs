@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use fe_clip::{
-    Calibration, DataIdentity, Error, FeClipConfig, ModelConfig, ModelIdentity, Prompts, Scores,
+    Calibration, Error, FeClipConfig, ModelConfig, ModelIdentity, NormalImage, Prompts,
     calibration_rank, images_needed,
 };
 use rand::Rng;
@@ -16,14 +16,18 @@ fn identity() -> ModelIdentity {
         config: ModelConfig::default(),
         prompts: Prompts::default(),
         references: Vec::new(),
+        scope: None,
     }
 }
 
 fn calibrate(scores: &[f32], rate: f64) -> Result<Calibration, Error> {
     // The pixel scores run the other way, so that neither can stand for the other.
-    let scores: Vec<Scores> = scores.iter().map(|s| Scores { image: *s, pixel: 1.0 - s }).collect();
-    let data = DataIdentity { images: scores.len(), sha256: "d".into() };
-    Calibration::new(&scores, rate, identity(), data)
+    let normal = |(n, s): (usize, &f32)| NormalImage {
+        sha256: format!("{n:04}"),
+        image: *s,
+        pixel: 1.0 - s,
+    };
+    Calibration::new(scores.iter().enumerate().map(normal).collect(), rate, identity())
 }
 
 /// The proof of the guarantee, run: whichever of n + 1 scores is the new one, at most a share

@@ -230,7 +230,7 @@ fn musc_is_the_group_s_maps_and_relative_scores() {
     }
     assert!(detector.check_group(true).is_ok());
     let error = detector.check_group(false).unwrap_err().to_string();
-    assert!(error.contains("musc") && error.contains("--group"), "{error}");
+    assert!(error.contains("musc") && error.contains("of a group against each other"), "{error}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use clip_vit::Clip;
 use fe_clip::{
-    AprilGanConfig, ClipConfig, Detector, Head, Method, Prediction, RunConfig, WinclipConfig,
-    model_to_train,
+    AprilGanConfig, Checkpoint, ClipConfig, Detector, Head, Method, Prediction, RunConfig, Truth,
+    WinclipConfig, model_to_train,
 };
 use ndarray::{Array2, Array3};
 use safetensors::SafeTensors;
@@ -20,7 +20,6 @@ use safetensors::tensor::{Dtype, TensorView};
 const TOLERANCE: f32 = 2e-4;
 /// Relative to the largest gradient of a parameter.
 const GRADIENT_TOLERANCE: f32 = 1e-4;
-const GRID: usize = 5;
 const SIZE: usize = 20;
 
 fn read(name: &str) -> Vec<u8> {
@@ -159,18 +158,18 @@ fn april_gan_loss_and_gradients() {
     let images = Tensor::<4>::from_data(TensorData::new(images, [2, 3, SIZE, SIZE]), &device);
     let prefix = model.prefix(images);
     model.describe(&["metal_nut", "screw"]);
-    model.head = model.head.clone().fork(&device.clone().autodiff()).train();
-    let stages = model.stages(Tensor::from_inner(prefix));
-    assert_eq!(stages.pixel.dims(), [2, 4, GRID, GRID]);
+    let head = model.head().clone().fork(&device.clone().autodiff()).train();
+    model.set_head(head);
     let form = run.model.method.loss_form(&run.train).unwrap();
     let masks = expected.values("masks");
-    let (loss, terms) = form.loss(&stages, model.temperature(), &[1.0, 0.0], Some(&masks), SIZE);
+    let truth = Truth { anomalous: &[1.0, 0.0], masks: Some(&masks), size: SIZE };
+    let (loss, terms) = model.loss(&form, Tensor::from_inner(prefix), &truth);
     let losses = expected.values("april_gan.losses");
     assert!((terms.loss_focal - f64::from(losses[0])).abs() < 1e-3, "{terms:?} {losses:?}");
     assert!((terms.loss_dice - f64::from(losses[1])).abs() < 1e-4, "{terms:?} {losses:?}");
     assert_eq!(terms.loss_cls, 0.0);
     let gradients = loss.backward();
-    for (n, layer) in model.head.patch_projection.iter().enumerate() {
+    for (n, layer) in model.head().patch_projection.iter().enumerate() {
         let weight = layer.weight.val().grad(&gradients).unwrap().transpose();
         let bias = layer.bias.as_ref().unwrap().val().grad(&gradients).unwrap();
         let floats = |data: TensorData| data.try_to_vec::<f32>().unwrap();
@@ -183,4 +182,17 @@ fn april_gan_loss_and_gradients() {
             assert!(worst < GRADIENT_TOLERANCE * scale, "{n}.{what}: off by {worst} of {scale}");
         }
     }
+}
+
+#[test]
+fn the_authors_file_of_april_gan_is_read() {
+    let device = Device::flex();
+    let expected = Expected(read("expected.safetensors"));
+    let (clip, run) = (backbone(&device), april_gan());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_methods/april_gan.pth");
+    let head = run.model.method.new_head(&clip, &device).unwrap();
+    let head = Checkpoint::read(&path).unwrap().head(head, &device).unwrap();
+    let mut detector = Detector::new(&run, Some(clip), Some(head), &device).unwrap();
+    detector.describe("metal_nut");
+    expected.assert_predictions("april_gan", &detector.detect(&expected.images("images")));
 }

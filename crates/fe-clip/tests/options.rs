@@ -295,7 +295,7 @@ fn trained(run: &RunConfig) -> (f64, Vec<u8>) {
     let (clip, head) = drawn_for(&run.model.method);
     let (mut model, preprocessing) = model_to_train(run, clip, head, &device).unwrap();
     let preparation = Preparation {
-        model: &model,
+        model: &*model,
         preprocessing: &preprocessing,
         train: &run.train,
         storage: Storage::Memory,
@@ -306,7 +306,7 @@ fn trained(run: &RunConfig) -> (f64, Vec<u8>) {
     let training = TrainingRun { config: run, out: folder.path(), resume: false, stop: &stop };
     let mut last = f64::NAN;
     let head =
-        training.train(&mut model, &prefixes, &device, |step| last = step.terms.loss).unwrap();
+        training.train(&mut *model, &prefixes, &device, |step| last = step.terms.loss).unwrap();
     let file = path("adapters.safetensors");
     save(&file, &head, &Origin::default(), Precision::Full).unwrap();
     (last, std::fs::read(&file).unwrap())

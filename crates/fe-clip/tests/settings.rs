@@ -104,6 +104,8 @@ fn mistakes_are_named_with_the_file() {
         ("[model]\nmethod = \"clip\"\nlambda = 0.2\n", "model.lambda: method clip: unknown field"),
         ("[model]\nmethod = \"winclip\"\nimage_score = \"x\"\n", "method winclip: unknown field"),
         ("[model]\nmethod = \"spectral-residual\"\nactivation = \"gelu\"\n", "no backbone"),
+        ("[model]\nmethod = \"spectral-residual\"\nprecision = \"bfloat16\"\n", "no backbone"),
+        ("[model]\nprecision = \"float16\"\n", "float16"),
         ("[model]\nmethod = \"best\"\n", "model.method: unknown variant `best`"),
         ("[model.ffe]\nseparate_imaginary = true\n", "model.ffe: method fe-clip: unknown field"),
         ("[model]\nmethod = \"clip\"\ntemperature = \"learned\"\n", "only method fe-clip"),

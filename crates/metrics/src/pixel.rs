@@ -1,4 +1,5 @@
 mod store;
+mod without;
 
 use ndarray::{ArrayView2, ArrayView3, Axis, Slice};
 use rayon::prelude::*;

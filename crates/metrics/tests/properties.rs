@@ -363,3 +363,38 @@ proptest! {
         prop_assert_eq!(joined.regions.len(), whole.regions.len());
     }
 }
+
+/// What is ignored might as well not be there.
+#[test]
+fn ignoring_all_around_a_part_is_cropping_to_it() {
+    let (maps, masks) = large(3);
+    let (mut without, mut cropped) =
+        (PixelMetrics::new(Connectivity::Eight), PixelMetrics::new(Connectivity::Eight));
+    let part = s![40..250, 30..333];
+    let mut ignored = Array2::from_elem((300, 400), true);
+    ignored.slice_mut(part).fill(false);
+    let (mut scores, mut labels) = (Vec::new(), Vec::new());
+    for (map, mask) in maps.axis_iter(Axis(0)).zip(masks.axis_iter(Axis(0))) {
+        // A score beyond all others, and a number that is none, where nobody looks.
+        let mut map = map.to_owned();
+        (map[[0, 0]], map[[299, 399]]) = (9.0, f32::NAN);
+        without.add_without(map.view(), mask, ignored.view()).unwrap();
+        let (map, mask) = (map.slice(part), mask.slice(part));
+        cropped.add(map, mask).unwrap();
+        scores.extend(map.iter().copied());
+        labels.extend(mask.iter().copied());
+    }
+    let (mut without, cropped) =
+        (without.finish(&LIMITS).unwrap(), cropped.finish(&LIMITS).unwrap());
+    for region in &mut without.regions {
+        region.start = (region.start.0 - 40, region.start.1 - 30);
+    }
+    assert_eq!(without, cropped);
+    let (scores, labels) = (Array1::from(scores), Array1::from(labels));
+    assert_eq!(without.auroc, auroc(scores.view(), labels.view()));
+    let mut pixels = PixelMetrics::new(Connectivity::Eight);
+    let nan = array![[0.5, f32::NAN]];
+    let found =
+        pixels.add_without(nan.view(), array![[false, true]].view(), array![[true, false]].view());
+    assert_eq!(found, Err(Undefined::NotANumber { index: vec![0, 0, 1] }));
+}

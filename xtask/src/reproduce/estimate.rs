@@ -65,7 +65,9 @@ fn passes(setting: &Setting, plan: &Plan, job: &Job) -> f64 {
         Kind::Train => {
             let epochs = setting.profile.epochs(job.method, job.dataset) as f64;
             let steps = setting.max_steps.map_or(images * epochs, |steps| 16.0 * steps as f64);
-            images + steps.min(images * epochs) * STEP
+            // Short texts, which are not counted, in place of image layers.
+            let step = if job.method.learns_prompts() { 0.0 } else { STEP };
+            images + steps.min(images * epochs) * step
         }
     }
 }

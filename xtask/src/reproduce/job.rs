@@ -31,7 +31,12 @@ impl Job {
     /// The training that must have been done before.
     pub(super) fn needs(&self) -> Option<Self> {
         let trains = self.kind != Kind::Train && self.method.is_trained();
-        trains.then(|| Self { kind: Kind::Train, dataset: self.dataset.auxiliary(), ..*self })
+        trains.then(|| Self {
+            kind: Kind::Train,
+            method: self.method.trained_as(),
+            dataset: self.dataset.auxiliary(),
+            seed: self.seed,
+        })
     }
 
     /// A name that a person can read, unique within a profile.
@@ -84,6 +89,9 @@ impl Setting {
         if let Kind::Eval { shots } = job.kind {
             text += &format!("\n[eval]\n{}shots = {shots}\n", source(job.dataset));
             text += &format!("shot_seed = {}\n", job.seed);
+            if job.method.is_group() {
+                text += "group = true\n";
+            }
         }
         text
     }

@@ -12,8 +12,16 @@ pub(super) enum Method {
     Clip,
     WinClip,
     AprilGan,
+    Coop,
+    AnomalyClip,
     MemoryBank,
+    FeClipGroup,
+    Musc,
+    PcaResidual,
 }
+
+/// The number of the table that the paper has not: methods beyond it.
+pub(super) const BEYOND: u8 = 6;
 
 impl Method {
     /// What folders and messages call it.
@@ -28,19 +36,42 @@ impl Method {
             Self::Clip => "clip",
             Self::WinClip => "winclip",
             Self::AprilGan => "april-gan",
+            Self::Coop => "coop",
+            Self::AnomalyClip => "anomalyclip",
             Self::MemoryBank => "memory-bank",
+            Self::FeClipGroup => "fe-clip-group",
+            Self::Musc => "musc",
+            Self::PcaResidual => "pca-residual",
         }
     }
 
     /// Whether it learns from an auxiliary data set.
     pub(super) fn is_trained(self) -> bool {
-        !matches!(self, Self::Clip | Self::WinClip | Self::MemoryBank)
+        !matches!(
+            self,
+            Self::Clip | Self::WinClip | Self::MemoryBank | Self::Musc | Self::PcaResidual
+        )
+    }
+
+    /// The method whose training it uses.
+    pub(super) fn trained_as(self) -> Self {
+        if self == Self::FeClipGroup { Self::FeClip } else { self }
+    }
+
+    /// Whether it learns words alone, with the image tower's answers kept.
+    pub(super) fn learns_prompts(self) -> bool {
+        matches!(self, Self::Coop | Self::AnomalyClip)
+    }
+
+    /// Whether the images of a category are scored against each other.
+    pub(super) fn is_group(self) -> bool {
+        matches!(self, Self::FeClipGroup | Self::Musc)
     }
 
     /// Its lines of `[model]`, sub-tables last.
     pub(super) fn settings(self) -> &'static str {
         match self {
-            Self::FeClip => "",
+            Self::FeClip | Self::FeClipGroup => "",
             Self::FeClipAbsolute => "lfs = { statistic = \"abs_mean\" }\n",
             // The signed mean of the FFT's responses is one corner token (spec 2.5).
             Self::FeClipFftAbsolute => "transform = \"fft\"\nlfs = { statistic = \"abs_mean\" }\n",
@@ -50,7 +81,13 @@ impl Method {
             Self::Clip => "method = \"clip\"\n",
             Self::WinClip => "method = \"winclip\"\n",
             Self::AprilGan => "method = \"april-gan\"\n",
+            Self::Coop => "method = \"coop\"\n",
+            Self::AnomalyClip => {
+                "method = \"anomalyclip\"\npositional_interpolation = \"bilinear\"\n"
+            }
             Self::MemoryBank => "method = \"memory-bank\"\n",
+            Self::Musc => "method = \"musc\"\n",
+            Self::PcaResidual => "method = \"pca-residual\"\n",
         }
     }
 
@@ -66,7 +103,12 @@ impl Method {
             (Self::Clip, _) => "CLIP",
             (Self::WinClip, _) => "WinCLIP",
             (Self::AprilGan, _) => "APRIL-GAN",
+            (Self::Coop, _) => "CoOp",
+            (Self::AnomalyClip, _) => "AnomalyCLIP",
             (Self::MemoryBank, _) => "PatchCore",
+            (Self::FeClipGroup, _) => "FE-CLIP with the group",
+            (Self::Musc, _) => "MuSc",
+            (Self::PcaResidual, _) => "PCA residual",
         }
     }
 
@@ -81,6 +123,7 @@ impl Method {
             Self::MemoryBank => {
                 Some("memory-bank: here on CLIP's tokens, published on a WideResNet-50")
             }
+            Self::Coop => Some("here with CoOp's own training; the published row's is not told"),
             Self::FeClipAbsolute => Some(
                 "statistic abs_mean in place of the mean, for the FFT's row to be compared with",
             ),
@@ -91,14 +134,27 @@ impl Method {
         }
     }
 
+    /// Numbers of normal images with which a table has it.
+    pub(super) fn shots(self, table: u8) -> &'static [usize] {
+        if table == 5 || self == Self::PcaResidual { &[1, 2, 4] } else { &[0] }
+    }
+
     /// The methods of a table that are run rather than quoted.
     pub(super) fn of_table(table: u8) -> &'static [Self] {
         match table {
-            1 | 2 => &[Self::Clip, Self::WinClip, Self::AprilGan, Self::FeClip],
+            1 | 2 => &[
+                Self::Clip,
+                Self::WinClip,
+                Self::Coop,
+                Self::AprilGan,
+                Self::AnomalyClip,
+                Self::FeClip,
+            ],
             3 => &[Self::ConvAdapter, Self::FfeOnly, Self::LfsOnly, Self::FeClip],
             // From row to row one thing changes: the statistic, then the transform.
             4 => &[Self::FeClip, Self::FeClipAbsolute, Self::FeClipFftAbsolute],
             5 => &[Self::MemoryBank, Self::WinClip, Self::FeClip],
+            BEYOND => &[Self::Musc, Self::FeClipGroup, Self::PcaResidual],
             _ => &[Self::Clip, Self::AprilGan, Self::FeClip],
         }
     }

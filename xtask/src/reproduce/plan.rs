@@ -117,9 +117,9 @@ fn jobs_of_cell(table: u8, method: Method, dataset: DataSet, seeds: u64) -> Vec<
     if table == 0 {
         return vec![job(Kind::Time, 0)];
     }
-    let shots: &[usize] = if table == 5 { &[1, 2, 4] } else { &[0] };
+    let shots = method.shots(table);
     // Without training and references there is nothing that a seed changes.
-    let seeds = if table == 5 || method.is_trained() { seeds } else { 1 };
+    let seeds = if shots != [0] || method.is_trained() { seeds } else { 1 };
     let runs = shots.iter().flat_map(|&shots| (0..seeds).map(move |seed| (shots, seed)));
     runs.map(|(shots, seed)| job(Kind::Eval { shots }, seed)).collect()
 }
@@ -143,6 +143,7 @@ fn presence(setting: &Setting, dataset: DataSet) -> Presence {
 
 #[cfg(test)]
 mod tests {
+    use super::super::method::BEYOND;
     use super::super::profile::Profile;
     use super::*;
 
@@ -164,8 +165,15 @@ mod tests {
     fn tables_one_and_two_share_their_runs() {
         let (one, two, both) = (plan(&[1], 5), plan(&[2], 5), plan(&[1, 2], 5));
         assert!(both.jobs.len() < one.jobs.len() + two.jobs.len());
-        // 10 targets; two trained methods with 5 seeds on 2 auxiliary sets; two without.
-        assert_eq!(both.jobs.len(), 2 * 10 * 5 + 2 * 10 + 2 * 2 * 5);
+        // 10 targets; four trained methods with 5 seeds on 2 auxiliary sets; two without.
+        assert_eq!(both.jobs.len(), 4 * 10 * 5 + 2 * 10 + 4 * 2 * 5);
+    }
+
+    #[test]
+    fn what_is_beyond_the_paper_uses_the_training_of_its_tables() {
+        let (one, both) = (plan(&[1], 5), plan(&[1, BEYOND], 5));
+        // On two targets: MuSc once, FE-CLIP with the group by seed, the residual by shots, too.
+        assert_eq!(both.jobs.len() - one.jobs.len(), 2 * (1 + 5 + 3 * 5));
     }
 
     #[test]

@@ -50,18 +50,29 @@ impl Profile {
             (Self::Paper, _) => "image_size = 518\n",
             (Self::Fast, _) => "image_size = 336\n",
             (Self::Quick, Method::Clip) => "temperature = \"clip\"\n",
-            (Self::Quick, Method::WinClip | Method::AprilGan | Method::MemoryBank) => "",
+            (
+                Self::Quick,
+                Method::WinClip
+                | Method::AprilGan
+                | Method::Coop
+                | Method::AnomalyClip
+                | Method::MemoryBank
+                | Method::Musc
+                | Method::PcaResidual,
+            ) => "",
             (Self::Quick, _) => "temperature = \"clip\"\nprojection_init = \"clip\"\n",
         }
     }
 
     /// Passes over the images of a training on `dataset`: the paper's nine for its own method,
-    /// and those that APRIL-GAN's authors chose for theirs.
+    /// and those that the authors of the others chose for theirs.
     pub(super) fn epochs(self, method: Method, dataset: DataSet) -> usize {
         match (self, method, dataset.name()) {
             (Self::Quick, ..) => 1,
             (_, Method::AprilGan, "visa") => 15,
             (_, Method::AprilGan, _) => 3,
+            (_, Method::Coop, _) => 200,
+            (_, Method::AnomalyClip, _) => 15,
             _ => 9,
         }
     }
@@ -70,6 +81,8 @@ impl Profile {
     pub(super) fn train(self, method: Method, dataset: DataSet) -> String {
         let epochs = self.epochs(method, dataset);
         let rest = match self {
+            // Without image layers to go through again a whole batch fits.
+            Self::Paper | Self::Fast if method.learns_prompts() => "",
             Self::Paper | Self::Fast => "micro_batch_size = 2",
             Self::Quick => "projection_learning_rate = 1e-4",
         };

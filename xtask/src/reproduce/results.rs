@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::job::Kind;
+use super::method::BEYOND;
 use super::paper::{self, Cell};
 use super::plan::{Plan, State};
 use super::{Setting, job::Job, method::Method};
@@ -113,7 +114,7 @@ fn read(path: &Path) -> Result<Value> {
 
 fn belongs(job: &Job, table: u8, shots: usize) -> bool {
     let shown = Method::of_table(table).contains(&job.method);
-    table > 0 && shown && job.dataset.in_table(table) && (table == 5) == (shots > 0)
+    table > 0 && shown && job.dataset.in_table(table) && job.method.shots(table).contains(&shots)
 }
 
 /// Level, metric and our key of the numbers of a table.
@@ -148,7 +149,11 @@ fn find_or_add(
         Some(why) => format!("{} ({why})", job.method.row(table)),
         None => job.method.row(table).to_string(),
     };
-    let setting = if table == 5 { format!("{shots}-shot") } else { setting_of(all, table) };
+    let setting = match (table, shots) {
+        (BEYOND, 0) => "a category as a group".into(),
+        (_, 0) => setting_of(all, table),
+        _ => format!("{shots}-shot"),
+    };
     let found = all.iter().position(|c| {
         let c = &c.cell;
         c.table == table

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use serde_json::{Value, json};
 
+use super::method::BEYOND;
 use super::results::{Compared, PEERS_PRO};
 
 /// A table of the paper to be shown: rows are methods, columns are data sets and metrics.
@@ -69,7 +70,11 @@ pub(super) fn group(all: &[Compared]) -> Vec<Table<'_>> {
                 (method, columns.iter().map(find).collect())
             };
             let rows = methods.into_iter().map(row).collect();
-            Table { title: format!("Table {number}, {setting}"), columns, rows }
+            let title = match number {
+                BEYOND => format!("Beyond the paper, {setting}"),
+                _ => format!("Table {number}, {setting}"),
+            };
+            Table { title, columns, rows }
         })
         .collect()
 }

@@ -3,8 +3,13 @@
 use ndarray::{ArrayView2, ArrayViewMut2, s};
 
 use super::activation::exp;
-use super::product::{ROWS, product};
+use super::instructions::has_fused_multiply_add;
+use super::product::{ROWS, product_by};
 use crate::panels::{COLUMNS, Row};
+
+mod pairs;
+
+pub(super) use pairs::PairScratch;
 
 /// Buffers for the attention of a head.
 pub(super) struct Scratch {
@@ -44,6 +49,7 @@ impl Scratch {
     ) {
         let (n, head_dim) = q.dim();
         let scale = (head_dim as f32).powf(-0.5);
+        let fused = has_fused_multiply_add();
         for (t, tile) in self.keys.chunks_exact_mut(head_dim).enumerate() {
             gather(k, t * ROWS, 1.0, tile);
         }
@@ -60,7 +66,7 @@ impl Scratch {
             for (scores, keys) in
                 self.scores.chunks_exact_mut(ROWS).zip(tiles).take(seen.div_ceil(ROWS))
             {
-                scores.copy_from_slice(&product(keys, &self.queries));
+                scores.copy_from_slice(&product_by(fused, keys, &self.queries));
             }
             let scores = &mut self.scores[..seen];
             if causal {
@@ -71,7 +77,7 @@ impl Scratch {
             let shares = exponentiate(scores).map(|sum| 1.0 / sum);
             let mut out = out.slice_mut(s![first..n.min(first + COLUMNS), ..]);
             for (j, values) in self.values.chunks_exact(n).enumerate() {
-                let mut attended = product(&values[..seen], scores);
+                let mut attended = product_by(fused, &values[..seen], scores);
                 for row in &mut attended {
                     for (x, share) in row.iter_mut().zip(&shares) {
                         *x *= share;

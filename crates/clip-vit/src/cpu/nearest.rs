@@ -1,7 +1,8 @@
 //! Distances to the nearest point of another set, both ways, from one product.
 
-use super::product::{ROWS, Tile, Tiles, product};
-use super::{has_fused_multiply_add, simd};
+use super::instructions::{has_fused_multiply_add, simd};
+use super::product::{ROWS, product_by};
+use super::tiles::{Form, Tiles};
 use crate::panels::{COLUMNS, Row, interleave};
 
 /// Panels that all tiles meet before the next ones: at a depth of 1024 they stay in the second-level cache.
@@ -34,7 +35,7 @@ impl Points {
         assert!(depth > 0 && values.len().is_multiple_of(depth), "points: expected whole rows");
         let points = values.len() / depth;
         let mut tiles = Tiles::default();
-        tiles.pack(values, depth);
+        tiles.pack(values, depth, Form::Float32);
         let mut panels = vec![[0.0; COLUMNS]; points.div_ceil(COLUMNS) * depth];
         for (panel, rows) in panels.chunks_mut(depth).zip(values.chunks(COLUMNS * depth)) {
             interleave(rows, panel);
@@ -84,13 +85,12 @@ impl Points {
             || {
                 let shares = others.panels.chunks(PANELS * depth).zip(theirs.chunks_mut(PANELS));
                 for ((share, theirs), halves) in shares.zip(their_halves.chunks(PANELS)) {
-                    let tiles = self.tiles.iter().zip(&mut own).zip(own_halves);
+                    let tiles = self.tiles.floats().zip(&mut own).zip(own_halves);
                     for ((tile, own), own_halves) in tiles {
                         let mut best = [[f32::NEG_INFINITY; COLUMNS]; ROWS];
                         let panels = share.chunks_exact(depth).zip(theirs.iter_mut()).zip(halves);
                         for ((panel, theirs), halves) in panels {
-                            let sums =
-                                if fused { product(tile, panel) } else { separate(tile, panel) };
+                            let sums = product_by(fused, tile, panel);
                             for ((best, sums), own_half) in
                                 best.iter_mut().zip(&sums).zip(own_halves)
                             {
@@ -124,20 +124,6 @@ fn larger(a: f32, b: f32) -> f32 {
 #[inline(always)]
 fn squared(row: &[f32], fused: bool) -> f32 {
     row.iter().fold(0.0, |sum, x| if fused { x.mul_add(*x, sum) } else { x * x + sum })
-}
-
-/// A tile times a panel where a fused multiplication and addition would be a call of a function.
-#[inline(always)]
-fn separate(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
-    let mut sums = [[0f32; COLUMNS]; ROWS];
-    for (a, b) in tile.iter().zip(panel) {
-        for (sums, a) in sums.iter_mut().zip(a) {
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum += a * b;
-            }
-        }
-    }
-    sums
 }
 
 #[cfg(test)]
@@ -177,17 +163,5 @@ mod tests {
         assert!(own.iter().chain(&theirs).all(|d| *d == 0.0));
         let none = Points::new(&[], 37);
         assert!(none.is_empty() && a.nearest(&none).0.iter().all(|d| *d == f32::INFINITY));
-    }
-
-    #[test]
-    fn without_fused_operations_the_sums_are_the_same_but_for_rounding() {
-        let (a, b) = (values(ROWS * 9, 4), values(COLUMNS * 9, 5));
-        let (tiles, panel) = (Points::new(&a, 9).tiles, Points::new(&b, 9).panels);
-        let tile = tiles.iter().next().unwrap();
-        let (fused, plain) = (product(tile, &panel), separate(tile, &panel));
-        for (x, y) in fused.as_flattened().iter().zip(plain.as_flattened()) {
-            // Each of nine sums, of at most 9, is rounded.
-            assert!((x - y).abs() <= 81.0 * f32::EPSILON, "{x} {y}");
-        }
     }
 }

@@ -7,13 +7,14 @@
 //! Source: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, 2008.
 
 use std::cell::Cell;
-use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
-use super::simd;
-use crate::panels::{COLUMNS, Row, interleave};
+use super::instructions::{has_fused_multiply_add, simd};
+use super::tiles::{Form, Tiles};
+use super::weights::Weights;
+use crate::panels::{COLUMNS, Row, Words};
 
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
@@ -23,53 +24,6 @@ pub(super) const SHARE: usize = 2 * COLUMNS;
 
 /// The product of a tile and a panel.
 pub(super) type Tile = [Row; ROWS];
-
-/// The rows of a matrix in tiles of six, each column by column, `[tiles, depth]`.
-///
-/// What stands after the last row is of no meaning: no product's result is read there.
-#[derive(Default)]
-pub(super) struct Tiles {
-    values: Vec<[f32; ROWS]>,
-    rows: usize,
-    depth: usize,
-}
-
-impl Tiles {
-    /// Makes room for another matrix; its elements are whatever was there before.
-    pub(super) fn reshape(&mut self, rows: usize, depth: usize) {
-        self.values.resize(rows.div_ceil(ROWS) * depth, [0.0; ROWS]);
-        (self.rows, self.depth) = (rows, depth);
-    }
-
-    /// Takes the rows of a matrix of `depth` columns.
-    pub(super) fn pack(&mut self, rows: &[f32], depth: usize) {
-        self.reshape(rows.len() / depth, depth);
-        let tiles = self.par_iter_mut().zip(rows.par_chunks(ROWS * depth));
-        tiles.for_each(|(tile, rows)| interleave(rows, tile));
-    }
-
-    /// Number of rows.
-    pub(super) fn len(&self) -> usize {
-        self.rows
-    }
-
-    /// The tiles, each of `depth` columns.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[[f32; ROWS]]> {
-        self.values.chunks_exact(self.depth)
-    }
-
-    /// Columns in shares, for the tasks of [`multiply`].
-    pub(super) fn shares_mut(&mut self) -> Vec<ArrayViewMut2<'_, [f32; ROWS]>> {
-        shares(&mut self.values, self.depth, SHARE)
-    }
-
-    /// The tiles, each of `depth` columns.
-    pub(super) fn par_iter_mut(
-        &mut self,
-    ) -> impl IndexedParallelIterator<Item = &mut [[f32; ROWS]]> {
-        self.values.par_chunks_mut(self.depth)
-    }
-}
 
 /// The columns of a row-major matrix in shares, the last of which may be smaller.
 pub(super) fn shares<T>(
@@ -93,7 +47,7 @@ pub(super) fn shares<T>(
 /// number, the first column in the share, and the sums.
 ///
 /// # Shapes
-/// - rows: `[rows, depth]`
+/// - rows: `[rows, depth]`, in the form of the weights
 /// - weights: `[depth, columns]`
 /// - shares: the output's columns, from [`shares`] or [`Tiles::shares_mut`]
 pub(super) fn multiply<O: Send>(
@@ -102,24 +56,89 @@ pub(super) fn multiply<O: Send>(
     shares: Vec<O>,
     finish: impl Fn(&mut O, usize, usize, Tile) + Sync,
 ) {
-    let depth = rows.depth;
+    assert_eq!(rows.depth(), weights.nrows(), "the depths of a product's factors agree");
+    let fused = has_fused_multiply_add();
     shares.into_par_iter().with_max_len(1).enumerate().for_each(|(share, mut out)| {
+        let columns = share * SHARE..((share + 1) * SHARE).min(weights.ncols());
+        let weights = weights.columns(columns);
         let mut scratch = SCRATCH.take();
-        let panels = weights.share(share, &mut scratch);
-        assert_eq!(panels.ncols(), depth, "the depths of a product's factors agree");
-        simd(
-            #[inline(always)]
-            || {
-                for (t, tile) in rows.iter().enumerate() {
-                    for (p, panel) in panels.outer_iter().enumerate() {
-                        let panel = panel.to_slice().expect("panels are contiguous");
-                        finish(&mut out, t, p * COLUMNS, product(tile, panel));
-                    }
-                }
-            },
-        );
+        match (rows.form(), weights) {
+            (Form::Pairs(native), Weights::Bfloat16(panels)) => {
+                packed_products(
+                    native,
+                    rows,
+                    panels,
+                    #[inline(always)]
+                    |tile, column, sums| finish(&mut out, tile, column, sums),
+                );
+            }
+            (Form::Bytes(native), Weights::Int8 { panels, .. }) => {
+                packed_products(
+                    native,
+                    rows,
+                    panels,
+                    #[inline(always)]
+                    |tile, column, sums| finish(&mut out, tile, column, sums),
+                );
+            }
+            (_, weights) => {
+                let panels = weights.floats(&mut scratch);
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (t, tile) in rows.floats().enumerate() {
+                            for (p, panel) in panels.outer_iter().enumerate() {
+                                let panel = panel.to_slice().expect("panels are contiguous");
+                                let sums = product_by(fused, tile, panel);
+                                finish(&mut out, t, p * COLUMNS, sums);
+                            }
+                        }
+                    },
+                );
+            }
+        }
         SCRATCH.set(scratch);
     });
+}
+
+/// Products of packed numbers.
+pub(super) trait PackedProduct: Copy + Sync {
+    /// A tile of so many columns times each of some panels of as many rows.
+    fn product<const P: usize>(
+        self,
+        depth: usize,
+        tile: &[[u32; ROWS]],
+        panels: [&[Words]; P],
+    ) -> [Tile; P];
+}
+
+/// The products of all rows and the panels of a share, of which there are one or two: two together have more sums in
+/// registers, and the wait for one of them is shorter.
+#[inline(always)]
+fn packed_products(
+    native: impl PackedProduct,
+    rows: &Tiles,
+    panels: ArrayView2<'_, Words>,
+    mut finish: impl FnMut(usize, usize, Tile),
+) {
+    let panel = |p| panels.index_axis_move(Axis(0), p).to_slice().expect("panels are contiguous");
+    let (first, second) = (panel(0), (panels.nrows() == 2).then(|| panel(1)));
+    let depth = rows.depth();
+    simd(
+        #[inline(always)]
+        || {
+            for (t, tile) in rows.words().enumerate() {
+                if let Some(second) = second {
+                    let [left, right] = native.product(depth, tile, [first, second]);
+                    finish(t, 0, left);
+                    finish(t, COLUMNS, right);
+                } else {
+                    let [sums] = native.product(depth, tile, [first]);
+                    finish(t, 0, sums);
+                }
+            }
+        },
+    );
 }
 
 thread_local! {
@@ -127,63 +146,10 @@ thread_local! {
     static SCRATCH: Cell<Vec<Row>> = const { Cell::new(Vec::new()) };
 }
 
-/// The second factor of a product; its columns are a multiple of sixteen.
-#[derive(Clone, Copy)]
-pub(super) enum Weights<'a> {
-    /// `[depth, columns]`
-    Matrix(ArrayView2<'a, f32>),
-    /// `[columns / 16, depth]`
-    Panels(ArrayView2<'a, Row>),
-}
-
-impl<'a> Weights<'a> {
-    pub(super) fn ncols(&self) -> usize {
-        match self {
-            Self::Matrix(matrix) => matrix.ncols(),
-            Self::Panels(panels) => panels.nrows() * COLUMNS,
-        }
-    }
-
-    pub(super) fn rows(self, rows: Range<usize>) -> Self {
-        match self {
-            Self::Matrix(matrix) => Self::Matrix(matrix.slice_move(s![rows, ..])),
-            Self::Panels(panels) => Self::Panels(panels.slice_move(s![.., rows])),
-        }
-    }
-
-    /// Some columns, in whole panels.
-    pub(super) fn columns(self, columns: Range<usize>) -> Self {
-        match self {
-            Self::Matrix(matrix) => Self::Matrix(matrix.slice_move(s![.., columns])),
-            Self::Panels(panels) => {
-                let panel = columns.start / COLUMNS..columns.end / COLUMNS;
-                Self::Panels(panels.slice_move(s![panel, ..]))
-            }
-        }
-    }
-
-    /// The panels of a share, `[columns / 16, depth]`; a matrix's are copied, each row by row.
-    fn share<'b>(self, share: usize, scratch: &'b mut Vec<Row>) -> ArrayView2<'b, Row>
-    where
-        'a: 'b,
-    {
-        let columns = share * SHARE..((share + 1) * SHARE).min(self.ncols());
-        let matrix = match self.columns(columns) {
-            Self::Panels(panels) => return panels,
-            Self::Matrix(matrix) => matrix,
-        };
-        let (depth, columns) = matrix.dim();
-        let shape = (columns / COLUMNS, depth);
-        scratch.resize(scratch.len().max(shape.0 * depth), [0.0; COLUMNS]);
-        for (k, row) in matrix.rows().into_iter().enumerate() {
-            let row = row.to_slice().expect("rows of weights are contiguous");
-            for (p, part) in row.as_chunks().0.iter().enumerate() {
-                scratch[p * depth + k] = *part;
-            }
-        }
-        ArrayView2::from_shape(shape, &scratch[..shape.0 * depth])
-            .expect("the slice has the shape's length")
-    }
+/// A tile times a panel of the same depth, where the machine multiplies and adds in one instruction or not.
+#[inline(always)]
+pub(super) fn product_by(fused: bool, tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
+    if fused { product(tile, panel) } else { separate(tile, panel) }
 }
 
 /// A tile times a panel of the same depth.
@@ -194,6 +160,20 @@ pub(super) fn product(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
         for (sums, a) in sums.iter_mut().zip(a) {
             for (sum, b) in sums.iter_mut().zip(b) {
                 *sum = a.mul_add(*b, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// A tile times a panel where a fused multiplication and addition would be a call of a function.
+#[inline(always)]
+pub(super) fn separate(tile: &[[f32; ROWS]], panel: &[Row]) -> Tile {
+    let mut sums = [[0f32; COLUMNS]; ROWS];
+    for (a, b) in tile.iter().zip(panel) {
+        for (sums, a) in sums.iter_mut().zip(a) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum += a * b;
             }
         }
     }
@@ -240,3 +220,6 @@ pub(super) fn add_bias(sums: &mut Tile, bias: &[f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

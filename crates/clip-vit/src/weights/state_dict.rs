@@ -50,6 +50,11 @@ impl StateDict {
         Ok(Self { path: path.to_path_buf(), tensors, problems: Vec::new() })
     }
 
+    /// Names and shapes of the tensors.
+    pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        self.tensors.iter().map(|(name, stored)| (name.clone(), stored.shape.clone())).collect()
+    }
+
     /// Values of a tensor, the last axis fastest. Zeros where it is missing, has another shape, is no float or not
     /// finite:
     /// [`finish`](Self::finish) tells.

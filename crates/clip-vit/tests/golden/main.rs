@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod arithmetic;
 mod hub;
 mod models;
 mod positions;

@@ -6,8 +6,8 @@ use super::names::{is_litter, name, pick};
 use crate::{Defect, Problem, Sample, Split};
 
 /// Endings of images, in lower case.
-const IMAGES: [&str; 10] =
-    ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp"];
+const IMAGES: [&str; 12] =
+    ["png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp", "dcm", "dicom"];
 /// Endings of files that accompany images.
 const TEXTS: [&str; 9] = ["txt", "md", "json", "csv", "xml", "pdf", "html", "mat", "log"];
 

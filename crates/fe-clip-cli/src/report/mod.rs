@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 pub(crate) use picture::Picture;
 
 use crate::protect::Protected;
+use crate::regions::Summary;
 
 /// Images that the page shows with pictures; further ones have rows alone, to bound the file's size.
 pub(crate) const MOST_PICTURES: usize = 5000;
@@ -42,6 +43,8 @@ pub(crate) struct Row {
     pub(crate) map_max: Option<f32>,
     pub(crate) label: Option<&'static str>,
     pub(crate) size: Option<(u32, u32)>,
+    /// Where the map reaches the pixel threshold.
+    pub(crate) regions: Summary,
     /// Files written for it.
     pub(crate) map: Option<PathBuf>,
     pub(crate) overlay: Option<PathBuf>,

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use data::{decode_image, preprocess};
 use fe_clip::geometry::{Extent, to_image};
 use fe_clip::overlay::overlay;
-use fe_clip::{Judge, Judgement, Label, Prediction, Region, Thresholds};
+use fe_clip::{Judge, Judgement, Label, Prediction, Region, RegionRule, Thresholds};
 use ndarray::Array3;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -87,6 +87,7 @@ pub(super) async fn answer(
     let judge = Judge {
         scale: loaded.scales[usize::from(remembered.is_some())],
         thresholds,
+        rule: RegionRule::default(),
         preprocess: loaded.preprocess.clone(),
     };
     server
@@ -196,7 +197,7 @@ impl Judged {
         let loaded = server.loaded()?;
         let map = self.prediction.map.view();
         let map = to_image(map, &loaded.preprocess, self.size, self.size);
-        let picture = overlay(&image, map.view(), &caption, self.thresholds.map(|t| t.pixel));
+        let picture = overlay(&image, map.view(), &caption, self.thresholds.map(|t| t.pixel), None);
         let bytes = rgb_png(&picture).map_err(|_| Problem::internal())?;
         Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use anyhow::anyhow;
 use data::Preprocess;
 use fe_clip::{Detector, Memory, Prediction, RunConfig, ScoreScale};
 use ndarray::Array3;
@@ -57,6 +58,9 @@ pub(super) fn start(
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("model".into()).spawn(move || {
         let (detector, said) = match model.detector() {
+            Ok((_, run)) if run.model.tile.is_some() => {
+                (None, Err(anyhow!("model.tile: serve scores images as a whole")))
+            }
             Ok((detector, run)) => {
                 let preprocess = detector.preprocess().clone();
                 let refusal = |normals| {

@@ -7,6 +7,8 @@
 
 mod models;
 mod parity;
+#[path = "../python/mod.rs"]
+mod python;
 mod refused;
 
 use std::path::Path;

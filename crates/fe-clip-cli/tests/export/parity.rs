@@ -49,21 +49,7 @@ const SETTINGS: [(&str, &str); 19] = [
 
 /// The Python to compare with, if there is one with the packages.
 fn python() -> Option<PathBuf> {
-    let named = std::env::var_os("FE_CLIP_PYTHON").map(PathBuf::from);
-    let path = named.clone().unwrap_or_else(|| "python3".into());
-    let packages = "import numpy, onnx, onnxruntime, openvino, PIL";
-    let found = process::Command::new(&path).args(["-c", packages]).output();
-    match found {
-        Ok(output) if output.status.success() => Some(path),
-        Ok(output) => {
-            assert!(named.is_none(), "{}", String::from_utf8_lossy(&output.stderr));
-            None
-        }
-        Err(error) => {
-            assert!(named.is_none(), "{}: {error}", path.display());
-            None
-        }
-    }
+    crate::python::python("import numpy, onnx, onnxruntime, openvino, PIL")
 }
 
 /// Compares cases with other runtimes, or says that nothing does.

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::staged::Staged;
 use crate::Error;
+use crate::counted::{Ignored, highest, of_image, spread};
 use crate::head::Head;
 use crate::loss::{LossForm, OverStages, Upsampled};
 use crate::memory::Memory;
 use crate::model::FeClip;
-use crate::resample::{bilinear_aligned, both_axes, gaussian};
+use crate::resample::{bilinear_aligned, gaussian};
 use crate::score::ScoreScale;
-use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
+use crate::scorer::{Base, Normals, Prediction, Scorer};
 use crate::settings::fe_clip::{FeClipConfig, Temperature};
 use crate::settings::stage_ends::StageEnds;
 use crate::settings::train::TrainConfig;
@@ -158,7 +159,7 @@ impl Scorer for AprilGan {
         if compared { ScoreScale::Open } else { ScoreScale::Unit }
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
         let stages = self.staged.stages(images);
         let temperature = self.staged.model.temperature() as f32;
         let probability = |margin: f32| 1.0 / (1.0 + (-margin / temperature).exp());
@@ -169,19 +170,24 @@ impl Scorer for AprilGan {
         let margins = grids(stages.pixel.reshape([b * n, h, w]));
         let each = scores.into_iter().enumerate();
         each.map(|(i, score)| {
+            let ignored = of_image(ignored, i);
             let zero = margins.slice(s![i * n..(i + 1) * n, .., ..]);
             let mut map = zero
                 .axis_iter(Axis(0))
-                .map(|grid| both_axes(&self.upsample, grid).mapv(probability) / n as f32)
+                .map(|grid| spread(&self.upsample, grid, ignored).mapv(probability) / n as f32)
                 .reduce(|a, b| a + b)
                 .expect("a model has at least one stage");
             let mut score = probability(score);
             if let Some(few) = &few {
-                map += &both_axes(&self.upsample, few.index_axis(Axis(0), i));
-                score = (score + highest(map.view())) / 2.0;
+                map += &spread(&self.upsample, few.index_axis(Axis(0), i), ignored);
+                score = (score + highest(map.view(), ignored)) / 2.0;
             }
             if let Some(smooth) = &self.smooth {
-                map = both_axes(smooth, map.view());
+                map = spread(smooth, map.view(), ignored);
+            }
+            if let Some(ignored) = ignored {
+                // A margin of nothing is a probability of one half.
+                map.zip_mut_with(ignored, |value, ignored| *value *= f32::from(u8::from(!ignored)));
             }
             Prediction { score, map }
         })

@@ -4,13 +4,14 @@ use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
+use crate::counted::{Ignored, counted, highest, of_image, spread};
 use crate::group::GroupTokens;
 use crate::head::Head;
 use crate::memory::Memory;
 use crate::model::{FeClip, LastStage, Stages};
 use crate::resample::both_axes;
 use crate::score::ScoreScale;
-use crate::scorer::{Alone, Base, GraphSource, GroupScorer, Normals, Prediction, Scorer, highest};
+use crate::scorer::{Alone, Base, GraphSource, GroupScorer, Normals, Prediction, Scorer};
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::group::GroupConfig;
 use crate::tensors::{batch, floats, grids};
@@ -44,20 +45,21 @@ impl FeClipScorer {
 
 impl FeClipScorer {
     /// Scores and maps of the tokens.
-    fn alone(&self, stages: &Stages) -> Vec<Alone> {
+    fn alone(&self, stages: &Stages, ignored: Ignored<'_>) -> Vec<Alone> {
         let model = &self.staged.model;
         let scores = floats(model.image_score(stages));
         let maps = grids(model.patch_map(stages));
         let few = self.staged.few(stages);
         let each = scores.into_iter().zip(maps.axis_iter(Axis(0))).enumerate();
         each.map(|(i, (score, map))| {
-            let score = model.config().image_score.of(score, map);
+            let ignored = of_image(ignored, i);
+            let score = model.config().image_score.of(score, counted(map, ignored));
             let Some(few) = &few else {
                 return Alone { score, map: map.to_owned() };
             };
             // M = M_a + M_few, S = S_a + max(M_few); the maximum before smoothing.
             let few = few.index_axis(Axis(0), i);
-            let score = score + model.config().few_score.of(few);
+            let score = score + model.config().few_score.of(counted(few, ignored));
             Alone { score, map: &map + &few }
         })
         .collect()
@@ -73,11 +75,11 @@ impl GroupScorer for FeClipScorer {
 
     fn observe(&self, images: &[Array3<f32>]) -> Vec<(Alone, GroupTokens)> {
         let stages = self.staged.stages(images);
-        self.alone(&stages).into_iter().zip(self.staged.group_tokens(&stages)).collect()
+        self.alone(&stages, &[]).into_iter().zip(self.staged.group_tokens(&stages)).collect()
     }
 
     fn score(&self, map: ArrayView2<'_, f32>) -> f32 {
-        highest(map)
+        highest(map, None)
     }
 
     fn conclude(&self, alone: &Alone, map: ArrayView2<'_, f32>, score: f32) -> Prediction {
@@ -118,11 +120,11 @@ impl Scorer for FeClipScorer {
         Some(self)
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        let alone = self.alone(&self.staged.stages(images)).into_iter();
-        let prediction = |Alone { score, map }| Prediction {
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
+        let alone = self.alone(&self.staged.stages(images), ignored).into_iter().enumerate();
+        let prediction = |(i, Alone { score, map })| Prediction {
             score,
-            map: both_axes(&self.to_pixels, map.view()),
+            map: spread(&self.to_pixels, map.view(), of_image(ignored, i)),
         };
         alone.map(prediction).collect()
     }

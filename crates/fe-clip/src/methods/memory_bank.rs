@@ -5,14 +5,15 @@
 //! transformer, and its numbers are not the original's.
 
 use burn::tensor::Tensor;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
+use crate::coreset::reduced;
+use crate::counted::{Ignored, counted, of_image, spread};
 use crate::memory::{Memory, highest_similarity, neighbourhood_mean};
 use crate::model::FeClip;
-use crate::resample::both_axes;
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
 use crate::settings::fe_clip::{FeClipConfig, FewScore};
@@ -35,6 +36,11 @@ pub struct MemoryBankConfig {
     pub few_stages: Option<Vec<usize>>,
     /// What of the distances the image score is.
     pub few_score: FewScore,
+    /// Most tokens of a stage in the memory bank; 0 = all. Of more, those are kept that are far
+    /// from one another.
+    pub few_limit: usize,
+    /// Chooses the first of them.
+    pub few_seed: u64,
     /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
     /// pixels and in proportion at other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +70,8 @@ impl MemoryBankConfig {
             few_rotate: self.few_rotate,
             few_stages: self.few_stages.clone(),
             few_score: self.few_score,
+            few_limit: self.few_limit,
+            few_seed: self.few_seed,
             smoothing_sigma: self.smoothing_sigma,
             ..FeClipConfig::without_adapters()
         }
@@ -101,7 +109,8 @@ impl Scorer for BankScorer {
 
     fn remember(&mut self, normals: &[Array3<f32>]) {
         let rows = self.staged.views(normals).map(|image| rows(self.features(&[image])));
-        self.bank = Some(Tensor::cat(rows.collect(), 0));
+        let FeClipConfig { few_limit, few_seed, .. } = *self.staged.model.config();
+        self.bank = Some(reduced(Tensor::cat(rows.collect(), 0), few_limit, few_seed));
     }
 
     fn exchange_memory(&mut self, memory: Memory) -> Memory {
@@ -112,7 +121,7 @@ impl Scorer for BankScorer {
         ScoreScale::Unit
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
         let bank = self.bank.clone().expect("memory-bank: expected normal images first");
         let features = self.features(images);
         let [b, h, w, _] = features.dims();
@@ -121,12 +130,14 @@ impl Scorer for BankScorer {
         let distances = (cosines.neg() + 1.0).clamp_min(0.0) / 2.0;
         let few_score = self.staged.model.config().few_score;
         let maps = grids(distances.sqrt().reshape([b, h, w]));
-        maps.axis_iter(Axis(0))
-            .map(|map| Prediction {
-                score: few_score.of(map),
-                map: both_axes(&self.to_pixels, map),
-            })
-            .collect()
+        let prediction = |(i, map): (usize, ArrayView2<'_, f32>)| {
+            let ignored = of_image(ignored, i);
+            Prediction {
+                score: few_score.of(counted(map, ignored)),
+                map: spread(&self.to_pixels, map, ignored),
+            }
+        };
+        maps.axis_iter(Axis(0)).enumerate().map(prediction).collect()
     }
 }
 

@@ -1,10 +1,15 @@
 //! FE-CLIP and the methods that it is compared with: one variant each, with its settings.
 
+mod anomalyclip;
 mod april_gan;
 mod clip;
+mod coop;
 mod fe_clip;
+mod learned_text;
 mod memory_bank;
 mod musc;
+mod pca_residual;
+mod prompted;
 mod spectral_residual;
 mod staged;
 mod winclip;
@@ -14,10 +19,13 @@ use clip_vit::Clip;
 use data::Preprocess;
 use serde::{Deserialize, Serialize};
 
+pub use anomalyclip::AnomalyClipConfig;
 pub use april_gan::AprilGanConfig;
 pub use clip::ClipConfig;
+pub use coop::CoopConfig;
 pub use memory_bank::MemoryBankConfig;
 pub use musc::MuscConfig;
+pub use pca_residual::PcaResidualConfig;
 pub use spectral_residual::SpectralResidualConfig;
 pub use winclip::WinclipConfig;
 
@@ -30,6 +38,7 @@ use crate::scorer::{Base, Scorer};
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::prompts::Prompts;
 use crate::settings::train::TrainConfig;
+use crate::trainee::Trainee;
 
 /// What scores the images: `[model] method` and the keys that belong to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,10 +52,17 @@ pub enum Method {
     Winclip(WinclipConfig),
     /// A trained linear layer a stage and a prompt ensemble.
     AprilGan(AprilGanConfig),
+    /// The first words of both prompts learned from labels of images.
+    Coop(CoopConfig),
+    /// Prompts that say no category learned, and patches that see each other by their values.
+    #[serde(rename = "anomalyclip")]
+    AnomalyClip(AnomalyClipConfig),
     /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
     /// published method of that name, on a WideResNet, is not.
     #[serde(alias = "patchcore")]
     MemoryBank(MemoryBankConfig),
+    /// What tokens have beside the directions in which those of normal images differ.
+    PcaResidual(PcaResidualConfig),
     /// Images scored against each other.
     Musc(MuscConfig),
     /// Spectral residual saliency: no network at all.
@@ -67,7 +83,10 @@ impl Method {
             Self::Clip(_) => "clip",
             Self::Winclip(_) => "winclip",
             Self::AprilGan(_) => "april-gan",
+            Self::Coop(_) => "coop",
+            Self::AnomalyClip(_) => "anomalyclip",
             Self::MemoryBank(_) => "memory-bank",
+            Self::PcaResidual(_) => "pca-residual",
             Self::Musc(_) => "musc",
             Self::SpectralResidual(_) => "spectral-residual",
         }
@@ -75,7 +94,7 @@ impl Method {
 
     /// Whether `train` makes a part of it.
     pub fn is_trained(&self) -> bool {
-        matches!(self, Self::FeClip(_) | Self::AprilGan(_))
+        matches!(self, Self::FeClip(_) | Self::AprilGan(_) | Self::Coop(_) | Self::AnomalyClip(_))
     }
 
     /// Whether it has a CLIP as its backbone.
@@ -85,13 +104,15 @@ impl Method {
 
     /// Whether it says what `[prompts]` say; else it has words of its own, or none.
     pub(crate) fn takes_prompts(&self) -> bool {
-        matches!(self, Self::FeClip(_) | Self::Clip(_))
+        matches!(self, Self::FeClip(_) | Self::Clip(_) | Self::Coop(_) | Self::AnomalyClip(_))
     }
 
     /// The prompts that its authors chose.
     pub(crate) fn usual_prompts(&self) -> Prompts {
         match self {
             Self::Clip(_) => ClipConfig::usual_prompts(),
+            Self::Coop(_) => CoopConfig::usual_prompts(),
+            Self::AnomalyClip(_) => AnomalyClipConfig::usual_prompts(),
             _ => Prompts::default(),
         }
     }
@@ -100,6 +121,8 @@ impl Method {
     pub(crate) fn usual_training(&self) -> TrainConfig {
         match self {
             Self::AprilGan(_) => AprilGanConfig::usual_training(),
+            Self::Coop(_) => CoopConfig::usual_training(),
+            Self::AnomalyClip(_) => AnomalyClipConfig::usual_training(),
             _ => TrainConfig::default(),
         }
     }
@@ -112,10 +135,36 @@ impl Method {
             Self::Clip(config) => config.check(),
             Self::Winclip(config) => config.check(),
             Self::AprilGan(config) => config.check(),
+            Self::Coop(config) => config.check(),
+            Self::AnomalyClip(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
+            Self::PcaResidual(config) => config.check(),
             Self::Musc(config) => config.check(),
             Self::SpectralResidual(_) => Ok(()),
         }
+    }
+
+    /// # Errors
+    /// If it cannot be trained so; the message names the key.
+    pub(crate) fn check_training(&self, train: &TrainConfig) -> Result<(), String> {
+        match self {
+            Self::Coop(_) => CoopConfig::check_training(train),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares each image of a group with so many of the others, 0 = all, whatever `[model.group]`
+    /// says.
+    ///
+    /// # Errors
+    /// If it scores every image by itself.
+    pub fn set_group_references(&mut self, references: usize) -> Result<(), Error> {
+        match self {
+            Self::FeClip(config) => config.group.references = Some(references),
+            Self::Musc(config) => config.group.references = Some(references),
+            _ => return Err(self.refusal("has no settings of a group")),
+        }
+        Ok(())
     }
 
     /// A trained part with random weights, for a backbone.
@@ -126,6 +175,8 @@ impl Method {
         match self {
             Self::FeClip(config) => FeClip::new_head(clip, config, device),
             Self::AprilGan(config) => config.new_head(clip, device),
+            Self::Coop(config) => Ok(config.new_head(clip, device)),
+            Self::AnomalyClip(config) => config.new_head(clip, device),
             _ => Err(self.untrained()),
         }
     }
@@ -134,10 +185,12 @@ impl Method {
     ///
     /// # Errors
     /// If the settings do not fit the backbone, or the method trains nothing.
-    pub(crate) fn model(&self, base: &Base<'_>, head: Head) -> Result<FeClip, Error> {
+    pub(crate) fn trainee(&self, base: &Base<'_>, head: Head) -> Result<Box<dyn Trainee>, Error> {
         match self {
-            Self::FeClip(config) => config.model(base, head),
-            Self::AprilGan(config) => config.model(base, head),
+            Self::FeClip(config) => Ok(Box::new(config.model(base, head)?)),
+            Self::AprilGan(config) => Ok(Box::new(config.model(base, head)?)),
+            Self::Coop(config) => config.trainee(base, head),
+            Self::AnomalyClip(config) => config.trainee(base, head),
             _ => Err(self.untrained()),
         }
     }
@@ -150,6 +203,8 @@ impl Method {
         match self {
             Self::FeClip(config) => Ok(LossForm::new(config, train)),
             Self::AprilGan(config) => Ok(config.loss_form(train)),
+            Self::Coop(config) => Ok(config.loss_form(train)),
+            Self::AnomalyClip(config) => Ok(config.loss_form(train)),
             _ => Err(self.untrained()),
         }
     }
@@ -167,14 +222,15 @@ impl Method {
         match (self, head) {
             (Self::FeClip(config), Some(head)) => config.scorer(base, head),
             (Self::AprilGan(config), Some(head)) => config.scorer(base, head),
+            (Self::Coop(config), Some(head)) => config.scorer(base, head),
+            (Self::AnomalyClip(config), Some(head)) => config.scorer(base, head),
             (Self::Clip(config), None) => config.scorer(base),
             (Self::Winclip(config), None) => Ok(config.scorer(base)),
             (Self::MemoryBank(config), None) => config.scorer(base),
+            (Self::PcaResidual(config), None) => config.scorer(base),
             (Self::Musc(config), None) => config.scorer(base),
-            (Self::FeClip(_) | Self::AprilGan(_), None) => {
-                Err(self.refusal("has a trained part, and none was given"))
-            }
             (Self::SpectralResidual(_), _) => Err(self.refusal("has no backbone")),
+            (_, None) => Err(self.refusal("has a trained part, and none was given")),
             (_, Some(_)) => Err(self.untrained()),
         }
     }

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::staged::Staged;
 use crate::Error;
+use crate::counted::{Ignored, highest};
 use crate::group::{GroupMaps, GroupTokens, relative};
 use crate::model::FeClip;
 use crate::resample::{bilinear_aligned, both_axes};
 use crate::score::ScoreScale;
-use crate::scorer::{Alone, Base, GroupScorer, Prediction, Scorer, highest};
+use crate::scorer::{Alone, Base, GroupScorer, Prediction, Scorer};
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::group::GroupConfig;
 use crate::settings::stage_ends::StageEnds;
@@ -78,7 +79,7 @@ impl Scorer for Musc {
         true
     }
 
-    fn detect(&self, _images: &[Array3<f32>]) -> Vec<Prediction> {
+    fn detect(&self, _images: &[Array3<f32>], _ignored: Ignored<'_>) -> Vec<Prediction> {
         panic!("musc: expected a group of images")
     }
 }
@@ -95,7 +96,7 @@ impl GroupScorer for Musc {
     }
 
     fn score(&self, map: ArrayView2<'_, f32>) -> f32 {
-        highest(both_axes(&self.upsample, map).view())
+        highest(both_axes(&self.upsample, map).view(), None)
     }
 
     fn rescored(&self, maps: &GroupMaps, scores: &[f32]) -> Vec<f32> {

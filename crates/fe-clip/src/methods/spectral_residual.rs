@@ -6,9 +6,10 @@ use data::Preprocess;
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 
+use crate::counted::{Ignored, highest, of_image, spread};
 use crate::resample::{bilinear, both_axes, gaussian};
 use crate::score::ScoreScale;
-use crate::scorer::{Prediction, Scorer, highest};
+use crate::scorer::{Prediction, Scorer};
 
 /// Side of the image that is transformed, as in the paper.
 const SIDE: usize = 64;
@@ -76,15 +77,13 @@ impl Scorer for SpectralResidual {
         ScoreScale::Unit
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        images
-            .iter()
-            .map(|image| {
-                let saliency = self.saliency(image.view());
-                let score = highest(saliency.view());
-                Prediction { score, map: both_axes(&self.grow, saliency.view()) }
-            })
-            .collect()
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
+        let prediction = |(i, image): (usize, &Array3<f32>)| {
+            let (saliency, ignored) = (self.saliency(image.view()), of_image(ignored, i));
+            let score = highest(saliency.view(), ignored);
+            Prediction { score, map: spread(&self.grow, saliency.view(), ignored) }
+        };
+        images.iter().enumerate().map(prediction).collect()
     }
 }
 
@@ -170,7 +169,7 @@ mod tests {
                 image[[channel, y, x]] = 2.5;
             }
         }
-        let found = SpectralResidual::new(preprocess).detect(&[image]);
+        let found = SpectralResidual::new(preprocess).detect(&[image], &[]);
         let map = &found[0].map;
         assert!(map.iter().all(|v| (0.0..1.0).contains(v)));
         let (at, _) = map.indexed_iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();

@@ -32,6 +32,8 @@ impl Staged {
             let tokens = self.compared(&self.stages(&[image]));
             bank.get_or_insert_with(|| MemoryBank::new(tokens.len())).add(&tokens);
         }
+        let config = self.model.config();
+        bank.iter_mut().for_each(|bank| bank.reduce(config.few_limit, config.few_seed));
         self.memory = bank;
     }
 

@@ -9,11 +9,12 @@ use clip_vit::VisionTower;
 use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
+use crate::counted::{Ignored, highest, of_image, spread};
 use crate::memory::{Memory, highest_similarity};
 use crate::model::temperature;
-use crate::resample::{bilinear, both_axes};
+use crate::resample::bilinear;
 use crate::score::ScoreScale;
-use crate::scorer::{Base, Normals, Prediction, Scorer, highest};
+use crate::scorer::{Base, Normals, Prediction, Scorer};
 use crate::settings::fe_clip::{FeClipConfig, Temperature};
 use crate::tensors::{batch, floats, normalize};
 use crate::wording::{CutText, TextAxes, UNNAMED, Wording};
@@ -185,15 +186,15 @@ impl Winclip {
         sum / (1.0 + views.windows.len() as f32)
     }
 
-    fn predict(&self, image: &Array3<f32>) -> Prediction {
+    fn predict(&self, image: &Array3<f32>, ignored: Option<&Array2<bool>>) -> Prediction {
         let views = self.look(image);
         let (mut score, mut map) = self.zero_shot(&views);
         if let Some(memory) = &self.memory {
             let few = self.few_shot(&views, memory);
-            score = (score + highest(few.view())) / 2.0;
+            score = (score + highest(few.view(), ignored)) / 2.0;
             map = (map + few) / 2.0;
         }
-        Prediction { score, map: both_axes(&self.to_pixels, map.view()) }
+        Prediction { score, map: spread(&self.to_pixels, map.view(), ignored) }
     }
 }
 
@@ -228,7 +229,8 @@ impl Scorer for Winclip {
         ScoreScale::Unit
     }
 
-    fn detect(&self, images: &[Array3<f32>]) -> Vec<Prediction> {
-        images.iter().map(|image| self.predict(image)).collect()
+    fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
+        let predict = |(i, image)| self.predict(image, of_image(ignored, i));
+        images.iter().enumerate().map(predict).collect()
     }
 }

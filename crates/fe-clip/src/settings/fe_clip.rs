@@ -1,7 +1,6 @@
 //! `[model]` of FE-CLIP.
 
 use adapters::{FfeConfig, LfsConfig, Padding, Transform};
-use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::group::GroupConfig;
@@ -55,6 +54,11 @@ pub struct FeClipConfig {
     pub few_neighbourhood: usize,
     /// What of the distances from the memory bank the image score has.
     pub few_score: FewScore,
+    /// Most tokens of a stage in the memory bank; 0 = all. Of more, those are kept that are far
+    /// from one another.
+    pub few_limit: usize,
+    /// Chooses the first of them.
+    pub few_seed: u64,
     /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
     /// pixels and in proportion at other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +97,8 @@ impl Default for FeClipConfig {
             few_stages: None,
             few_neighbourhood: 1,
             few_score: FewScore::Max,
+            few_limit: 0,
+            few_seed: 0,
             smoothing_sigma: None,
             ffe: Switch::On(FfeConfig::default()),
             lfs: Switch::On(LfsConfig::default()),
@@ -279,10 +285,9 @@ impl FewScore {
         }
     }
 
-    /// The score of a map.
-    pub(crate) fn of(self, distances: ArrayView2<'_, f32>) -> f32 {
-        let count = self.count(distances.len());
-        let mut largest: Vec<f32> = distances.iter().copied().collect();
+    /// The score of the distances of a map that count.
+    pub(crate) fn of(self, mut largest: Vec<f32>) -> f32 {
+        let count = self.count(largest.len());
         largest.sort_unstable_by(|a, b| b.total_cmp(a));
         largest[..count].iter().sum::<f32>() / count as f32
     }
@@ -303,8 +308,8 @@ pub enum ImageScore {
 }
 
 impl ImageScore {
-    /// The score of an image from its class tokens' and its map.
-    pub(crate) fn of(self, class_token: f32, map: ArrayView2<'_, f32>) -> f32 {
+    /// The score of an image from its class tokens' and the values of its map that count.
+    pub(crate) fn of(self, class_token: f32, map: Vec<f32>) -> f32 {
         match self {
             Self::ClassToken => class_token,
             Self::ClassTokenAndMap => (class_token + FewScore::Max.of(map)) / 2.0,
@@ -328,7 +333,10 @@ mod tests {
             (ImageScore::TopPercent, top),
             (ImageScore::ClassTokenAndTopPercent, (0.25 + top) / 2.0),
         ] {
-            assert!((score.of(0.25, map.view()) - expected).abs() < 1e-6, "{score:?}");
+            assert!(
+                (score.of(0.25, map.iter().copied().collect()) - expected).abs() < 1e-6,
+                "{score:?}"
+            );
         }
     }
 }

@@ -6,4 +6,5 @@ pub(crate) mod group;
 pub(crate) mod prompts;
 pub(crate) mod stage_ends;
 pub(crate) mod switch;
+pub(crate) mod tile;
 pub(crate) mod train;

@@ -18,10 +18,22 @@ pub struct TrainConfig {
     /// Images of a forward pass; gradients accumulate to `batch_size`. Default: the batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch_size: Option<usize>,
-    /// Adam's learning rate of the adapters.
+    /// Learning rate of the adapters, or of learned prompts.
     pub learning_rate: f64,
-    /// Adam's learning rate of the patch projection; 0 freezes it.
+    /// Learning rate of the patch projection; 0 freezes it.
     pub projection_learning_rate: f64,
+    /// What takes the steps.
+    pub optimizer: Optimizer,
+    /// Momentum of `sgd`, in [0, 1).
+    pub momentum: f64,
+    /// Factor of the weights that is added to their gradients.
+    pub weight_decay: f64,
+    /// How the learning rates change with the epochs.
+    pub schedule: Schedule,
+    /// First epochs, in which all learning rates are `warmup_rate`.
+    pub warmup_epochs: usize,
+    /// Learning rate of those epochs.
+    pub warmup_rate: f64,
     /// Adam's decay rates of the first and second moment, in [0, 1).
     pub adam_betas: [f64; 2],
     /// Weight of the loss of image scores, eq. 4.
@@ -50,6 +62,27 @@ pub struct TrainConfig {
     pub max_steps: Option<usize>,
 }
 
+/// What takes the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Adam, `adam_betas`.
+    Adam,
+    /// Stochastic gradient descent, `momentum`.
+    Sgd,
+}
+
+/// How learning rates change with the epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Not at all.
+    Constant,
+    /// From the whole rate down by half a cosine over `epochs` epochs; it starts after the
+    /// warm-up, whose epochs are missing at its end.
+    Cosine,
+}
+
 /// What is known of training images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +103,12 @@ impl Default for TrainConfig {
             micro_batch_size: None,
             learning_rate: 5e-4,
             projection_learning_rate: 5e-6,
+            optimizer: Optimizer::Adam,
+            momentum: 0.9,
+            weight_decay: 0.0,
+            schedule: Schedule::Constant,
+            warmup_epochs: 0,
+            warmup_rate: 1e-5,
             adam_betas: [0.9, 0.999],
             image_loss_weight: 1.0,
             mask_loss_weight: 1.0,
@@ -86,6 +125,20 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The learning rate of an epoch, counted from 0, where `whole` is the highest.
+    ///
+    /// Source: Dassl.pytorch's warm-up, whose successor starts with the first epoch after it.
+    pub(crate) fn rate(&self, whole: f64, epoch: usize) -> f64 {
+        let Some(after) = epoch.checked_sub(self.warmup_epochs) else { return self.warmup_rate };
+        match self.schedule {
+            Schedule::Constant => whole,
+            Schedule::Cosine => {
+                let part = std::f64::consts::PI * after as f64 / self.epochs as f64;
+                whole * (1.0 + part.cos()) / 2.0
+            }
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.batch_size == 0 || self.micro_batch_size == Some(0) {
             return Err("train: expected a batch of at least one image".into());
@@ -93,6 +146,8 @@ impl TrainConfig {
         for (name, value) in [
             ("learning_rate", self.learning_rate),
             ("projection_learning_rate", self.projection_learning_rate),
+            ("weight_decay", self.weight_decay),
+            ("warmup_rate", self.warmup_rate),
             ("image_loss_weight", self.image_loss_weight),
             ("mask_loss_weight", self.mask_loss_weight),
             ("focal_gamma", self.focal_gamma),
@@ -106,6 +161,9 @@ impl TrainConfig {
         }
         if self.adam_betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
             return Err(format!("train.adam_betas: expected [0, 1), got {:?}", self.adam_betas));
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return Err(format!("train.momentum: expected [0, 1), got {}", self.momentum));
         }
         match self.focal_alpha {
             Some(alpha) if !(0.0..=1.0).contains(&alpha) => {

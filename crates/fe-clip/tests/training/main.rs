@@ -101,7 +101,7 @@ impl<'a> Place<'a> {
             Some(folder) => Storage::Disk { folder: folder.into(), backbone: "random".into() },
         };
         let preparation = Preparation {
-            model: &model,
+            model: &*model,
             preprocessing: &preprocessing,
             train: &config.train,
             storage,
@@ -112,7 +112,7 @@ impl<'a> Place<'a> {
         let mut steps = Vec::new();
         let stop = AtomicBool::new(self.stop);
         let run = TrainingRun { config, out: self.out, resume: true, stop: &stop };
-        let head = run.train(&mut model, &prefixes, &device, |step| steps.push(step.clone()))?;
+        let head = run.train(&mut *model, &prefixes, &device, |step| steps.push(step.clone()))?;
         let path = self.out.join("adapters.safetensors");
         save(&path, &head, &Origin::default(), Precision::Full)?;
         let bytes = std::fs::read(&path).unwrap();

@@ -1,6 +1,6 @@
 //! Runs that are stopped and go on.
 
-use fe_clip::Error;
+use fe_clip::{CoopConfig, Error, Method, RunConfig};
 
 use crate::{Place, config, samples};
 
@@ -30,6 +30,30 @@ fn a_resumed_run_gives_the_same_bytes_as_one_in_a_piece() {
     assert!(rest.bytes == expected.bytes, "the adapters differ");
     let log = std::fs::read_to_string(parts.join("train.jsonl")).unwrap();
     assert_eq!(log.lines().count(), expected.steps.len());
+}
+
+#[test]
+fn momentum_and_falling_rates_go_on_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = samples(&folder.path().join("data"));
+    let coop = |epochs, max_steps| {
+        let mut run = RunConfig::of_method(Method::Coop(CoopConfig::default()));
+        (run.train.epochs, run.train.max_steps, run.train.batch_size) = (epochs, max_steps, 4);
+        run.train.learning_rate = 0.1;
+        run
+    };
+    let train =
+        |name: &str, run: &RunConfig| Place::new(&samples, &folder.path().join(name)).train(run);
+    let whole = train("whole", &coop(4, None)).unwrap();
+    let per_epoch = samples.len().div_ceil(4);
+    train("parts", &coop(4, Some(per_epoch + 1))).unwrap();
+    // The rates are those of so many epochs.
+    assert!(matches!(train("parts", &coop(5, None)), Err(Error::OtherRun { .. })));
+    let rest = train("parts", &coop(4, None)).unwrap();
+    assert_eq!(rest.steps.first().map(|s| s.step), Some(per_epoch + 2));
+    assert!(rest.bytes == whole.bytes, "the vectors differ");
+    let (first, last) = (whole.steps.first().unwrap(), whole.steps.last().unwrap());
+    assert!(last.terms.loss_cls < first.terms.loss_cls, "{first:?} {last:?}");
 }
 
 #[test]

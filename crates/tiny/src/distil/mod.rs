@@ -10,12 +10,12 @@
 
 mod batch;
 mod curve;
+mod ridge;
 mod schedule;
 mod state;
 mod student;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
@@ -26,6 +26,7 @@ use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, Muo
 use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, VisionConfig, VisionTower};
 use data::Crops;
+use fe_clip::saved_state::{SavedState, StepLog};
 use fe_clip::{Backbone, Error};
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,6 @@ use crate::side_by_side;
 use crate::teacher::Teacher;
 use batch::Batch;
 pub use curve::Quality;
-use state::State;
 pub use student::Terms;
 use student::{Standard, Student, Targets, Values, follow};
 
@@ -43,6 +43,8 @@ use student::{Standard, Student, Targets, Values, follow};
 const PARTS: usize = 2;
 /// Batch parts from which mean and deviation of the teacher's channels are taken.
 const SAMPLED: usize = 4;
+/// Batch parts to which the heads of a tower that has learnt before are fitted.
+const FITTED: usize = 16;
 /// Peak learning rate of the blocks' matrices (Muon, scaled to AdamW's size of steps).
 const MATRIX_RATE: f64 = 6e-3;
 /// Peak learning rate of all else (AdamW).
@@ -112,7 +114,7 @@ pub struct StepReport {
 ///
 /// The state is saved under `out/state` every `save_every` steps, once more under `out/plateau` where the
 /// learning rate begins to fall, so that a longer run can go on from there. With `resume` a run goes on
-/// from what is there. Every step is appended to `out/distil.jsonl` and given to `report`.
+/// from what is there. Every step is a line of `out/distil.jsonl` and given to `report`.
 ///
 /// # Errors
 /// If the corpus or a state cannot be read or written, the state belongs to another run, or the loss is not
@@ -132,15 +134,10 @@ pub fn distil(
     }
     fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;
     let pictures = Pictures::new(photographs);
-    let state = if resume { State::find(out, config)? } else { None };
+    let state = if resume { state::find(out, config)? } else { None };
     let mut run = Run::new(config, &pictures, teacher, state.as_ref(), device)?;
     let first = state.map_or(0, |state| state.step);
-    let log_path = out.join("distil.jsonl");
-    let mut log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log_path)
-        .map_err(|e| Error::io(&log_path, e))?;
+    let mut log = StepLog::open(&out.join("distil.jsonl"), first)?;
     let held_out = curve::HeldOut::draw(&pictures, config.seed)?;
     std::thread::scope(|scope| {
         // One thread draws ahead of the optimizer; a step's batch depends on corpus, settings and step alone.
@@ -166,14 +163,13 @@ pub fn distil(
             let quality = judged.then(|| curve::judge(&run.average.tower, &held_out, &run.plain));
             let line =
                 StepReport { step: done, terms, rate, seconds, quality: quality.transpose()? };
-            let text = serde_json::to_string(&line).expect("numbers serialise");
-            writeln!(log, "{text}").map_err(|e| Error::io(&log_path, e))?;
+            log.add(&line)?;
             report(&line);
             if done % config.save_every == 0 || done == config.steps {
-                State::save(&out.join(State::LAST), config, done, &run)?;
+                run.save(&out.join(state::LAST), config, done)?;
             }
             if done == schedule::plateau(config) {
-                State::save(&out.join(State::PLATEAU), config, done, &run)?;
+                run.save(&out.join(state::PLATEAU), config, done)?;
             }
         }
         Ok(run.clip(config.seed))
@@ -217,7 +213,7 @@ impl Run {
         config: &DistilConfig,
         pictures: &Pictures,
         teacher: &Teacher,
-        state: Option<&State>,
+        state: Option<&SavedState<DistilConfig>>,
         plain: &Device,
     ) -> Result<Self, Error> {
         let device = plain.clone().autodiff();
@@ -229,9 +225,9 @@ impl Run {
         let mut standard = Standard::of(&[targets(teacher, &first)]);
         let average;
         if let Some(state) = state {
-            student = state.load("student", student)?;
-            standard = state.load("standard", standard)?;
-            average = state.load("average", student.valid())?;
+            student = state.module("student", student)?;
+            standard = state.module("standard", standard)?;
+            average = state.module("average", student.valid())?;
         } else {
             // Of the first step, which sees windows however long the run is.
             let samples: Result<Vec<Targets>, Error> = (0..SAMPLED)
@@ -240,6 +236,14 @@ impl Run {
             standard = Standard::of(&samples?);
             if let Some(start) = &config.start {
                 student.tower = started_from(start, student.tower, &device)?;
+                let seen: Result<Vec<(Batch, Targets)>, Error> = (0..FITTED)
+                    .map(|part| {
+                        let batch = batch::draw(pictures, config, 0, part)?;
+                        let targets = standard.apply(targets(teacher, &batch));
+                        Ok((batch, targets))
+                    })
+                    .collect();
+                student = student.fit_heads(&seen?, &device);
             }
             average = student.valid();
         }
@@ -251,8 +255,8 @@ impl Run {
         let mut matrices = muon.init();
         let mut rest = adamw.with_weight_decay(WEIGHT_DECAY).init();
         if let Some(state) = state {
-            matrices = state.load_optimizer("matrices", matrices)?;
-            rest = state.load_optimizer("rest", rest)?;
+            matrices = state.optimizer("matrices", matrices)?;
+            rest = state.optimizer("rest", rest)?;
         }
         Ok(Self { student, average, standard, matrices, rest, plain: plain.clone(), device })
     }
@@ -289,6 +293,16 @@ impl Run {
         self.student = self.rest.step(RATE * rate, student, gradients);
         self.average = follow(self.average.clone(), &self.student, schedule::keep(step));
         Ok(terms)
+    }
+
+    fn save(&self, dir: &Path, config: &DistilConfig, step: usize) -> Result<(), Error> {
+        let modules = vec![
+            ("student", self.student.clone().into_record()),
+            ("average", self.average.clone().into_record()),
+            ("standard", self.standard.clone().into_record()),
+        ];
+        let optimizers = [("matrices", &self.matrices), ("rest", &self.rest)];
+        SavedState::save(dir, step, config, modules, &optimizers)
     }
 
     fn clip(&self, seed: u64) -> Clip {

@@ -1,106 +1,44 @@
-//! A saved state of a distillation, and which one a run goes on from.
+//! Which saved state a distillation goes on from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use burn::module::Module;
-use burn::optim::ModuleOptimizer;
-use burn::store::ModuleRecord;
 use fe_clip::Error;
-use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
-use serde::{Deserialize, Serialize};
+use fe_clip::saved_state::SavedState;
 
-use super::{DistilConfig, Run, schedule};
+use super::{DistilConfig, schedule};
 
-/// A saved state and where it stands.
-pub(super) struct State {
-    dir: PathBuf,
-    pub(super) step: usize,
-}
+/// Folder of the state that was saved last.
+pub(super) const LAST: &str = "state";
+/// Folder of the state from before the learning rate fell.
+pub(super) const PLATEAU: &str = "plateau";
 
-#[derive(Serialize, Deserialize)]
-struct StateHeader {
-    step: usize,
-    config: DistilConfig,
-}
-
-impl State {
-    pub(super) const LAST: &str = "state";
-    pub(super) const PLATEAU: &str = "plateau";
-
-    /// The furthest state that a run with these settings goes through: of a run of another length, one
-    /// from before its learning rate began to fall.
-    pub(super) fn find(out: &Path, config: &DistilConfig) -> Result<Option<Self>, Error> {
-        let mut too_far = None;
-        for name in [Self::LAST, Self::PLATEAU] {
-            let dir = out.join(name);
-            settle_dir(&dir)?;
-            let path = dir.join("header.json");
-            if !path.exists() {
-                continue;
-            }
-            let StateHeader { step, config: saved } = serde_json::from_str(&read_to_string(&path)?)
-                .map_err(|e| Error::invalid(&path, e))?;
-            let differences = differences(&saved, config);
-            if !differences.is_empty() {
-                let reason = format!("a state of another run: {}", differences.join(", "));
-                return Err(Error::invalid(&dir, reason));
-            }
-            let same = (saved.steps, saved.anneal) == (config.steps, config.anneal);
-            if same || step <= schedule::plateau(&saved).min(schedule::plateau(config)) {
-                return Ok(Some(Self { dir, step }));
-            }
-            too_far = Some((dir, step));
+/// The furthest state that a run with these settings goes through: of a run of another length, one
+/// from before its learning rate began to fall.
+pub(super) fn find(
+    out: &Path,
+    config: &DistilConfig,
+) -> Result<Option<SavedState<DistilConfig>>, Error> {
+    let mut too_far = None;
+    for name in [LAST, PLATEAU] {
+        let Some(state) = SavedState::<DistilConfig>::find(&out.join(name))? else { continue };
+        let saved = &state.config;
+        let differences = differences(saved, config);
+        if !differences.is_empty() {
+            let reason = format!("a state of another run: {}", differences.join(", "));
+            return Err(Error::invalid(state.dir(), reason));
         }
-        match too_far {
-            None => Ok(None),
-            Some((dir, step)) => {
-                let plateau = schedule::plateau(config);
-                let reason = format!(
-                    "at step {step}, but these settings lower the learning rate from step {plateau} on"
-                );
-                Err(Error::invalid(&dir, reason))
-            }
+        let same = (saved.steps, saved.anneal) == (config.steps, config.anneal);
+        if same || state.step <= schedule::plateau(saved).min(schedule::plateau(config)) {
+            return Ok(Some(state));
         }
+        too_far = Some(state);
     }
-
-    pub(super) fn load<M: Module>(&self, name: &str, module: M) -> Result<M, Error> {
-        let path = self.dir.join(format!("{name}.bpk"));
-        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
-        module.try_load_record(record).map_err(|e| Error::invalid(&path, e))
-    }
-
-    pub(super) fn load_optimizer(
-        &self,
-        name: &str,
-        optimizer: ModuleOptimizer,
-    ) -> Result<ModuleOptimizer, Error> {
-        let path = self.dir.join(format!("{name}.bpk"));
-        optimizer.load(&path).map_err(|e| Error::invalid(&path, e))
-    }
-
-    pub(super) fn save(
-        dir: &Path,
-        config: &DistilConfig,
-        step: usize,
-        run: &Run,
-    ) -> Result<(), Error> {
-        replace_dir(dir, |dir| {
-            let record = |name: &str, record: ModuleRecord| {
-                let path = dir.join(format!("{name}.bpk"));
-                record.save(&path).map_err(|e| Error::invalid(&path, e))
-            };
-            record("student", run.student.clone().into_record())?;
-            record("average", run.average.clone().into_record())?;
-            record("standard", run.standard.clone().into_record())?;
-            for (name, optimizer) in [("matrices", &run.matrices), ("rest", &run.rest)] {
-                let path = dir.join(format!("{name}.bpk"));
-                optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
-            }
-            let header = StateHeader { step, config: config.clone() };
-            let text = serde_json::to_string_pretty(&header).expect("numbers serialise");
-            write_atomic(&dir.join("header.json"), text.as_bytes())
-        })
-    }
+    let Some(state) = too_far else { return Ok(None) };
+    let (step, plateau) = (state.step, schedule::plateau(config));
+    let reason = format!(
+        "at step {step}, but these settings lower the learning rate from step {plateau} on"
+    );
+    Err(Error::invalid(state.dir(), reason))
 }
 
 /// The settings in which a saved run and its continuation differ. Their numbers of steps may.

@@ -7,6 +7,7 @@ use clip_vit::{VisionConfig, VisionTower};
 use serde::Serialize;
 
 use super::batch::{Batch, PATCH};
+use super::ridge::Ridge;
 use crate::pretrain::init;
 use crate::teacher::{CHANNELS, Features};
 
@@ -57,6 +58,27 @@ impl Student {
         targets: &Targets,
         device: &Device,
     ) -> (Tensor<1>, Terms) {
+        let mut total = Tensor::<1>::zeros([1], device);
+        let mut terms = Terms::default();
+        let squared = |prediction: Tensor<3>, target: &Tensor<3>| {
+            (prediction - target.clone().autodiff()).square().mean()
+        };
+        let [fine, middle, coarse, class] = self.tokens(batch, device);
+        for (stage, tokens) in [fine, middle, coarse].into_iter().enumerate() {
+            let error = squared(self.heads[stage].forward(tokens), &targets.stages[stage]);
+            terms.stages[stage] = scalar(&error);
+            total = total + error;
+        }
+        let error = squared(self.pooled.forward(class), &targets.pooled);
+        terms.pooled = scalar(&error);
+        total = total + error.mul_scalar(POOLED);
+        terms.loss = scalar(&total);
+        (total, terms)
+    }
+
+    /// What the heads see: the patch tokens after a third, two thirds and all of the layers, and the class token in
+    /// the end.
+    fn tokens(&self, batch: &Batch, device: &Device) -> [Tensor<3>; 4] {
         let patches = batch.grid * batch.grid;
         let images = batch.positions.len() / patches;
         let side = batch.grid * PATCH;
@@ -65,32 +87,34 @@ impl Student {
         let positions = Tensor::<2, Int>::from_data(positions, device);
         let mut x = self.tower.embed_at(Tensor::from_data(pixels, device), positions);
         let depth = self.tower.blocks.len();
-        let mut total = Tensor::<1>::zeros([1], device);
-        let mut terms = Terms::default();
-        let squared = |prediction: Tensor<3>, target: &Tensor<3>| {
-            (prediction - target.clone().autodiff()).square().mean()
-        };
-        for (stage, head) in self.heads.iter().enumerate() {
-            for block in &self.tower.blocks[depth * stage / 3..depth * (stage + 1) / 3] {
-                x = block.forward(x);
+        let mut after = |third: usize| {
+            for block in &self.tower.blocks[depth * third / 3..depth * (third + 1) / 3] {
+                x = block.forward(x.clone());
             }
-            let tokens = if stage == 2 {
-                self.tower.ln_post.forward(x.clone())
-            } else {
-                layer_norm(x.clone())
-            };
-            let error =
-                squared(head.forward(tokens.clone().narrow(1, 1, patches)), &targets.stages[stage]);
-            terms.stages[stage] = scalar(&error);
-            total = total + error;
-            if stage == 2 {
-                let error = squared(self.pooled.forward(tokens.narrow(1, 0, 1)), &targets.pooled);
-                terms.pooled = scalar(&error);
-                total = total + error.mul_scalar(POOLED);
+            x.clone()
+        };
+        let fine = layer_norm(after(0)).narrow(1, 1, patches);
+        let middle = layer_norm(after(1)).narrow(1, 1, patches);
+        let last = self.tower.ln_post.forward(after(2));
+        [fine, middle, last.clone().narrow(1, 1, patches), last.narrow(1, 0, 1)]
+    }
+
+    /// The heads that predict best from the tower as it is, by ridge regression: drawn ones would have a tower that has
+    /// learnt already unlearn first.
+    pub(super) fn fit_heads(mut self, batches: &[(Batch, Targets)], device: &Device) -> Self {
+        let tower = self.valid();
+        let mut fits: [Ridge; 4] = std::array::from_fn(|_| Ridge::default());
+        for (batch, targets) in batches {
+            let tokens = tower.tokens(batch, &device.clone().inner());
+            for ((fit, tokens), target) in fits.iter_mut().zip(tokens).zip(targets.all()) {
+                fit.add(tokens, target.clone());
             }
         }
-        terms.loss = scalar(&total);
-        (total, terms)
+        let heads = self.heads.iter_mut().chain([&mut self.pooled]);
+        for (head, fit) in heads.zip(fits) {
+            *head = fit.solve(device);
+        }
+        self
     }
 }
 

@@ -19,8 +19,7 @@ mod patch;
 mod schedule;
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -28,7 +27,6 @@ use burn::module::{Module, ParamGroup};
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{AdamWConfig, AdjustLrFn, GradientsParams, ModuleOptimizer, MuonConfig};
-use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use clip_vit::{Activation, Clip, ClipConfig, TextConfig, Tokenizer, VisionConfig, VisionTower};
 use data::Crops;
@@ -38,7 +36,7 @@ use crate::pictures::Pictures;
 use crate::side_by_side;
 use fe_clip::Backbone;
 use fe_clip::Error;
-use fe_clip::files::{read_to_string, replace_dir, settle_dir, write_atomic};
+use fe_clip::saved_state::{SavedState, StepLog};
 
 pub use objective::Terms;
 
@@ -127,7 +125,7 @@ impl PretrainConfig {
 /// Trains a CLIP of the settings' [architecture](PretrainConfig::architecture) and returns it.
 ///
 /// The state is saved under `out/state` every `save_every` steps; with `resume` a run goes on
-/// from there. Every step is appended to `out/pretrain.jsonl` and given to `report`.
+/// from there. Every step is a line of `out/pretrain.jsonl` and given to `report`.
 ///
 /// # Errors
 /// If the model to start from or the state cannot be read, the state cannot be written or belongs
@@ -150,9 +148,9 @@ pub fn pretrain(
     let pictures = Pictures::new(photographs);
     let first_batch = batch::draw(&pictures, config, 0, 0)?;
     let mut student = Student::new(&config.architecture(), &first_batch, config.seed, &device);
-    let state = if resume { State::open(out, config)? } else { None };
+    let state = if resume { saved(out, config)? } else { None };
     if let Some(state) = &state {
-        student = state.load_model(student)?;
+        student = state.module("model", student)?;
     } else if let Some(start) = &config.start {
         student.clip = started_from(start, student.clip, config, &device)?;
     }
@@ -162,15 +160,10 @@ pub fn pretrain(
     // After loading: parameters have the names of the saved ones then, which its groups go by.
     let mut optimizer = optimizer(&student);
     if let Some(state) = &state {
-        optimizer = state.load_optimizer(optimizer)?;
+        optimizer = state.optimizer("optimizer", optimizer)?;
     }
     let first = state.map_or(0, |state| state.step);
-    let log_path = out.join("pretrain.jsonl");
-    let mut log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log_path)
-        .map_err(|e| Error::io(&log_path, e))?;
+    let mut log = StepLog::open(&out.join("pretrain.jsonl"), first)?;
 
     // One thread draws ahead of the optimizer; a step's batch depends on seed and step alone.
     let (sender, batches) = mpsc::sync_channel::<Result<Vec<batch::Batch>, Error>>(3);
@@ -201,11 +194,12 @@ pub fn pretrain(
             learning_rate,
             seconds: start.elapsed().as_secs_f64(),
         };
-        let text = serde_json::to_string(&line).expect("numbers serialise");
-        writeln!(log, "{text}").map_err(|e| Error::io(&log_path, e))?;
+        log.add(&line)?;
         report(&line);
         if (step + 1) % config.save_every == 0 || step + 1 == config.steps {
-            State::save(out, config, step + 1, &student, &optimizer)?;
+            let modules = vec![("model", student.clone().into_record())];
+            let optimizers = [("optimizer", &optimizer)];
+            SavedState::save(&out.join("state"), step + 1, config, modules, &optimizers)?;
         }
     }
     Ok(student.clip.valid())
@@ -291,63 +285,15 @@ impl Student {
     }
 }
 
-/// A saved state: the model, the optimizer and where they stand.
-struct State {
-    dir: PathBuf,
-    step: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StateHeader {
-    step: usize,
-    config: PretrainConfig,
-}
-
-impl State {
-    fn open(out: &Path, config: &PretrainConfig) -> Result<Option<Self>, Error> {
-        let dir = out.join("state");
-        settle_dir(&dir)?;
-        let header = dir.join("header.json");
-        if !header.exists() {
-            return Ok(None);
+/// The saved state of a run with these settings, if there is one. A longer run may go on from a
+/// shorter one's; nothing else may differ.
+fn saved(out: &Path, config: &PretrainConfig) -> Result<Option<SavedState<PretrainConfig>>, Error> {
+    let state = SavedState::<PretrainConfig>::find(&out.join("state"))?;
+    if let Some(state) = &state {
+        let PretrainConfig { steps, save_every, .. } = *config;
+        if (PretrainConfig { steps, save_every, ..state.config.clone() }) != *config {
+            return Err(Error::OtherRun { path: state.dir().to_owned() });
         }
-        let header: StateHeader = serde_json::from_str(&read_to_string(&header)?)
-            .map_err(|e| Error::invalid(&header, e))?;
-        // A longer run may go on from a shorter one's state; nothing else may differ.
-        let same =
-            PretrainConfig { steps: config.steps, save_every: config.save_every, ..header.config };
-        if same != *config {
-            return Err(Error::OtherRun { path: dir });
-        }
-        Ok(Some(Self { dir, step: header.step }))
     }
-
-    fn load_model(&self, student: Student) -> Result<Student, Error> {
-        let path = self.dir.join("model.bpk");
-        let record = ModuleRecord::load(&path).map_err(|e| Error::invalid(&path, e))?;
-        student.try_load_record(record).map_err(|e| Error::invalid(&path, e))
-    }
-
-    fn load_optimizer(&self, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer, Error> {
-        let path = self.dir.join("optimizer.bpk");
-        optimizer.load(&path).map_err(|e| Error::invalid(&path, e))
-    }
-
-    fn save(
-        out: &Path,
-        config: &PretrainConfig,
-        step: usize,
-        student: &Student,
-        optimizer: &ModuleOptimizer,
-    ) -> Result<(), Error> {
-        replace_dir(&out.join("state"), |dir| {
-            let path = dir.join("model.bpk");
-            student.clone().into_record().save(&path).map_err(|e| Error::invalid(&path, e))?;
-            let path = dir.join("optimizer.bpk");
-            optimizer.save(&path).map_err(|e| Error::invalid(&path, e))?;
-            let header = StateHeader { step, config: config.clone() };
-            let text = serde_json::to_string_pretty(&header).expect("numbers serialise");
-            write_atomic(&dir.join("header.json"), text.as_bytes())
-        })
-    }
+    Ok(state)
 }

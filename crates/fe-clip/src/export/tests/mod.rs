@@ -75,6 +75,7 @@ fn settings(config: &ModelConfig) -> Export {
             config: config.clone(),
             prompts: Prompts::default(),
             references: vec!["4567".into()],
+            scope: None,
         },
         calibration: None,
     }

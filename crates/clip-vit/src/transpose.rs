@@ -11,7 +11,7 @@ const ROWS: usize = 4 * TILE;
 ///
 /// # Panics
 /// If a row of a part is not whole.
-pub(super) fn transpose(parts: &[impl AsRef<[f32]> + Sync], width: usize) -> Vec<f32> {
+pub(crate) fn transpose(parts: &[impl AsRef<[f32]> + Sync], width: usize) -> Vec<f32> {
     let parts = || parts.iter().map(AsRef::as_ref);
     assert!(
         parts().all(|rows: &[f32]| rows.len().is_multiple_of(width.max(1))),

@@ -144,7 +144,7 @@ fn quiet_says_errors_alone_and_verbose_says_more() {
     };
     assert!(said(&[]).contains("2 images in "));
     assert_eq!(said(&["-q"]), "");
-    assert!(said(&["-v"]).contains("tiny at "));
+    assert!(said(&["-v"]).contains("tiny in float32 at 240 pixels"));
     fs::write(folder.path().join("c.png"), b"").unwrap();
     let errors = said(&["-q"]);
     assert!(errors.contains("c.png"), "{errors}");

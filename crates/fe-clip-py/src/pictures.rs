@@ -91,7 +91,7 @@ pub(crate) fn overlay<'py>(
         let text = format!("expected a map of {height} x {width}, got {:?}", map.dim());
         return Err(PyValueError::new_err(text));
     }
-    let picture = py.detach(|| fe_clip::overlay::overlay(&image, map, caption, threshold));
+    let picture = py.detach(|| fe_clip::overlay::overlay(&image, map, caption, threshold, None));
     Ok(array(picture).into_pyarray(py))
 }
 

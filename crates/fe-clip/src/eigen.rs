@@ -30,12 +30,12 @@ fn three_diagonals(mut a: Array2<f64>) -> (Vec<f64>, Vec<f64>, Array2<f64>) {
     assert!(a.iter().all(|x| x.is_finite()), "symmetric: expected finite numbers");
     let mut basis = Array2::eye(n);
     let mut beside = vec![0.0; n];
-    for k in 0..n.saturating_sub(1) {
+    for (k, beside) in beside.iter_mut().enumerate().take(n.saturating_sub(1)) {
         let mut v = a.slice(s![k + 1.., k]).to_owned();
         let length = v.dot(&v).sqrt();
         // The reflection takes the column to `(head, 0, 0, …)`.
         let head = if v[0] > 0.0 { -length } else { length };
-        beside[k] = head;
+        *beside = head;
         v[0] -= head;
         let length = v.dot(&v).sqrt();
         if length == 0.0 {

@@ -269,7 +269,7 @@ fn trained_by(config: &RunConfig) -> TrainConfig {
 
 fn optimizer(train: &TrainConfig) -> ModuleOptimizer {
     let decay = (train.weight_decay > 0.0)
-        .then(|| WeightDecayConfig { penalty: train.weight_decay as f32 });
+        .then_some(WeightDecayConfig { penalty: train.weight_decay as f32 });
     match train.optimizer {
         Optimizer::Adam => {
             let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);

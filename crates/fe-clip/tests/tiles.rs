@@ -58,7 +58,6 @@ fn a_defect_of_six_pixels_is_found_in_tiles_and_lost_by_squashing() {
     let whole = tiny(None);
     let [a, b] = [&clean, &damaged].map(|image| whole.inspect_one(image.clone()).unwrap());
     let moved = (&a.map - &b.map).fold(0.0f32, |m, d| m.max(d.abs()));
-    println!("whole: {} {}, map moved by {moved}", a.raw_score, b.raw_score);
     let tiles = tiny(Some(TileConfig::default()));
     let found = tiles.inspect_one(damaged).unwrap();
     assert_eq!(found.map.dim(), (3072, 4096));
@@ -68,7 +67,6 @@ fn a_defect_of_six_pixels_is_found_in_tiles_and_lost_by_squashing() {
     let mut elsewhere = found.map.clone();
     elsewhere.slice_mut(s![1300..1530, 2590..2830]).fill(0.0);
     let (_, other) = highest(elsewhere.view());
-    println!("tiles: {}, map {peak}, elsewhere {other}", found.raw_score);
     assert!(found.raw_score > b.raw_score + 0.1 && peak > other + 0.1);
     assert!((b.raw_score - a.raw_score).abs() < 0.02 && moved < 0.05);
 }

@@ -37,7 +37,7 @@ def test_the_version_is_the_crates():
 
 def test_types():
     assert (PACKAGE / "py.typed").exists()
-    for tool in ["mypy", "--strict", str(PACKAGE)], ["mypy.stubtest", "fe_clip._native"]:
+    for tool in ["mypy", "--strict", "-p", "fe_clip"], ["mypy.stubtest", "fe_clip._native"]:
         done = subprocess.run([sys.executable, "-m", *tool], capture_output=True, text=True, cwd=ROOT / "target")
         assert done.returncode == 0, done.stdout + done.stderr
 

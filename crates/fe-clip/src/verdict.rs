@@ -37,8 +37,9 @@ pub struct Verdict {
     pub size: (u32, u32),
     /// The image as read, upright.
     pub image: RgbImage,
-    /// The features of the last stage, where [`Inspector::features`] asked for them and the
-    /// method has adapters.
+    /// The features of the last stage, where
+    /// [`Inspector::features`](crate::Inspector::features) asked for them and the method has
+    /// adapters.
     pub last_stage: Option<LastStage>,
     pub(crate) preprocess: Preprocess,
     pub(crate) frame: Preprocess,

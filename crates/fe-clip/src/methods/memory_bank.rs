@@ -5,13 +5,13 @@
 //! transformer, and its numbers are not the original's.
 
 use burn::tensor::Tensor;
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
 use crate::coreset::reduced;
-use crate::counted::{Ignored, counted, of_image, spread};
+use crate::counted::Ignored;
 use crate::memory::{Memory, highest_similarity, neighbourhood_mean};
 use crate::model::FeClip;
 use crate::score::ScoreScale;
@@ -128,16 +128,8 @@ impl Scorer for BankScorer {
         let cosines = highest_similarity(rows(features), bank); // [b * h * w, 1]
         // |x - y|² = 2 - 2 cos of unit vectors; rounding may put the cosine a little above 1.
         let distances = (cosines.neg() + 1.0).clamp_min(0.0) / 2.0;
-        let few_score = self.staged.model.config().few_score;
         let maps = grids(distances.sqrt().reshape([b, h, w]));
-        let prediction = |(i, map): (usize, ArrayView2<'_, f32>)| {
-            let ignored = of_image(ignored, i);
-            Prediction {
-                score: few_score.of(counted(map, ignored)),
-                map: spread(&self.to_pixels, map, ignored),
-            }
-        };
-        maps.axis_iter(Axis(0)).enumerate().map(prediction).collect()
+        self.staged.predictions(&maps, &self.to_pixels, ignored)
     }
 }
 

@@ -4,12 +4,12 @@
 //! not the original's.
 
 use burn::tensor::Tensor;
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 use super::staged::{Staged, to_pixels};
 use crate::Error;
-use crate::counted::{Ignored, counted, of_image, spread};
+use crate::counted::Ignored;
 use crate::memory::Memory;
 use crate::model::FeClip;
 
@@ -146,15 +146,7 @@ impl Scorer for PcaResidual {
         let features = self.features(images);
         let [b, h, w, d] = features.dims();
         let residuals = normal.residual(features.reshape([b * h * w, d])) / 2.0;
-        let few_score = self.staged.model.config().few_score;
         let maps = grids(residuals.reshape([b, h, w]));
-        let prediction = |(i, map): (usize, ArrayView2<'_, f32>)| {
-            let ignored = of_image(ignored, i);
-            Prediction {
-                score: few_score.of(counted(map, ignored)),
-                map: spread(&self.to_pixels, map, ignored),
-            }
-        };
-        maps.axis_iter(Axis(0)).enumerate().map(prediction).collect()
+        self.staged.predictions(&maps, &self.to_pixels, ignored)
     }
 }

@@ -1,12 +1,14 @@
 //! What methods share that compare the tokens of stages with those of normal images.
 
 use burn::tensor::{Device, Tensor};
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 
+use crate::counted::{Ignored, counted, of_image, spread};
 use crate::group::GroupTokens;
 use crate::memory::{MemoryBank, neighbourhood_mean};
 use crate::model::{FeClip, Stages};
 use crate::resample::{bilinear, bilinear_aligned, gaussian};
+use crate::scorer::Prediction;
 use crate::settings::fe_clip::FeClipConfig;
 use crate::tensors::{batch, floats, grids};
 
@@ -68,6 +70,25 @@ impl Staged {
             }
         }
         images
+    }
+
+    /// Predictions from anomalies of tokens, `[batch, height, width]`; scores are taken before
+    /// they are enlarged.
+    pub(super) fn predictions(
+        &self,
+        maps: &Array3<f32>,
+        to_pixels: &Array2<f32>,
+        ignored: Ignored<'_>,
+    ) -> Vec<Prediction> {
+        let few_score = self.model.config().few_score;
+        let prediction = |(i, map): (usize, ArrayView2<'_, f32>)| {
+            let ignored = of_image(ignored, i);
+            Prediction {
+                score: few_score.of(counted(map, ignored)),
+                map: spread(to_pixels, map, ignored),
+            }
+        };
+        maps.axis_iter(Axis(0)).enumerate().map(prediction).collect()
     }
 
     /// Weighted distances to what is remembered, `[batch, height, width]`.

@@ -30,6 +30,7 @@ mod weights;
 use activation::activate;
 use attention::{PairScratch, Scratch};
 pub(crate) use dot::{ByteProducts, PairProducts};
+pub(crate) use instructions::check as check_instructions;
 use instructions::{has_fused_multiply_add, simd};
 pub use nearest::Points;
 use product::{ROWS, SHARE, add_bias, add_rows, multiply, shares, write_rows};

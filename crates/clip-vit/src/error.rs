@@ -25,6 +25,12 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
+    /// The environment names a set of instructions that there is not.
+    #[error("CLIP_VIT_INSTRUCTIONS: expected portable, avx2, avx512 or products, got {given:?}")]
+    Instructions {
+        /// What it names.
+        given: String,
+    },
     /// Something else in the place of a model's file: a Git LFS pointer, a web page, nothing.
     #[error("{} {what}", path.display())]
     Impostor {

@@ -242,6 +242,7 @@ fn assemble(
     device: &Device,
 ) -> Result<Clip, Error> {
     let Files { tensors, maps, layout, path } = *files;
+    cpu::check_instructions()?;
     check(arithmetic, config, device)?;
     // A block has a dozen tensors: a configuration with more layers than tensors is wrong and would only cost memory.
     let layers = config.vision.layers.max(config.text.layers);

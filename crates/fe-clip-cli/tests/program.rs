@@ -134,6 +134,21 @@ fn threads_change_no_number_and_bad_flags_are_refused() {
 }
 
 #[test]
+fn instructions_that_there_are_not_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.png");
+    RgbImage::from_pixel(40, 40, Rgb([90, 90, 90])).save(&image).unwrap();
+    let mut command = fe_clip();
+    let output = command.env("CLIP_VIT_INSTRUCTIONS", "avx1024").arg("detect").arg(&image).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    let expected =
+        "CLIP_VIT_INSTRUCTIONS: expected portable, avx2, avx512 or products, got \"avx1024\"";
+    assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+}
+
+#[test]
 fn quiet_says_errors_alone_and_verbose_says_more() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.png", "b.png"] {

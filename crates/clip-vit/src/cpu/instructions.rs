@@ -1,6 +1,9 @@
 //! Which instructions of the machine are used.
 
+use std::ffi::OsString;
 use std::sync::LazyLock;
+
+use crate::error::Error;
 
 /// Instruction sets of x86-64, each with those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,18 +28,23 @@ const NAMES: [(&str, Level); 4] = [
     ("products", Level::Products),
 ];
 
-static LEVEL: LazyLock<Level> = LazyLock::new(|| {
-    let Ok(name) = std::env::var(VARIABLE) else { return Level::Products };
-    let named = NAMES.into_iter().find(|(known, _)| *known == name);
-    let (_, level) = named.unwrap_or_else(|| {
-        panic!("{VARIABLE}: expected portable, avx2, avx512 or products, got {name:?}")
-    });
-    level
+/// What the variable says, or what it holds that is no name.
+static LEVEL: LazyLock<Result<Level, OsString>> = LazyLock::new(|| {
+    let Some(name) = std::env::var_os(VARIABLE) else { return Ok(Level::Products) };
+    let named = NAMES.into_iter().find(|(known, _)| name == *known);
+    named.map(|(_, level)| level).ok_or(name)
 });
+
+/// # Errors
+/// If the variable holds no name of a level.
+pub(crate) fn check() -> Result<(), Error> {
+    let refuse = |given: &OsString| Error::Instructions { given: given.display().to_string() };
+    LEVEL.as_ref().map(drop).map_err(refuse)
+}
 
 /// Whether instructions of a level may be used, if the machine has them.
 pub(super) fn allowed(level: Level) -> bool {
-    *LEVEL >= level
+    LEVEL.as_ref().is_ok_and(|most| *most >= level)
 }
 
 /// Whether the machine multiplies and adds in one instruction.

@@ -2,7 +2,7 @@
 //!
 //! Burn's operations pass over memory once more for every bias, product and copy, mostly on one thread. Here norms,
 //! biases, activations and residuals are computed where a product's rows are read or its sums are still in registers,
-//! and the wide hidden layer is never in memory whole. Other backends and differentiated tensors use Burn's operations.
+//! and the wide hidden layer is never in memory whole. Other backends use Burn's operations.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::panels::{COLUMNS, Packed, Panels};
 mod activation;
 mod attention;
 mod dot;
+mod gradient;
 mod instructions;
 mod nearest;
 mod product;
@@ -30,6 +31,7 @@ mod weights;
 use activation::activate;
 use attention::{PairScratch, Scratch};
 pub(crate) use dot::{ByteProducts, PairProducts};
+pub(crate) use gradient::forward as forward_differentiated;
 pub(crate) use instructions::check as check_instructions;
 use instructions::{has_fused_multiply_add, simd};
 pub use nearest::Points;
@@ -46,10 +48,21 @@ const HIDDEN: usize = 1024;
 
 /// Whether the kernels apply: plain single-precision tensors on the CPU backend, of widths in whole vectors.
 pub(crate) fn applies(block: &Block, x: &Tensor<3>) -> bool {
+    reads_panels(&x.device(), block.arithmetic()) && fits(block, x)
+}
+
+/// The same of differentiated tensors, in float32.
+pub(crate) fn differentiates(block: &Block, x: &Tensor<3>) -> bool {
+    let device = x.device();
+    device.is_autodiff()
+        && reads_panels(&device.inner(), Arithmetic::Float32)
+        && block.arithmetic() == Arithmetic::Float32
+        && fits(block, x)
+}
+
+fn fits(block: &Block, x: &Tensor<3>) -> bool {
     let shape = block.fc.weight.lazy_shape();
-    reads_panels(&x.device(), block.arithmetic())
-        && x.dtype() == DType::F32
-        && shape.iter().all(|width| width.is_multiple_of(COLUMNS))
+    x.dtype() == DType::F32 && shape.iter().all(|width| width.is_multiple_of(COLUMNS))
 }
 
 /// Whether the kernels apply on a device: the CPU backend without differentiation; float32 on a machine that multiplies

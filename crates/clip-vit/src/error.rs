@@ -26,7 +26,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The environment names a set of instructions that there is not.
-    #[error("CLIP_VIT_INSTRUCTIONS: expected portable, avx2, avx512 or products, got {given:?}")]
+    #[error(
+        "CLIP_VIT_INSTRUCTIONS: expected portable, avx2, avx-vnni, avx512 or products, got {given:?}"
+    )]
     Instructions {
         /// What it names.
         given: String,

@@ -6,6 +6,7 @@
 mod compression;
 mod directory;
 mod fax;
+mod kind;
 mod page;
 mod predictor;
 mod samples;

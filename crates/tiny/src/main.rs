@@ -88,6 +88,9 @@ struct Distil {
     /// Windows per step.
     #[arg(long, default_value_t = 64)]
     windows: usize,
+    /// Share of the peak learning rates, at most 1; less for a tower that has learnt before.
+    #[arg(long, default_value_t = 1.0)]
+    rate: f64,
     /// Optimizer steps.
     #[arg(long, default_value_t = 40_000)]
     steps: usize,
@@ -109,6 +112,7 @@ struct Distil {
 }
 
 fn main() -> anyhow::Result<()> {
+    clip_vit::keep_freed_memory();
     match Args::parse().stage {
         Stage::Pretrain(args) => args.run(),
         Stage::Distil(args) => args.run(),
@@ -163,6 +167,7 @@ impl Distil {
             corpus,
             start: self.start,
             windows: self.windows,
+            rate: self.rate,
             steps: self.steps,
             anneal: self.anneal,
             save_every: self.save_every,

@@ -21,6 +21,7 @@ fn config() -> DistilConfig {
         corpus: None,
         start: None,
         windows: 4,
+        rate: 1.0,
         steps: 4,
         anneal: 2,
         save_every: 1,

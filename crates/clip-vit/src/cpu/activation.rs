@@ -44,7 +44,7 @@ pub(super) fn exp(x: f32) -> f32 {
 ///
 /// Source: Eigen `generic_fast_erf_float`: a rational function on [-4, 4], beyond which it is 1 in single precision.
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+pub(super) fn erf(x: f32) -> f32 {
     let x = if x < -4.0 { -4.0 } else { x };
     let x = if x > 4.0 { 4.0 } else { x };
     let y = x * x;

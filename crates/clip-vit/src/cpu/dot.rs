@@ -87,6 +87,9 @@ enum Way {
     /// Four products a lane in one instruction, of positive and signed numbers.
     #[cfg(target_arch = "x86_64")]
     Vnni,
+    /// The same in half the width, on processors without AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// Two products a lane of 16 bits.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -103,6 +106,9 @@ impl ByteProducts {
             {
                 return Self(Way::Vnni);
             }
+            if allowed(Level::AvxVnni) && has_avx_vnni() {
+                return Self(Way::AvxVnni);
+            }
             if allowed(Level::Avx2) && pulp::x86::V3::try_new().is_some() {
                 return Self(Way::Avx2);
             }
@@ -118,7 +124,7 @@ impl ByteProducts {
     pub(super) fn flip(self) -> u32 {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Way::Vnni => 0x8080_8080,
+            Way::Vnni | Way::AvxVnni => 0x8080_8080,
             #[cfg(target_arch = "x86_64")]
             Way::Avx2 => 0,
             Way::Portable => 0,
@@ -138,6 +144,10 @@ impl PackedProduct for ByteProducts {
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
             Way::Vnni => unsafe { by_vnni(depth, tile, panels) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Way::AvxVnni => panels.map(|panel| unsafe { by_avx_vnni(depth, tile, panel) }),
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
@@ -272,6 +282,39 @@ fn by_avx2(depth: usize, tile: &[[u32; ROWS]], panel: &[Words]) -> Tile {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+#[allow(unsafe_code)]
+fn by_avx_vnni(depth: usize, tile: &[[u32; ROWS]], panel: &[Words]) -> Tile {
+    type Halves = [__m256i; 2];
+    // SAFETY: both types are 64 bytes, and any bits are a value of either.
+    let halves = |words: &Words| unsafe { std::mem::transmute::<Words, Halves>(*words) };
+    let mut sums = [[0f32; COLUMNS]; ROWS];
+    by_groups(depth, tile, [panel], |Group { rows, a, offsets, columns, b }| {
+        let mut vectors = [halves(offsets[0]); ROWS];
+        for (a, b) in a.iter().zip(b[0]) {
+            let b = halves(b);
+            for (vectors, a) in vectors.iter_mut().zip(a) {
+                let a = _mm256_set1_epi32(a.cast_signed());
+                for (vector, b) in vectors.iter_mut().zip(b) {
+                    *vector = _mm256_dpbusd_avx_epi32(*vector, a, b);
+                }
+            }
+        }
+        // SAFETY: as above, with six of them.
+        let steps =
+            unsafe { std::mem::transmute::<[Halves; ROWS], [[i32; COLUMNS]; ROWS]>(vectors) };
+        add_scaled(&mut sums, &steps, &rows, columns[0]);
+    });
+    sums
+}
+
+/// Whether the machine has `vpdpbusd` of 256 bits, as processors without AVX-512 may.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx_vnni() -> bool {
+    pulp::x86::V3::try_new().is_some() && is_x86_feature_detected!("avxvnni")
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni")]
 fn by_vnni<const P: usize>(depth: usize, tile: &[[u32; ROWS]], panels: [&[Words]; P]) -> [Tile; P] {
     let mut sums = [[_mm512_setzero_ps(); ROWS]; P];
@@ -324,6 +367,9 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         if ByteProducts::best().is_native() {
             ways.push(ByteProducts(Way::Avx2));
+            if allowed(Level::AvxVnni) && has_avx_vnni() {
+                ways.push(ByteProducts(Way::AvxVnni));
+            }
         }
         ways
     }

@@ -12,6 +12,8 @@ pub(super) enum Level {
     Portable,
     /// AVX2 and FMA.
     Avx2,
+    /// AVX-VNNI: sums of products of bytes in the vectors of AVX2.
+    AvxVnni,
     /// AVX-512: F, BW, CD, DQ and VL.
     Avx512,
     /// Its instructions for sums of products of small numbers, as far as the machine has them.
@@ -21,9 +23,10 @@ pub(super) enum Level {
 /// The variable that holds the program to fewer instructions than the machine has, for tests.
 const VARIABLE: &str = "CLIP_VIT_INSTRUCTIONS";
 
-const NAMES: [(&str, Level); 4] = [
+const NAMES: [(&str, Level); 5] = [
     ("portable", Level::Portable),
     ("avx2", Level::Avx2),
+    ("avx-vnni", Level::AvxVnni),
     ("avx512", Level::Avx512),
     ("products", Level::Products),
 ];
@@ -86,6 +89,7 @@ mod tests {
         match level {
             Level::Portable => true,
             Level::Avx2 => pulp::x86::V3::try_new().is_some(),
+            Level::AvxVnni => super::super::dot::has_avx_vnni(),
             Level::Avx512 | Level::Products => pulp::x86::V4::try_new().is_some(),
         }
     }

@@ -10,7 +10,8 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
 use weezl::{BitOrder, LzwStatus, decode::Decoder};
 
-use super::page::{Compression, Page, Photometric};
+use super::kind::{Compression, Photometric};
+use super::page::Page;
 use super::{fax, predictor, ycbcr};
 use crate::error::Fault;
 use crate::{Limits, jpeg};

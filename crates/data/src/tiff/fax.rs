@@ -4,7 +4,7 @@
 use fax::maps::{Mode, black, mode, white};
 use fax::{BitReader, Bits};
 
-use super::page::Compression;
+use super::kind::Compression;
 use crate::error::Fault;
 
 /// Bits of zero in front of the end-of-line code's one.

@@ -5,6 +5,10 @@ use std::io::{Read, Seek, SeekFrom};
 use image::metadata::Orientation;
 
 use super::directory::Directory;
+use super::kind::{
+    BITS, COMPRESSION, Compression, FAX3_OPTIONS, INK_SET, PHOTOMETRIC, Photometric, Predictor,
+    SAMPLE_FORMAT, SAMPLES, compression, pixel, sample_format,
+};
 use super::{ORIENTATION, ycbcr};
 use crate::Limits;
 use crate::error::Fault;
@@ -12,25 +16,18 @@ use crate::metadata;
 
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
-const BITS: u16 = 258;
-const COMPRESSION: u16 = 259;
-const PHOTOMETRIC: u16 = 262;
 const FILL_ORDER: u16 = 266;
 const STRIP_OFFSETS: u16 = 273;
-const SAMPLES: u16 = 277;
 const ROWS_PER_STRIP: u16 = 278;
 const STRIP_LENGTHS: u16 = 279;
 const PLANAR: u16 = 284;
-const FAX3_OPTIONS: u16 = 292;
 const PREDICTOR: u16 = 317;
 const COLOUR_MAP: u16 = 320;
 const TILE_WIDTH: u16 = 322;
 const TILE_HEIGHT: u16 = 323;
 const TILE_OFFSETS: u16 = 324;
 const TILE_LENGTHS: u16 = 325;
-const INK_SET: u16 = 332;
 const EXTRA_SAMPLES: u16 = 338;
-const SAMPLE_FORMAT: u16 = 339;
 const JPEG_TABLES: u16 = 347;
 
 const TAGS: [u16; 26] = [
@@ -61,47 +58,6 @@ const TAGS: [u16; 26] = [
     ycbcr::SUBSAMPLING,
     ycbcr::REFERENCE,
 ];
-
-/// Most samples a pixel, as Pillow; each costs a chunk of its own in planes.
-const MAX_SAMPLES: u64 = 64;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Photometric {
-    WhiteIsZero,
-    BlackIsZero,
-    Rgb,
-    Palette,
-    Cmyk,
-    YCbCr,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    /// CCITT modified Huffman; each row begins at a byte, or at a word of two bytes.
-    Huffman {
-        words: bool,
-    },
-    /// CCITT group 3; in the two-dimensional form rows may be coded relative to the row above.
-    Group3 {
-        two_dimensional: bool,
-    },
-    Group4,
-    Lzw,
-    Jpeg,
-    Deflate,
-    PackBits,
-    Lzma,
-    Zstd,
-    WebP,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Predictor {
-    None,
-    Horizontal,
-    Float,
-}
 
 /// Where a strip or tile lies in the file.
 pub(super) struct Place {
@@ -345,120 +301,5 @@ impl Page {
             Place { start, end: end.min(file) }
         };
         Ok(starts.into_iter().enumerate().map(place).collect())
-    }
-}
-
-impl Photometric {
-    /// Samples of the colour.
-    pub(super) fn colours(self) -> usize {
-        match self {
-            Self::WhiteIsZero | Self::BlackIsZero | Self::Palette => 1,
-            Self::Rgb | Self::YCbCr => 3,
-            Self::Cmyk => 4,
-        }
-    }
-}
-
-fn compression(directory: &Directory) -> Result<Compression, Fault> {
-    let name = match directory.number(COMPRESSION).unwrap_or(1) {
-        1 => return Ok(Compression::None),
-        2 => return Ok(Compression::Huffman { words: false }),
-        32771 => return Ok(Compression::Huffman { words: true }),
-        3 => {
-            let two_dimensional = directory.number(FAX3_OPTIONS).unwrap_or(0) & 1 == 1;
-            return Ok(Compression::Group3 { two_dimensional });
-        }
-        4 => return Ok(Compression::Group4),
-        5 => return Ok(Compression::Lzw),
-        7 => return Ok(Compression::Jpeg),
-        8 | 32946 => return Ok(Compression::Deflate),
-        32773 => return Ok(Compression::PackBits),
-        34925 => return Ok(Compression::Lzma),
-        50000 | 34926 => return Ok(Compression::Zstd),
-        50001 | 34927 => return Ok(Compression::WebP),
-        6 => "old-style JPEG",
-        9 | 10 | 34661 => "JBIG",
-        32766 => "NeXT",
-        32809 => "ThunderScan",
-        32908 => "PixarFilm",
-        32909 => "PixarLog",
-        33003 | 33004 | 33005 | 34712 => "JPEG 2000",
-        34676 | 34677 => "SGILog",
-        34887 => "LERC",
-        34892 => "lossy JPEG of DNG",
-        50002 | 52546 => "JPEG XL",
-        other => return Err(Fault::unsupported(format!("compression {other}"))),
-    };
-    Err(Fault::unsupported(format!("{name} compression")))
-}
-
-/// Colours, samples a pixel and bits a sample.
-fn pixel(
-    directory: &Directory,
-    compression: Compression,
-) -> Result<(Photometric, usize, u32), Fault> {
-    let stored = directory.numbers(BITS).filter(|bits| !bits.is_empty()).unwrap_or_else(|| vec![1]);
-    let samples = directory.number(SAMPLES);
-    let photometric = match directory.number(PHOTOMETRIC) {
-        Some(number) => photometric(number)?,
-        // As libtiff guesses.
-        None if samples.is_some_and(|samples| samples >= 3) => Photometric::Rgb,
-        None => match compression {
-            Compression::Huffman { .. } | Compression::Group3 { .. } | Compression::Group4 => {
-                Photometric::WhiteIsZero
-            }
-            _ => Photometric::BlackIsZero,
-        },
-    };
-    let colours = photometric.colours();
-    let samples = samples.unwrap_or(colours as u64);
-    if samples < colours as u64 {
-        return Err(Fault::broken(format!("{samples} samples a pixel for {colours} colours")));
-    }
-    if samples > MAX_SAMPLES {
-        return Err(Fault::unsupported(format!("{samples} samples a pixel")));
-    }
-    if photometric == Photometric::Cmyk && directory.number(INK_SET).is_some_and(|set| set > 1) {
-        return Err(Fault::unsupported("inks other than CMYK"));
-    }
-    let bits = &stored[..stored.len().min(samples as usize)];
-    if bits.iter().any(|&other| other != bits[0]) {
-        return Err(Fault::unsupported(format!("samples of different depths, {bits:?} bits")));
-    }
-    Ok((photometric, samples as usize, u32::try_from(bits[0]).unwrap_or(u32::MAX)))
-}
-
-fn photometric(number: u64) -> Result<Photometric, Fault> {
-    let name = match number {
-        0 => return Ok(Photometric::WhiteIsZero),
-        1 => return Ok(Photometric::BlackIsZero),
-        2 => return Ok(Photometric::Rgb),
-        3 => return Ok(Photometric::Palette),
-        5 => return Ok(Photometric::Cmyk),
-        6 => return Ok(Photometric::YCbCr),
-        4 => "a transparency mask",
-        8 => "CIE L*a*b* colours",
-        9 => "ICC L*a*b* colours",
-        10 => "ITU L*a*b* colours",
-        32803 => "a colour filter array",
-        32844 => "LogL luminance",
-        32845 => "LogLuv colours",
-        34892 => "linear raw colours",
-        51177 => "a depth map",
-        other => return Err(Fault::unsupported(format!("photometric interpretation {other}"))),
-    };
-    Err(Fault::unsupported(name))
-}
-
-/// Whether samples are floats.
-fn sample_format(directory: &Directory, bits: u32) -> Result<bool, Fault> {
-    match directory.number(SAMPLE_FORMAT).unwrap_or(1) {
-        1 | 4 if (1..=16).contains(&bits) => Ok(false),
-        1 | 4 => Err(Fault::unsupported(format!("integers of {bits} bits"))),
-        2 => Err(Fault::unsupported(format!("signed integers of {bits} bits"))),
-        3 if matches!(bits, 16 | 24 | 32 | 64) => Ok(true),
-        3 => Err(Fault::unsupported(format!("floats of {bits} bits"))),
-        5 | 6 => Err(Fault::unsupported("complex numbers")),
-        other => Err(Fault::unsupported(format!("sample format {other}"))),
     }
 }

@@ -1,7 +1,8 @@
 //! Rows stored as differences.
 
 use super::directory::unsigned;
-use super::page::{Page, Predictor};
+use super::kind::Predictor;
+use super::page::Page;
 
 /// Turns the rows of a strip or tile back into samples.
 pub(super) fn undo(page: &Page, chunk: &mut [u8]) {

@@ -5,7 +5,8 @@ use image::{DynamicImage, GrayImage, ImageBuffer, RgbImage};
 
 use super::compression::{self, Part};
 use super::directory::unsigned;
-use super::page::{Compression, Page, Photometric};
+use super::kind::{Compression, Photometric};
+use super::page::Page;
 use super::ycbcr::Converter;
 use crate::Limits;
 use crate::colour::{cmyk_to_rgb, divide_by_alpha};

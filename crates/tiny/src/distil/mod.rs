@@ -64,6 +64,10 @@ pub struct DistilConfig {
     pub start: Option<String>,
     /// Windows of a step; a step that sees whole images takes three eighths as many.
     pub windows: usize,
+    /// Share of the peak learning rates that is the peak of this run: all for drawn weights, less for a tower that has
+    /// learnt before.
+    #[serde(default = "all")]
+    pub rate: f64,
     /// Optimizer steps.
     pub steps: usize,
     /// The last steps, in which the learning rate goes to nothing.
@@ -72,6 +76,10 @@ pub struct DistilConfig {
     pub save_every: usize,
     /// Steps between two points of the curve of held-out quality.
     pub judge_every: usize,
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 /// The ends of FE-CLIP's four stages in this tower: the layers that predict the teacher's stages, and one between
@@ -130,6 +138,10 @@ pub fn distil(
 ) -> Result<Clip, Error> {
     if config.steps == 0 || config.anneal >= config.steps {
         let problem = format!("{} steps, of which {} anneal", config.steps, config.anneal);
+        return Err(Error::Settings(problem));
+    }
+    if !(config.rate > 0.0 && config.rate <= 1.0) {
+        let problem = format!("a share of {} of the learning rates", config.rate);
         return Err(Error::Settings(problem));
     }
     fs::create_dir_all(out).map_err(|e| Error::io(out, e))?;

@@ -27,7 +27,7 @@ pub(super) fn images(config: &DistilConfig, grid: usize) -> usize {
 pub(super) fn rate(config: &DistilConfig, step: usize) -> f64 {
     let warm = (step + 1) as f64 / WARM_UP as f64;
     let left = (config.steps - step) as f64 / (config.anneal.max(1) + 1) as f64;
-    warm.min(left).min(1.0)
+    warm.min(left).min(1.0) * config.rate
 }
 
 /// Share that the average of weights keeps of itself: it spans the last tenth of the steps.

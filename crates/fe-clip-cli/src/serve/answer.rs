@@ -19,13 +19,13 @@ use super::banks::BankId;
 use super::problem::Problem;
 use super::request::{File, Form, Options, Upload};
 use super::state::Server;
-use super::worker::{Job, Loaded, Normals, NotKept};
+use super::worker::{Job, Loaded, Normals, NotKept, Work};
 use crate::job::caption;
 use crate::output::rgb_png;
 
 /// The answer in JSON: the fields of `fe-clip detect` and more.
 #[derive(Serialize)]
-struct Found<'a> {
+pub(super) struct Found<'a> {
     path: &'a str,
     score: f64,
     label: Option<Label>,
@@ -35,7 +35,7 @@ struct Found<'a> {
     model: &'a str,
     threshold: Option<f64>,
     /// Where the map reaches the threshold, the highest peak first; none without a threshold.
-    regions: Option<Vec<Region>>,
+    regions: Option<&'a [Region]>,
     normals: Option<Remembered>,
     map: Option<Map>,
     /// What ranks.
@@ -80,7 +80,7 @@ pub(super) async fn answer(
         server.compute(move |server| read(server, &image)).await??
     };
     let (sender, receiver) = oneshot::channel();
-    server.send(Job { pixels, normals, answer: sender })?;
+    server.send(Work::Image(Job { pixels, normals, answer: sender }))?;
     let prediction =
         receiver.await.map_err(|_| Problem::internal())?.map_err(|NotKept| not_kept())?;
     let thresholds = server.levels.of(options.threshold, remembered.is_some());
@@ -98,7 +98,7 @@ pub(super) async fn answer(
             let map = options.map;
             let judged = Judged { image, size, prediction, judgement, thresholds, remembered, map };
             match form {
-                Form::Json => judged.json(&loaded),
+                Form::Json => Ok(Json(judged.found(&loaded)).into_response()),
                 Form::Png => judged.png(server),
             }
         })
@@ -144,7 +144,7 @@ fn not_kept() -> Problem {
 }
 
 /// Decodes and preprocesses a file.
-fn read(server: &Server, file: &File) -> Result<((u32, u32), Array3<f32>), Problem> {
+pub(super) fn read(server: &Server, file: &File) -> Result<((u32, u32), Array3<f32>), Problem> {
     let image = decode_image(&file.bytes, &file.name, &server.limits.image)
         .map_err(|e| Problem::image(&file.name, &e))?;
     let loaded = server.loaded()?;
@@ -152,23 +152,23 @@ fn read(server: &Server, file: &File) -> Result<((u32, u32), Array3<f32>), Probl
 }
 
 /// An image and what the model says about it.
-struct Judged {
-    image: Arc<File>,
-    size: (u32, u32),
-    prediction: Prediction,
-    judgement: Judgement,
-    thresholds: Option<Thresholds>,
-    remembered: Option<(BankId, usize)>,
-    map: bool,
+pub(super) struct Judged {
+    pub(super) image: Arc<File>,
+    pub(super) size: (u32, u32),
+    pub(super) prediction: Prediction,
+    pub(super) judgement: Judgement,
+    pub(super) thresholds: Option<Thresholds>,
+    pub(super) remembered: Option<(BankId, usize)>,
+    pub(super) map: bool,
 }
 
 impl Judged {
-    fn json(self, loaded: &Loaded) -> Result<Response, Problem> {
+    pub(super) fn found<'a>(&'a self, loaded: &'a Loaded) -> Found<'a> {
         let map = &self.prediction.map;
         let (rows, columns) = map.dim();
         let extent = Extent::new(&loaded.preprocess, self.size);
         let (width, height) = self.size;
-        let found = Found {
+        Found {
             path: &self.image.name,
             score: self.judgement.score,
             label: self.judgement.label,
@@ -177,15 +177,14 @@ impl Judged {
             height,
             model: &loaded.run.model.backbone,
             threshold: self.thresholds.map(|t| t.image),
-            regions: self.judgement.regions,
+            regions: self.judgement.regions.as_deref(),
             normals: self.remembered.map(|(id, images)| Remembered { id: id.to_string(), images }),
             map: self.map.then(|| {
                 let bytes: Vec<u8> = map.iter().flat_map(|v| v.to_le_bytes()).collect();
                 Map { rows, columns, data: BASE64_STANDARD.encode(bytes), extent }
             }),
             raw_score: self.prediction.score,
-        };
-        Ok(Json(found).into_response())
+        }
     }
 
     /// The picture that `fe-clip detect --out` writes.

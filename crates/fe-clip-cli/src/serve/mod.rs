@@ -1,6 +1,7 @@
 //! `fe-clip serve`: the model behind a web page and an HTTP interface.
 
 mod answer;
+mod answer_group;
 mod banks;
 mod guard;
 mod limits;

@@ -3,6 +3,7 @@
 use axum::http::HeaderValue;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use fe_clip::group::SMALLEST_GROUP;
 use fe_clip::overlay::colour;
 use sha2::{Digest, Sha256};
 
@@ -26,9 +27,10 @@ impl Page {
         let style = include_str!("page/style.css");
         let colours: Vec<[u8; 3]> = (0..=255).map(|v| colour(v as f32 / 255.0).0).collect();
         let script = format!(
-            "\"use strict\";\nconst COLOURS = {};\nconst THRESHOLD = {};\n{}",
+            "\"use strict\";\nconst COLOURS = {};\nconst THRESHOLD = {};\nconst SMALLEST_GROUP = {};\n{}",
             serde_json::json!(colours),
             serde_json::json!(threshold.unwrap_or(0.5)),
+            SMALLEST_GROUP,
             SCRIPTS.join("\n"),
         );
         let html = include_str!("page/index.html")

@@ -48,6 +48,11 @@ impl Problem {
         }
     }
 
+    /// Why there is no result.
+    pub(super) fn words(&self) -> &str {
+        &self.error
+    }
+
     /// A parameter or a part of the form that makes no sense.
     pub(super) fn parameter(error: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error)

@@ -6,12 +6,13 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use fe_clip::group::SMALLEST_GROUP;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::banks::BankId;
-use super::limits::{Limits, NORMALS};
+use super::limits::{GROUP, Limits, NORMALS};
 use super::problem::Problem;
 
 /// Parameters of `POST /v1/detect`, all of them optional.
@@ -28,18 +29,45 @@ pub(super) struct Options {
     pub(super) name: Option<String>,
 }
 
+/// Parameters of `POST /v1/group`, all of them optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GroupOptions {
+    /// As of [`Options`].
+    pub(super) threshold: Option<f64>,
+    /// Whether the JSON holds the maps.
+    pub(super) map: bool,
+}
+
+impl GroupOptions {
+    /// Reads the query of an address.
+    pub(super) fn parse(uri: &Uri) -> Result<Self, Problem> {
+        let options: Self = query(uri)?;
+        check_threshold(options.threshold)?;
+        Ok(options)
+    }
+}
+
+fn query<T: serde::de::DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    let Query(options) = Query::<T>::try_from_uri(uri)
+        .map_err(|e| Problem::parameter(format!("in the query: {}", root_cause(&e))))?;
+    Ok(options)
+}
+
+fn check_threshold(threshold: Option<f64>) -> Result<(), Problem> {
+    match threshold {
+        Some(x) if !(0.0..=1.0).contains(&x) => {
+            Err(Problem::parameter(format!("threshold: expected a number in [0, 1], got {x}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Options {
     /// Reads the query of an address.
     pub(super) fn parse(uri: &Uri) -> Result<Self, Problem> {
-        let Query(options) = Query::<Self>::try_from_uri(uri)
-            .map_err(|e| Problem::parameter(format!("in the query: {}", root_cause(&e))))?;
-        if let Some(x) = options.threshold
-            && !(0.0..=1.0).contains(&x)
-        {
-            return Err(Problem::parameter(format!(
-                "threshold: expected a number in [0, 1], got {x}"
-            )));
-        }
+        let options: Self = query(uri)?;
+        check_threshold(options.threshold)?;
         if let Some(name) = &options.name
             && !(1..=255).contains(&name.chars().count())
         {
@@ -138,15 +166,9 @@ impl Upload {
     }
 
     async fn read_form(request: Request) -> Result<Self, Problem> {
-        let broken = |e: &dyn std::error::Error| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("broken form: {}", root_cause(e)))
-        };
-        let mut form = Multipart::from_request(request, &()).await.map_err(|e| broken(&e))?;
+        let mut form = SentForm::open(request).await?;
         let (mut image, mut normals) = (None, Vec::new());
-        while let Some(field) = form.next_field().await.map_err(|e| broken(&e))? {
-            let part = field.name().unwrap_or_default().to_owned();
-            let name = field.file_name().unwrap_or(&part).to_owned();
-            let file = File { name, bytes: field.bytes().await.map_err(|e| broken(&e))? };
+        while let Some((part, file)) = form.next().await? {
             match part.as_str() {
                 "image" if image.is_some() => {
                     return Err(Problem::parameter("expected one part named image, got several"));
@@ -168,6 +190,58 @@ impl Upload {
         let image = image.ok_or_else(|| Problem::parameter("expected a part named image"))?;
         Ok(Self { image, normals })
     }
+}
+
+/// Takes a form of parts `images` apart.
+pub(super) async fn read_group(parts: Parts, body: Bytes) -> Result<Vec<File>, Problem> {
+    if let Kind::Image = Kind::of(&parts.headers)? {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "expected multipart/form-data with parts named images",
+        ));
+    }
+    let mut form = SentForm::open(Request::from_parts(parts, Body::from(body))).await?;
+    let mut images = Vec::new();
+    while let Some((part, file)) = form.next().await? {
+        if part != "images" {
+            return Err(Problem::parameter(format!("expected parts named images, got {part:?}")));
+        }
+        if images.len() == GROUP {
+            return Err(Problem::parameter(format!("expected at most {GROUP} images")));
+        }
+        images.push(file);
+    }
+    if images.len() < SMALLEST_GROUP {
+        return Err(Problem::parameter(format!(
+            "expected at least {SMALLEST_GROUP} parts named images, got {}",
+            images.len()
+        )));
+    }
+    Ok(images)
+}
+
+/// A form, part by part.
+struct SentForm(Multipart);
+
+impl SentForm {
+    async fn open(request: Request) -> Result<Self, Problem> {
+        Ok(Self(Multipart::from_request(request, &()).await.map_err(|e| broken_form(&e))?))
+    }
+
+    /// The next part's name, and its file.
+    async fn next(&mut self) -> Result<Option<(String, File)>, Problem> {
+        let Some(field) = self.0.next_field().await.map_err(|e| broken_form(&e))? else {
+            return Ok(None);
+        };
+        let part = field.name().unwrap_or_default().to_owned();
+        let name = field.file_name().unwrap_or(&part).to_owned();
+        let bytes = field.bytes().await.map_err(|e| broken_form(&e))?;
+        Ok(Some((part, File { name, bytes })))
+    }
+}
+
+fn broken_form(error: &dyn std::error::Error) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, format!("broken form: {}", root_cause(error)))
 }
 
 /// What a body claims to be.

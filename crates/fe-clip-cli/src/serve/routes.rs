@@ -13,11 +13,12 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::answer::answer;
+use super::answer_group::answer_group;
 use super::guard::{guard, harden};
 use super::linger::Lingering;
 use super::meters::Meters;
 use super::problem::Problem;
-use super::request::{Form, Options, Upload, check_head, receive};
+use super::request::{Form, GroupOptions, Options, Upload, check_head, read_group, receive};
 use super::state::Server;
 
 /// All routes, guarded and counted.
@@ -25,6 +26,7 @@ pub(super) fn router(server: Arc<Server>) -> axum::Router {
     axum::Router::new()
         .route("/", get(page))
         .route("/v1/detect", post(detect))
+        .route("/v1/group", post(group))
         .route("/v1/models", get(models))
         .route("/healthz", get(|| async { Json(json!({ "status": "alive" })) }))
         .route("/readyz", get(ready))
@@ -68,11 +70,32 @@ async fn detect(State(server): State<Arc<Server>>, request: Request) -> Result<R
     let received = receive(body, &server.limits, &server.memory).await?;
     let upload = Upload::read(parts, received.bytes, &options).await?;
     let answered = answer(Arc::clone(&server), upload, options, form);
-    let response = tokio::time::timeout(server.limits.time, answered)
-        .await
-        .unwrap_or_else(|_| Err(Problem::unavailable("the answer took too long; try again later")));
+    let response = in_time(&server, answered).await;
     drop((place, received.share));
     response
+}
+
+async fn group(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let options = GroupOptions::parse(&parts.uri)?;
+    check_head(&parts.headers, &server.limits)?;
+    server.loaded()?;
+    let place = server.place()?;
+    let received = receive(body, &server.limits, &server.memory).await?;
+    let images = read_group(parts, received.bytes).await?;
+    let answered = answer_group(Arc::clone(&server), images, options);
+    let response = in_time(&server, answered).await;
+    drop((place, received.share));
+    response
+}
+
+async fn in_time(
+    server: &Server,
+    answered: impl Future<Output = Result<Response, Problem>>,
+) -> Result<Response, Problem> {
+    tokio::time::timeout(server.limits.time, answered)
+        .await
+        .unwrap_or_else(|_| Err(Problem::unavailable("the answer took too long; try again later")))
 }
 
 async fn models(State(server): State<Arc<Server>>) -> Result<Json<Value>, Problem> {

@@ -12,7 +12,7 @@ use super::meters::Meters;
 use super::page::Page;
 use super::problem::Problem;
 use super::request::SHARE;
-use super::worker::{Job, Loaded};
+use super::worker::{Loaded, Work};
 
 /// From when on something is anomalous where a request says nothing.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ pub(super) struct Server {
     /// Free processors for decoding and drawing.
     processors: Arc<Semaphore>,
     loaded: OnceLock<Arc<Loaded>>,
-    jobs: mpsc::Sender<Job>,
+    work: mpsc::Sender<Work>,
 }
 
 impl Server {
@@ -62,7 +62,7 @@ impl Server {
         door: Door,
         meters: Arc<Meters>,
         banks: Arc<Banks>,
-        jobs: mpsc::Sender<Job>,
+        work: mpsc::Sender<Work>,
     ) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -77,7 +77,7 @@ impl Server {
             door,
             meters,
             banks,
-            jobs,
+            work,
         }
     }
 
@@ -100,9 +100,9 @@ impl Server {
         Ok(Place { meters: Arc::clone(&self.meters), _permit: permit })
     }
 
-    /// Hands a job to the model.
-    pub(super) fn send(&self, job: Job) -> Result<(), Problem> {
-        self.jobs.try_send(job).map_err(|error| match error {
+    /// Hands work to the model.
+    pub(super) fn send(&self, work: Work) -> Result<(), Problem> {
+        self.work.try_send(work).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Problem::busy(),
             mpsc::error::TrySendError::Closed(_) => Problem::unavailable("the model is gone"),
         })

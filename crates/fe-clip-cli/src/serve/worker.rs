@@ -1,5 +1,6 @@
 //! The one thread that owns the model: what waits together is run together.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use data::Preprocess;
+use fe_clip::group::GroupLimits;
 use fe_clip::{Detector, Memory, Prediction, RunConfig, ScoreScale};
 use ndarray::Array3;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +24,29 @@ pub(super) struct Job {
     pub(super) normals: Option<Normals>,
     /// Where the prediction goes; dropped without one if the model fails.
     pub(super) answer: oneshot::Sender<Result<Prediction, NotKept>>,
+}
+
+/// Images that wait to be compared with each other.
+pub(super) struct GroupJob {
+    pub(super) images: Vec<Array3<f32>>,
+    /// As of [`Job`].
+    pub(super) answer: oneshot::Sender<Result<Grouped, fe_clip::Error>>,
+}
+
+/// What is asked of the model.
+pub(super) enum Work {
+    Image(Job),
+    Group(GroupJob),
+}
+
+/// What images that were compared with each other are.
+pub(super) struct Grouped {
+    /// Of every image.
+    pub(super) predictions: Vec<Result<Prediction, fe_clip::Error>>,
+    /// Pairs of images that were taken for one.
+    pub(super) duplicates: Vec<[usize; 2]>,
+    /// Images that seem to show something else.
+    pub(super) odd: Vec<usize>,
 }
 
 /// The normal images were forgotten between a request's arrival and its turn.
@@ -46,12 +71,14 @@ pub(super) struct Loaded {
     pub(super) alone: Option<String>,
     /// Why it refuses normal images, if it does.
     pub(super) compared: Option<String>,
+    /// Why it does not compare images with each other, if it does not.
+    pub(super) grouped: Option<String>,
 }
 
 /// Starts the thread. It loads the model, says so, and works until all senders of jobs are gone.
 pub(super) fn start(
     model: ModelArgs,
-    jobs: mpsc::Receiver<Job>,
+    jobs: mpsc::Receiver<Work>,
     banks: Arc<Banks>,
     meters: Arc<Meters>,
     loaded: oneshot::Sender<anyhow::Result<Loaded>>,
@@ -71,8 +98,9 @@ pub(super) fn start(
                         .map(|e| e.to_string())
                 };
                 let (alone, compared) = (refusal(0), refusal(1));
+                let grouped = detector.check_group(true).err().map(|e| e.to_string());
                 let scales = [false, true].map(|compared| detector.score_scale(compared));
-                (Some(detector), Ok(Loaded { run, preprocess, scales, alone, compared }))
+                (Some(detector), Ok(Loaded { run, preprocess, scales, alone, compared, grouped }))
             }
             Err(error) => (None, Err(error)),
         };
@@ -91,18 +119,76 @@ struct Worker {
 }
 
 impl Worker {
-    fn work(&mut self, mut jobs: mpsc::Receiver<Job>) {
+    fn work(&mut self, mut work: mpsc::Receiver<Work>) {
         let mut waiting = Vec::with_capacity(BATCH);
-        while jobs.blocking_recv_many(&mut waiting, BATCH) > 0 {
-            for (id, group) in by_normals(std::mem::take(&mut waiting)) {
-                // A fault of the model costs the group its answers, not the server its model.
-                if catch_unwind(AssertUnwindSafe(|| self.run(group))).is_err() {
-                    self.meters.model_failures.inc();
-                    self.detector.exchange_memory(Memory::default());
-                    id.inspect(|id| self.banks.forget(*id));
+        while work.blocking_recv_many(&mut waiting, BATCH) > 0 {
+            let (mut jobs, mut groups) = (Vec::new(), Vec::new());
+            for work in waiting.drain(..) {
+                match work {
+                    Work::Image(job) => jobs.push(job),
+                    Work::Group(group) => groups.push(group),
                 }
             }
+            for (id, jobs) in by_normals(jobs) {
+                self.guarded(|worker| worker.run(jobs), id);
+            }
+            for group in groups {
+                self.guarded(|worker| worker.compare(group), None);
+            }
         }
+    }
+
+    /// A fault of the model costs some requests their answers, not the server its model.
+    fn guarded(&mut self, work: impl FnOnce(&mut Self), id: Option<BankId>) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.meters.model_failures.inc();
+            self.detector.exchange_memory(Memory::default());
+            id.inspect(|id| self.banks.forget(*id));
+        }
+    }
+
+    /// Compares the images of a group with each other.
+    fn compare(&mut self, job: GroupJob) {
+        let GroupJob { images, answer } = job;
+        let start = Instant::now();
+        let found = self.grouped(&images, || answer.is_closed());
+        self.meters.batch(images.len(), start.elapsed());
+        if let Some(found) = found.transpose() {
+            // A client that gave up meanwhile needs no answer.
+            let _ = answer.send(found);
+        }
+    }
+
+    /// Nothing if nobody waits any more.
+    fn grouped(
+        &self,
+        images: &[Array3<f32>],
+        given_up: impl Fn() -> bool,
+    ) -> Result<Option<Grouped>, fe_clip::Error> {
+        let mut group = self.detector.group(GroupLimits::default())?;
+        // Of every image its place in the group; of every place its image.
+        let (mut places, mut members) = (Vec::with_capacity(images.len()), Vec::new());
+        for images in images.chunks(BATCH) {
+            if given_up() {
+                return Ok(None);
+            }
+            for added in self.detector.add_to_group(&mut group, images) {
+                let place = members.len();
+                if added.is_ok() {
+                    members.push(places.len());
+                }
+                places.push(added.map(|()| place));
+            }
+        }
+        let progress =
+            |_, _| if given_up() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let Some(scores) = self.detector.score_group(group, progress)? else { return Ok(None) };
+        let predict = |place: Result<usize, _>| Ok(self.detector.group_prediction(&scores, place?));
+        Ok(Some(Grouped {
+            predictions: places.into_iter().map(predict).collect(),
+            duplicates: scores.duplicates().iter().map(|pair| pair.map(|i| members[i])).collect(),
+            odd: scores.odd().iter().map(|i| members[*i]).collect(),
+        }))
     }
 
     /// Predicts for jobs with the same normal images.

@@ -143,6 +143,21 @@ try {
   assert.equal(await page.getAttribute("#regions button", "aria-pressed"), "true");
   assert.notEqual(await pixels(page), before);
 
+  // Five or more images are compared with each other; the damaged ones come first.
+  const many = await context.newPage();
+  await many.goto(server.url);
+  await give(many, "#images-drop", "drop", [...normals, damaged]);
+  await idle(many);
+  assert.equal(await many.isVisible("#grouping"), true);
+  await many.check("#use-group");
+  await many.waitForFunction(() => /compared with each other/.test(document.getElementById("status").textContent), null, { timeout: 60000 });
+  const order = await many.locator("#images .number").allTextContents();
+  assert.deepEqual(order, [...order].sort((a, b) => b - a), "the oddest first");
+  assert.match(await text(many, "change"), /^alone 0\./);
+  await accessible(many, "a group");
+  await many.screenshot({ path: join(out, "group.png"), fullPage: true });
+  await many.close();
+
   // Paste another one; add normal examples and see the change.
   await give(page, "body", "paste", [good]);
   await idle(page);

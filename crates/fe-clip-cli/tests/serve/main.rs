@@ -4,6 +4,7 @@
 mod access;
 mod answers;
 mod client;
+mod groups;
 mod images;
 mod limits;
 mod load;

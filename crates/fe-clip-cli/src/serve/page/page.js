@@ -1,16 +1,18 @@
 // The page itself: what is chosen, what is shown.
 
 const byId = (id) => document.getElementById(id);
-const items = []; // { file, button, plain, compared, error }: results without and with examples
+const items = []; // { file, entry, button, plain, compared, grouped, error }: results alone, with examples, among all
 let normals = []; // files
 let current = null;
+let asked = null; // the files that are being compared with each other
 let view = null; // what the picture shows: { item, result, bitmap, heat }
 let region = null;
 
 const say = (words) => (byId("status").textContent = words);
 const threshold = () => Number(byId("threshold").value);
 const using = () => normals.length > 0 && byId("use-normals").checked;
-const resultOf = (item) => (using() ? item.compared : item.plain);
+const grouping = () => items.length >= SMALLEST_GROUP && byId("use-group").checked;
+const resultOf = (item) => (grouping() ? item.grouped : using() ? item.compared : item.plain);
 
 // Judging: two images at a time, every image without the examples first.
 const waiting = [];
@@ -50,6 +52,32 @@ async function work(item) {
   refresh(item);
 }
 
+// Compares all images with each other, again whenever there are more.
+async function compare() {
+  byId("grouping").hidden = items.length < SMALLEST_GROUP;
+  if (!grouping()) return items.forEach(refresh);
+  const group = (asked = [...items]);
+  for (const item of group) item.grouped = null;
+  group.forEach(refresh);
+  say(`Comparing ${group.length} images with each other …`);
+  try {
+    const found = await detectGroup(group.map((item) => item.file));
+    if (asked !== group) return; // others have come meanwhile
+    group.forEach((item, i) => (found[i].error ? (item.error = found[i].error) : (item.grouped = found[i])));
+    say(`${group.length} images compared with each other, the oddest first.`);
+  } catch (error) {
+    if (asked !== group) return;
+    byId("use-group").checked = false;
+    say(error.message);
+  }
+  group.forEach(refresh);
+  if (grouping()) {
+    const order = [...items].sort((a, b) => (b.grouped?.score ?? -1) - (a.grouped?.score ?? -1));
+    byId("images").append(...order.map((item) => item.entry));
+    select(order[0]);
+  }
+}
+
 function summary() {
   const failed = items.filter((item) => item.error).length;
   const judged = items.length - failed;
@@ -59,7 +87,7 @@ function summary() {
 
 function addImages(files) {
   const added = [...files].map((file) => {
-    const item = { file, plain: null, compared: null, error: null };
+    const item = { file, plain: null, compared: null, grouped: null, error: null };
     item.button = document.createElement("button");
     item.button.type = "button";
     const name = document.createElement("span");
@@ -70,9 +98,9 @@ function addImages(files) {
     item.number.textContent = "…";
     item.button.append(thumbnail(file), name, item.number);
     item.button.addEventListener("click", () => select(item));
-    const entry = document.createElement("li");
-    entry.append(item.button);
-    byId("images").append(entry);
+    item.entry = document.createElement("li");
+    item.entry.append(item.button);
+    byId("images").append(item.entry);
     items.push(item);
     return item;
   });
@@ -80,6 +108,7 @@ function addImages(files) {
   say(added.length === 1 ? `Looking at ${added[0].file.name} …` : `Looking at ${added.length} images …`);
   added.forEach(judge);
   select(added[0]);
+  compare();
 }
 
 function setNormals(files) {
@@ -137,8 +166,9 @@ async function show() {
   }
   byId("picture-note").hidden = Boolean(view.bitmap);
   byId("picture-note").textContent = "This browser cannot show the image; the heat map is drawn on grey.";
-  const other = using() ? item.plain : null;
-  byId("change").textContent = other ? `without the normal examples ${other.score.toFixed(3)}` : "";
+  const other = grouping() || using() ? item.plain : null;
+  const without = grouping() ? "alone" : "without the normal examples";
+  byId("change").textContent = other ? `${without} ${other.score.toFixed(3)}` : "";
   update();
 }
 
@@ -230,6 +260,7 @@ document.addEventListener("drop", (event) => {
 byId("threshold").value = THRESHOLD;
 byId("threshold").addEventListener("input", update);
 byId("opacity").addEventListener("input", update);
+byId("use-group").addEventListener("change", compare);
 byId("use-normals").addEventListener("change", () => items.forEach(refresh));
 byId("save-png").addEventListener("click", () => {
   const canvas = document.createElement("canvas");

@@ -54,6 +54,19 @@ async function detect(file, normals) {
     if (!(known && error.status === 404)) throw error;
     found = await send(null);
   }
+  return withMap(found);
+}
+
+// Judges files by comparing them with each other; one result a file, or its error.
+async function detectGroup(files) {
+  const form = new FormData();
+  for (const file of files) form.append("images", file, file.name);
+  const { images } = await ask("v1/group?map=true", { method: "POST", body: form });
+  return images.map((found) => (found.error ? found : withMap(found)));
+}
+
+// An answer whose map is numbers.
+function withMap(found) {
   const bytes = Uint8Array.from(atob(found.map.data), (c) => c.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   const values = new Float32Array(bytes.length / 4);

@@ -143,7 +143,9 @@ fn methods_that_learn_prompts_are_trained_and_used() {
     let folder = folder.path();
     write_data(&folder.join("data"));
     let good = folder.join("data/gear/train/good");
-    for method in ["coop", "anomalyclip"] {
+    for (method, part) in
+        [("coop", "prompts.context"), ("anomalyclip", "prompts.context"), ("vcp-clip", "vcp.query")]
+    {
         let settings = write_settings(folder, method, "image_size = 96", 0);
         let run = folder.join(method);
         succeed(fe_clip().arg("train").arg("--config").arg(&settings).arg("--out").arg(&run));
@@ -164,7 +166,7 @@ fn methods_that_learn_prompts_are_trained_and_used() {
         assert_eq!(lines.lines().count(), 2);
         assert!(lines.contains("\"label\":\"normal\""), "{method}: {lines}");
         let info = succeed(fe_clip().arg("info").arg("--adapters").arg(&vectors));
-        assert!(info.contains("prompts.context") && info.contains(method), "{info}");
+        assert!(info.contains(part) && info.contains(method), "{info}");
     }
     let settings = write_settings(folder, "coop", "image_size = 96", 0);
     let text = fs::read_to_string(&settings).unwrap() + "supervision = \"masks\"\n";

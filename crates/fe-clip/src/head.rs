@@ -1,4 +1,5 @@
-//! The trained part: adapters after every stage and the patch projection, or vectors in prompts.
+//! The trained part: adapters after every stage and the patch projection, vectors in prompts, or
+//! what a method has of its own.
 
 use adapters::{ConvAdapter, Ffe, FfeConfig, Lfs, LfsConfig};
 use burn::module::{Module, Param};
@@ -6,9 +7,10 @@ use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::settings::fe_clip::{AdapterInit, FeClipConfig, Temperature};
+use crate::vcp::Vcp;
 
 /// All that training changes. The backbone is not in here, so the optimizer never sees it.
-#[derive(Module, Debug)]
+#[derive(Module, Debug, Default)]
 pub struct Head {
     /// One set of adapters a stage, in order.
     pub stages: Vec<StageAdapters>,
@@ -18,6 +20,17 @@ pub struct Head {
     pub logit_scale: Option<Param<Tensor<1>>>,
     /// Vectors in the place of words, of methods that learn their prompts.
     pub prompts: Option<LearnedPrompts>,
+    /// Logarithms of inverse temperatures that have a learning rate of their own, `[1]` each.
+    pub logit_scales: Vec<Param<Tensor<1>>>,
+    /// What no other method has.
+    pub own: Option<OwnPart>,
+}
+
+/// What only one method trains.
+#[derive(Module, Debug)]
+pub enum OwnPart {
+    /// VCP-CLIP's.
+    Vcp(Vcp),
 }
 
 /// Vectors in the place of words, in the space of the text tower's embedded tokens.
@@ -98,14 +111,13 @@ impl Head {
                 .map(|_| LinearConfig::new(width, embed_dim).init(device))
                 .collect(),
             logit_scale,
-            prompts: None,
+            ..Self::default()
         }
     }
 
     /// A head that learns prompts and nothing else.
     pub(crate) fn of_prompts(prompts: LearnedPrompts) -> Self {
-        let (stages, patch_projection) = (Vec::new(), Vec::new());
-        Self { stages, patch_projection, logit_scale: None, prompts: Some(prompts) }
+        Self { prompts: Some(prompts), ..Self::default() }
     }
 
     /// Projects the patch tokens of a stage, counted from 0.

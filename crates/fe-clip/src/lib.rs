@@ -29,6 +29,7 @@ mod memory;
 mod methods;
 mod model;
 mod mosaic;
+mod named;
 pub mod overlay;
 mod precision;
 mod prefix;
@@ -45,6 +46,7 @@ pub mod tensors;
 mod tile;
 mod train;
 mod trainee;
+mod vcp;
 mod verdict;
 mod wording;
 
@@ -60,7 +62,7 @@ pub use detect::{Detector, model_to_train};
 pub use device::open_device;
 pub use error::Error;
 pub use group_detection::{GroupImages, GroupScores};
-pub use head::{Head, LearnedPrompts, StageAdapters};
+pub use head::{Head, LearnedPrompts, OwnPart, StageAdapters};
 pub use input::Input;
 pub use inspect::{Inspector, Verdicts};
 pub use inspect_group::{GroupProgress, JudgedGroup};
@@ -69,7 +71,7 @@ pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
     AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, MemoryBankConfig, Method,
-    MuscConfig, PcaResidualConfig, SpectralResidualConfig, WinclipConfig,
+    MuscConfig, PcaResidualConfig, SpectralResidualConfig, VcpClipConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
@@ -92,5 +94,6 @@ pub use settings::tile::{Blend, TileConfig};
 pub use settings::train::{Optimizer, Schedule, Supervision, TrainConfig};
 pub use train::{StepReport, TrainingRun};
 pub use trainee::{Trainee, Truth};
+pub use vcp::Vcp;
 pub use verdict::{Failed, Verdict};
 pub use wording::CutText;

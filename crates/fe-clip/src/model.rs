@@ -287,7 +287,11 @@ pub(crate) fn temperature(said: Temperature, clip: &Clip) -> f64 {
     }
 }
 
-fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
+/// The layers after which the stages end, counted from 1.
+///
+/// # Errors
+/// If the backbone has not so many layers, or the settings name a stage that there is not.
+pub(crate) fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
     let depth = clip.vision.blocks.len();
     let ends = match &config.stage_ends {
         None if depth < 4 => Err(Error::Settings(format!(

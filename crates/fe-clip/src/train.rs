@@ -24,6 +24,9 @@ use crate::settings::train::{Optimizer, Schedule, TrainConfig};
 use crate::tensors::floats;
 use crate::trainee::{Trainee, Truth};
 
+/// Streams of random numbers of single steps, beside those of epochs and mosaics.
+const STREAMS: u64 = 1 << 62;
+
 /// Optimizer steps between two saved states; the end of an epoch saves too.
 const SAVE_EVERY: usize = 50;
 
@@ -142,11 +145,13 @@ struct Learner {
     head: Head,
     adapters: ModuleOptimizer,
     projection: ModuleOptimizer,
+    scales: ModuleOptimizer,
 }
 
 impl Learner {
     fn new(head: Head, train: &TrainConfig) -> Self {
-        Self { head, adapters: optimizer(train), projection: optimizer(train) }
+        let [adapters, projection, scales] = [(); 3].map(|()| optimizer(train));
+        Self { head, adapters, projection, scales }
     }
 
     fn step(
@@ -160,13 +165,16 @@ impl Learner {
         let micro = train.micro_batch_size.unwrap_or(train.batch_size);
         let mut adapters = GradientsAccumulator::new();
         let mut projection = GradientsAccumulator::new();
+        let mut scales = GradientsAccumulator::new();
         let mut terms = LossTerms::default();
         model.set_head(self.head.clone());
         for (n, part) in turn.images.chunks(micro).enumerate() {
             let share = part.len() as f64 / turn.images.len() as f64;
-            let batch = prefixes.batch(part, turn.epoch, turn.place + n * micro, model)?;
+            let place = turn.place + n * micro;
+            let batch = prefixes.batch(part, turn.epoch, place, model)?;
             let categories: Vec<&str> = part.iter().map(|&i| prefixes.category(i)).collect();
             model.describe(&categories);
+            model.draw(train.seed, STREAMS | ((turn.epoch as u64) << 32) | place as u64);
             let [tokens, width] = prefixes.shape();
             let data = TensorData::new(batch.tokens, [part.len(), tokens, width]);
             let truth = Truth {
@@ -185,24 +193,39 @@ impl Learner {
             }
             let mut gradients = (total * share).backward();
             let head = &self.head;
-            let trained = (head.stages.clone(), head.logit_scale.clone(), head.prompts.clone());
+            let trained = (
+                head.stages.clone(),
+                head.logit_scale.clone(),
+                head.prompts.clone(),
+                head.own.clone(),
+            );
             adapters.accumulate(&trained, GradientsParams::from_module(&mut gradients, &trained));
             projection.accumulate(
                 &head.patch_projection,
                 GradientsParams::from_module(&mut gradients, &head.patch_projection),
             );
+            scales.accumulate(
+                &head.logit_scales,
+                GradientsParams::from_module(&mut gradients, &head.logit_scales),
+            );
             terms = terms.plus(part_terms, share);
         }
         if terms.loss.is_finite() {
             let head = self.head.clone();
-            let trained = (head.stages, head.logit_scale, head.prompts);
+            let trained = (head.stages, head.logit_scale, head.prompts, head.own);
             let rate = |rate: f64| train.rate(rate, turn.epoch);
-            let (stages, logit_scale, prompts) =
+            let (stages, logit_scale, prompts, own) =
                 self.adapters.step(rate(train.learning_rate), trained, adapters.grads());
             self.head = Head {
                 stages,
                 logit_scale,
                 prompts,
+                own,
+                logit_scales: self.scales.step(
+                    rate(train.temperature_learning_rate),
+                    head.logit_scales,
+                    scales.grads(),
+                ),
                 patch_projection: self.projection.step(
                     rate(train.projection_learning_rate),
                     head.patch_projection,
@@ -226,7 +249,10 @@ impl Learner {
 
     fn save(&self, out: &Path, config: &RunConfig, step: usize) -> Result<(), Error> {
         let modules = vec![("head", self.head.clone().into_record())];
-        let optimizers = [(ADAPTERS, &self.adapters), (PROJECTION, &self.projection)];
+        let mut optimizers = vec![(ADAPTERS, &self.adapters), (PROJECTION, &self.projection)];
+        if !self.head.logit_scales.is_empty() {
+            optimizers.push((SCALES, &self.scales));
+        }
         SavedState::save(&out.join("state"), step, config, modules, &optimizers)
     }
 
@@ -240,6 +266,9 @@ impl Learner {
         self.head = state.module("head", self.head.clone())?;
         self.adapters = state.optimizer(ADAPTERS, self.adapters.clone())?;
         self.projection = state.optimizer(PROJECTION, self.projection.clone())?;
+        if !self.head.logit_scales.is_empty() {
+            self.scales = state.optimizer(SCALES, self.scales.clone())?;
+        }
         Ok(state.step)
     }
 }
@@ -247,6 +276,7 @@ impl Learner {
 /// Files of the optimizers' states.
 const ADAPTERS: &str = "adapters.optimizer";
 const PROJECTION: &str = "projection.optimizer";
+const SCALES: &str = "temperatures.optimizer";
 
 /// Whether all weights seen so far are finite.
 struct Finite(bool);

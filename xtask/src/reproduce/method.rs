@@ -14,6 +14,7 @@ pub(super) enum Method {
     AprilGan,
     Coop,
     AnomalyClip,
+    VcpClip,
     MemoryBank,
     FeClipGroup,
     Musc,
@@ -38,6 +39,7 @@ impl Method {
             Self::AprilGan => "april-gan",
             Self::Coop => "coop",
             Self::AnomalyClip => "anomalyclip",
+            Self::VcpClip => "vcp-clip",
             Self::MemoryBank => "memory-bank",
             Self::FeClipGroup => "fe-clip-group",
             Self::Musc => "musc",
@@ -63,6 +65,11 @@ impl Method {
         matches!(self, Self::Coop | Self::AnomalyClip)
     }
 
+    /// Whether no layer of the image tower is gone through again in a training step.
+    pub(super) fn keeps_answers(self) -> bool {
+        self.learns_prompts() || self == Self::VcpClip
+    }
+
     /// Whether the images of a category are scored against each other.
     pub(super) fn is_group(self) -> bool {
         matches!(self, Self::FeClipGroup | Self::Musc)
@@ -85,6 +92,7 @@ impl Method {
             Self::AnomalyClip => {
                 "method = \"anomalyclip\"\npositional_interpolation = \"bilinear\"\n"
             }
+            Self::VcpClip => "method = \"vcp-clip\"\n",
             Self::MemoryBank => "method = \"memory-bank\"\n",
             Self::Musc => "method = \"musc\"\n",
             Self::PcaResidual => "method = \"pca-residual\"\n",
@@ -105,6 +113,7 @@ impl Method {
             (Self::AprilGan, _) => "APRIL-GAN",
             (Self::Coop, _) => "CoOp",
             (Self::AnomalyClip, _) => "AnomalyCLIP",
+            (Self::VcpClip, _) => "VCP-CLIP",
             (Self::MemoryBank, _) => "PatchCore",
             (Self::FeClipGroup, _) => "FE-CLIP with the group",
             (Self::Musc, _) => "MuSc",
@@ -123,6 +132,9 @@ impl Method {
             Self::MemoryBank => {
                 Some("memory-bank: here on CLIP's tokens, published on a WideResNet-50")
             }
+            Self::VcpClip => Some(
+                "here without augmentation, with the activation that the backbone was trained with",
+            ),
             Self::Coop => Some("here with CoOp's own training; the published row's is not told"),
             Self::FeClipAbsolute => Some(
                 "statistic abs_mean in place of the mean, for the FFT's row to be compared with",
@@ -142,12 +154,21 @@ impl Method {
     /// The methods of a table that are run rather than quoted.
     pub(super) fn of_table(table: u8) -> &'static [Self] {
         match table {
-            1 | 2 => &[
+            1 => &[
                 Self::Clip,
                 Self::WinClip,
                 Self::Coop,
                 Self::AprilGan,
                 Self::AnomalyClip,
+                Self::FeClip,
+            ],
+            2 => &[
+                Self::Clip,
+                Self::WinClip,
+                Self::Coop,
+                Self::AprilGan,
+                Self::AnomalyClip,
+                Self::VcpClip,
                 Self::FeClip,
             ],
             3 => &[Self::ConvAdapter, Self::FfeOnly, Self::LfsOnly, Self::FeClip],

@@ -3,8 +3,10 @@
 mod anomalyclip;
 mod april_gan;
 mod clip;
+mod context_text;
 mod coop;
 mod fe_clip;
+mod kept;
 mod learned_text;
 mod memory_bank;
 mod musc;
@@ -12,6 +14,7 @@ mod pca_residual;
 mod prompted;
 mod spectral_residual;
 mod staged;
+mod vcp_clip;
 mod winclip;
 
 use burn::tensor::Device;
@@ -27,6 +30,7 @@ pub use memory_bank::MemoryBankConfig;
 pub use musc::MuscConfig;
 pub use pca_residual::PcaResidualConfig;
 pub use spectral_residual::SpectralResidualConfig;
+pub use vcp_clip::VcpClipConfig;
 pub use winclip::WinclipConfig;
 
 use self::spectral_residual::SpectralResidual;
@@ -57,6 +61,8 @@ pub enum Method {
     /// Prompts that say no category learned, and patches that see each other by their values.
     #[serde(rename = "anomalyclip")]
     AnomalyClip(AnomalyClipConfig),
+    /// Prompts whose category is what the image shows, and texts that look at its patches.
+    VcpClip(VcpClipConfig),
     /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
     /// published method of that name, on a WideResNet, is not.
     #[serde(alias = "patchcore")]
@@ -85,6 +91,7 @@ impl Method {
             Self::AprilGan(_) => "april-gan",
             Self::Coop(_) => "coop",
             Self::AnomalyClip(_) => "anomalyclip",
+            Self::VcpClip(_) => "vcp-clip",
             Self::MemoryBank(_) => "memory-bank",
             Self::PcaResidual(_) => "pca-residual",
             Self::Musc(_) => "musc",
@@ -94,7 +101,14 @@ impl Method {
 
     /// Whether `train` makes a part of it.
     pub fn is_trained(&self) -> bool {
-        matches!(self, Self::FeClip(_) | Self::AprilGan(_) | Self::Coop(_) | Self::AnomalyClip(_))
+        matches!(
+            self,
+            Self::FeClip(_)
+                | Self::AprilGan(_)
+                | Self::Coop(_)
+                | Self::AnomalyClip(_)
+                | Self::VcpClip(_)
+        )
     }
 
     /// Whether it has a CLIP as its backbone.
@@ -123,6 +137,7 @@ impl Method {
             Self::AprilGan(_) => AprilGanConfig::usual_training(),
             Self::Coop(_) => CoopConfig::usual_training(),
             Self::AnomalyClip(_) => AnomalyClipConfig::usual_training(),
+            Self::VcpClip(_) => VcpClipConfig::usual_training(),
             _ => TrainConfig::default(),
         }
     }
@@ -137,6 +152,7 @@ impl Method {
             Self::AprilGan(config) => config.check(),
             Self::Coop(config) => config.check(),
             Self::AnomalyClip(config) => config.check(),
+            Self::VcpClip(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
             Self::PcaResidual(config) => config.check(),
             Self::Musc(config) => config.check(),
@@ -149,6 +165,7 @@ impl Method {
     pub(crate) fn check_training(&self, train: &TrainConfig) -> Result<(), String> {
         match self {
             Self::Coop(_) => CoopConfig::check_training(train),
+            Self::VcpClip(_) => VcpClipConfig::check_training(train),
             _ => Ok(()),
         }
     }
@@ -177,6 +194,7 @@ impl Method {
             Self::AprilGan(config) => config.new_head(clip, device),
             Self::Coop(config) => Ok(config.new_head(clip, device)),
             Self::AnomalyClip(config) => config.new_head(clip, device),
+            Self::VcpClip(config) => config.new_head(clip, device),
             _ => Err(self.untrained()),
         }
     }
@@ -191,6 +209,7 @@ impl Method {
             Self::AprilGan(config) => Ok(Box::new(config.model(base, head)?)),
             Self::Coop(config) => config.trainee(base, head),
             Self::AnomalyClip(config) => config.trainee(base, head),
+            Self::VcpClip(config) => config.trainee(base, head),
             _ => Err(self.untrained()),
         }
     }
@@ -205,6 +224,7 @@ impl Method {
             Self::AprilGan(config) => Ok(config.loss_form(train)),
             Self::Coop(config) => Ok(config.loss_form(train)),
             Self::AnomalyClip(config) => Ok(config.loss_form(train)),
+            Self::VcpClip(config) => Ok(config.loss_form(train)),
             _ => Err(self.untrained()),
         }
     }
@@ -224,6 +244,7 @@ impl Method {
             (Self::AprilGan(config), Some(head)) => config.scorer(base, head),
             (Self::Coop(config), Some(head)) => config.scorer(base, head),
             (Self::AnomalyClip(config), Some(head)) => config.scorer(base, head),
+            (Self::VcpClip(config), Some(head)) => config.scorer(base, head),
             (Self::Clip(config), None) => config.scorer(base),
             (Self::Winclip(config), None) => Ok(config.scorer(base)),
             (Self::MemoryBank(config), None) => config.scorer(base),

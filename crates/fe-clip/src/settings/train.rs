@@ -18,10 +18,12 @@ pub struct TrainConfig {
     /// Images of a forward pass; gradients accumulate to `batch_size`. Default: the batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch_size: Option<usize>,
-    /// Learning rate of the adapters, or of learned prompts.
+    /// Learning rate of the adapters, of learned prompts, or of what else a method learns.
     pub learning_rate: f64,
     /// Learning rate of the patch projection; 0 freezes it.
     pub projection_learning_rate: f64,
+    /// Learning rate of the temperatures that `vcp-clip` learns.
+    pub temperature_learning_rate: f64,
     /// What takes the steps.
     pub optimizer: Optimizer,
     /// Momentum of `sgd`, in [0, 1).
@@ -103,6 +105,7 @@ impl Default for TrainConfig {
             micro_batch_size: None,
             learning_rate: 5e-4,
             projection_learning_rate: 5e-6,
+            temperature_learning_rate: 1e-2,
             optimizer: Optimizer::Adam,
             momentum: 0.9,
             weight_decay: 0.0,
@@ -146,6 +149,7 @@ impl TrainConfig {
         for (name, value) in [
             ("learning_rate", self.learning_rate),
             ("projection_learning_rate", self.projection_learning_rate),
+            ("temperature_learning_rate", self.temperature_learning_rate),
             ("weight_decay", self.weight_decay),
             ("warmup_rate", self.warmup_rate),
             ("image_loss_weight", self.image_loss_weight),

@@ -1,0 +1,6 @@
+//! Methods that are trained against PyTorch transcriptions (`golden_methods`).
+#![allow(clippy::unwrap_used)]
+
+mod golden;
+mod prompted;
+mod vcp;

@@ -177,6 +177,34 @@ fn methods_that_learn_prompts_are_trained_and_used() {
 }
 
 #[test]
+fn inctrl_is_trained_and_compares_with_normal_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(&folder.join("data"));
+    let good = folder.join("data/gear/train/good");
+    let settings = write_settings(folder, "inctrl", "image_size = 96\nhead_grid = 6", 2);
+    let run = folder.join("run");
+    succeed(fe_clip().arg("train").arg("--config").arg(&settings).arg("--out").arg(&run));
+    let used = fs::read_to_string(run.join("run.toml")).unwrap();
+    assert!(used.contains("optimizer = \"adamw\"") && used.contains("balanced = true"), "{used}");
+    let heads = run.join("adapters.safetensors");
+    let mut eval = fe_clip();
+    eval.arg("eval").arg("--config").arg(&settings).arg("--adapters").arg(&heads);
+    succeed(eval.arg("--out").arg(&run));
+    assert_eq!(metrics(&run)["references"]["mvtec-ad"]["gear"].as_array().unwrap().len(), 2);
+    let mut detect = fe_clip();
+    detect.arg("detect").arg(folder.join("data/gear/test/good")).arg("--adapters").arg(&heads);
+    let errors = fail(&mut detect);
+    assert!(errors.contains("inctrl needs normal images"), "{errors}");
+    assert_eq!(succeed(detect.arg("--normals").arg(&good)).lines().count(), 2);
+    let other = write_settings(folder, "inctrl", "image_size = 64\nhead_grid = 6", 2);
+    let mut detect = fe_clip();
+    detect.arg("detect").arg(&good).arg("--config").arg(&other).arg("--adapters").arg(&heads);
+    let errors = fail(detect.arg("--normals").arg(&good));
+    assert!(errors.contains("model.head_grid") && errors.contains("4 x 4"), "{errors}");
+}
+
+#[test]
 fn what_a_method_has_no_use_for_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -15,7 +15,6 @@ use crate::Error;
 use crate::files::{hex, read_limited, write_atomic};
 use crate::foreign::{self, Foreign, own_name};
 use crate::head::{Head, LearnedPrompts, OwnPart};
-use crate::named;
 use crate::precision::{Precision, decode, encode};
 use crate::run::ModelConfig;
 use crate::settings::prompts::Prompts;
@@ -27,7 +26,6 @@ const LOGIT_SCALE: &str = "logit_scale";
 const CONTEXT: &str = "prompts.context";
 const DEEP: &str = "prompts.deep";
 const LOGIT_SCALES: &str = "logit_scales";
-const VCP: &str = "vcp";
 /// Bytes that a checkpoint may have: ten times the adapters of the paper's backbone.
 const LIMIT: u64 = 2 << 30;
 
@@ -57,7 +55,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Reads a checkpoint file: ours, the public PyTorch re-implementation's, or one that the
-    /// authors of AnomalyCLIP, APRIL-GAN and VCP-CLIP published (`.pth`).
+    /// authors of AnomalyCLIP, APRIL-GAN, VCP-CLIP and InCTRL published (`.pth`).
     ///
     /// # Errors
     /// If it cannot be read, is of another format, or its metadata is not understood.
@@ -148,9 +146,7 @@ impl Checkpoint {
         }
         head.own = head.own.take().map(|own| {
             let source = |key: &str, shape: &[usize]| self.take(key, shape.to_vec(), &mut problems);
-            match own {
-                OwnPart::Vcp(part) => OwnPart::Vcp(named::replace(part, VCP, device, source)),
-            }
+            own.replaced(device, source)
         });
         problems.extend(self.tensors.keys().map(|key| format!("unexpected {key}")));
         if problems.is_empty() {
@@ -203,11 +199,7 @@ pub fn save(path: &Path, head: &Head, origin: &Origin, precision: Precision) -> 
     for (key, scale) in logit_scales(&mut head) {
         tensors.insert(key, (vec![1], encode(&floats(scale.val().inner()), precision)));
     }
-    let own = match &head.own {
-        Some(OwnPart::Vcp(part)) => named::collect(part, VCP),
-        None => Vec::new(),
-    };
-    for (key, shape, values) in own {
+    for (key, shape, values) in head.own.iter().flat_map(OwnPart::tensors) {
         tensors.insert(key, (shape, encode(&values, precision)));
     }
     let dtype = precision.dtype();

@@ -251,14 +251,20 @@ fn regrid(clip: &mut Clip, size: usize, interpolation: Interpolation) -> usize {
 /// Largest side of a model's input in pixels.
 const MAX_SIZE: usize = 4096;
 
-/// Side of the model's input for a backbone.
-fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
+/// Side of the model's input for a backbone where the settings do not say: its own, before another
+/// grid was put into it, but for the paper's backbone.
+pub(crate) fn usual_size(clip: &Clip) -> usize {
     let patch = clip.vision.patch_size();
     let [positions, width] = clip.vision.positional_embedding.dims();
     let own = (positions - 1).isqrt() * patch;
     // The paper's backbone runs at its peers' size (spec of the method, A2).
-    let usual = if (patch, width, own) == (14, 1024, 336) { 518 } else { own };
-    let size = run.model.image_size.unwrap_or(usual);
+    if (patch, width, own) == (14, 1024, 336) { 518 } else { own }
+}
+
+/// Side of the model's input for a backbone.
+fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
+    let patch = clip.vision.patch_size();
+    let size = run.model.image_size.unwrap_or(usual_size(clip));
     if size == 0 || !size.is_multiple_of(patch) || size > MAX_SIZE {
         return Err(Error::Settings(format!(
             "model.image_size: expected a multiple of the patch, {patch}, up to {MAX_SIZE}, got {size}"

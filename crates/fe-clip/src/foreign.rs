@@ -15,7 +15,7 @@ pub(crate) struct Foreign {
     pub(crate) start_of_text: Option<Vec<f32>>,
 }
 
-/// Reads a file of AnomalyCLIP's, APRIL-GAN's or VCP-CLIP's code; tensors of any other keep their names.
+/// Reads a file of AnomalyCLIP's, APRIL-GAN's, VCP-CLIP's or InCTRL's code; tensors of any other keep their names.
 ///
 /// # Errors
 /// If it cannot be read or holds more than tensors, or numbers that are not finite.
@@ -24,6 +24,14 @@ pub(crate) fn read(path: &Path) -> Result<Foreign, Error> {
     // Ids of the texts "X X X object.": integers.
     file.skip("tokenized_prompts_pos");
     file.skip("tokenized_prompts_neg");
+    let names: Vec<String> = file.shapes().into_keys().collect();
+    let inctrl = names.iter().any(|name| name.starts_with("diff_head."));
+    for name in names {
+        // Counts of batches, and the backbone in InCTRL's files.
+        if name.ends_with(".num_batches_tracked") || inctrl && is_clip(&name) {
+            file.skip(&name);
+        }
+    }
     let mut found = Foreign { tensors: HashMap::new(), start_of_text: None };
     for (name, shape) in file.shapes() {
         let values = file.take(&name, &shape);
@@ -42,6 +50,13 @@ pub(crate) fn read(path: &Path) -> Result<Foreign, Error> {
     }
     file.finish()?;
     Ok(found)
+}
+
+/// Whether a tensor belongs to the CLIP that InCTRL's files hold.
+fn is_clip(name: &str) -> bool {
+    let parts = ["visual.", "transformer.", "token_embedding.", "ln_final."];
+    let alone = ["positional_embedding", "text_projection", "logit_scale", "attn_mask"];
+    parts.iter().any(|part| name.starts_with(part)) || alone.contains(&name)
 }
 
 /// A shape without axes of one as far as it has more than two, the first first; a single number has
@@ -84,13 +99,15 @@ enum Meaning {
 }
 
 impl Meaning {
-    /// Source: AnomalyCLIP `prompt_ensemble.py`, APRIL-GAN `train.py`, VCP-CLIP `train.py`.
+    /// Source: AnomalyCLIP `prompt_ensemble.py`, APRIL-GAN `train.py`, VCP-CLIP `train.py`,
+    /// InCTRL `open_clip/model.py`.
     fn of(name: &str) -> Self {
         if let Some(rest) = name.strip_prefix("trainable_linearlayer.fc.") {
             return Self::Same(format!("patch_projection.{rest}"));
         }
         let Some(name) = name.strip_prefix("prompt_learner.") else {
-            return Self::of_vcp(name).unwrap_or(Self::Same(name.into()));
+            let meaning = Self::of_vcp(name).or_else(|| Self::of_inctrl(name));
+            return meaning.unwrap_or(Self::Same(name.into()));
         };
         if let Some(n) = name.strip_prefix("compound_prompts_text.") {
             return Self::Deep(format!("prompts.deep.{n}"));
@@ -133,5 +150,31 @@ impl Meaning {
             }
         };
         Some(Self::Same(key.into()))
+    }
+
+    /// A tensor of InCTRL's beside the backbone.
+    fn of_inctrl(name: &str) -> Option<Self> {
+        match name {
+            "adapter.fc.0.weight" => return Some(Self::Same("inctrl.down.weight".into())),
+            "adapter.fc.2.weight" => return Some(Self::Same("inctrl.up.weight".into())),
+            _ => {}
+        }
+        let mut words = name.splitn(3, '.');
+        let head = match words.next()? {
+            "diff_head" => "patch_head",
+            "diff_head_ref" => "image_head",
+            _ => return None,
+        };
+        let layer = match words.next()? {
+            "projection1" => "first",
+            "projection2" => "second",
+            "projection3" => "last",
+            "bn2" => "first_norm",
+            "bn3" => "second_norm",
+            // No forward pass uses it.
+            "bn1" => return Some(Self::Nothing),
+            _ => return None,
+        };
+        Some(Self::Same(format!("inctrl.{head}.{layer}.{}", words.next()?)))
     }
 }

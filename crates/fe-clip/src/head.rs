@@ -6,6 +6,8 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
+use crate::inctrl::Inctrl;
+use crate::named;
 use crate::settings::fe_clip::{AdapterInit, FeClipConfig, Temperature};
 use crate::vcp::Vcp;
 
@@ -31,7 +33,35 @@ pub struct Head {
 pub enum OwnPart {
     /// VCP-CLIP's.
     Vcp(Vcp),
+    /// InCTRL's.
+    Inctrl(Inctrl),
 }
+
+impl OwnPart {
+    /// Name, shape and values of its tensors, as PyTorch keeps them.
+    pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        match self {
+            Self::Vcp(part) => named::collect(part, VCP),
+            Self::Inctrl(part) => named::collect(part, INCTRL),
+        }
+    }
+
+    /// The part with other values: `source` is given the name and shape of every tensor, and
+    /// answers its values, or nothing where it shall stay.
+    pub(crate) fn replaced(
+        self,
+        device: &Device,
+        source: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
+    ) -> Self {
+        match self {
+            Self::Vcp(part) => Self::Vcp(named::replace(part, VCP, device, source)),
+            Self::Inctrl(part) => Self::Inctrl(named::replace(part, INCTRL, device, source)),
+        }
+    }
+}
+
+const VCP: &str = "vcp";
+const INCTRL: &str = "inctrl";
 
 /// Vectors in the place of words, in the space of the text tower's embedded tokens.
 #[derive(Module, Debug)]

@@ -19,6 +19,7 @@ pub mod geometry;
 pub mod group;
 mod group_detection;
 mod head;
+mod inctrl;
 mod input;
 mod inspect;
 mod inspect_group;
@@ -63,6 +64,7 @@ pub use device::open_device;
 pub use error::Error;
 pub use group_detection::{GroupImages, GroupScores};
 pub use head::{Head, LearnedPrompts, OwnPart, StageAdapters};
+pub use inctrl::{ColumnNorm, Inctrl, ScoreHead};
 pub use input::Input;
 pub use inspect::{Inspector, Verdicts};
 pub use inspect_group::{GroupProgress, JudgedGroup};
@@ -70,8 +72,8 @@ pub use judge::{Judge, Judgement, Label, Thresholds};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
-    AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, MemoryBankConfig, Method,
-    MuscConfig, PcaResidualConfig, SpectralResidualConfig, VcpClipConfig, WinclipConfig,
+    AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, InctrlConfig, MemoryBankConfig,
+    Method, MuscConfig, PcaResidualConfig, SpectralResidualConfig, VcpClipConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;

@@ -7,7 +7,9 @@ use std::time::Instant;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{
+    AdamConfig, AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig,
+};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -60,7 +62,7 @@ impl TrainingRun<'_> {
     /// Optimizer steps of the whole run.
     pub fn steps(&self, images: usize) -> usize {
         let train = &self.config.train;
-        let all = train.epochs * images.div_ceil(train.batch_size);
+        let all = train.epochs.saturating_mul(train.steps_of_epoch(images));
         train.max_steps.map_or(all, |max| all.min(max))
     }
 
@@ -90,10 +92,10 @@ impl TrainingRun<'_> {
         }
         let mut log = StepLog::open(&self.out.join("train.jsonl"), done)?;
         let total = self.steps(prefixes.len());
-        let per_epoch = prefixes.len().div_ceil(train.batch_size);
+        let per_epoch = train.steps_of_epoch(prefixes.len());
         while done < total {
             let epoch = done / per_epoch;
-            let order = permutation(train.seed, epoch, prefixes.len());
+            let order = order(train, epoch, prefixes)?;
             for (n, chunk) in order.chunks(train.batch_size).enumerate().skip(done % per_epoch) {
                 let start = Instant::now();
                 let turn = Turn { epoch, place: n * train.batch_size, images: chunk };
@@ -123,11 +125,35 @@ impl TrainingRun<'_> {
     }
 }
 
-fn permutation(seed: u64, epoch: usize, n: usize) -> Vec<usize> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+/// The images of an epoch in the order in which they are taken.
+fn order(train: &TrainConfig, epoch: usize, prefixes: &Prefixes) -> Result<Vec<usize>, Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(train.seed);
     rng.set_stream(1 + epoch as u64);
-    let mut order: Vec<usize> = (0..n).collect();
-    order.shuffle(&mut rng);
+    let count = train.epoch_steps.map_or(prefixes.len(), |steps| steps * train.batch_size);
+    let all = 0..prefixes.len();
+    if !train.balanced {
+        return Ok(permutations(all.collect(), count, &mut rng));
+    }
+    let (anomalous, normal): (Vec<_>, Vec<_>) = all.partition(|&i| prefixes.is_anomalous(i));
+    if anomalous.is_empty() || normal.is_empty() {
+        return Err(Error::Settings(format!(
+            "train.balanced: expected normal and anomalous images, got {} and {}",
+            normal.len(),
+            anomalous.len()
+        )));
+    }
+    let normal = permutations(normal, count.div_ceil(2), &mut rng);
+    let turns = [normal, permutations(anomalous, count / 2, &mut rng)];
+    Ok((0..count).map(|i| turns[i % 2][i / 2]).collect())
+}
+
+/// So many of permutations after one another.
+fn permutations(mut images: Vec<usize>, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order = Vec::with_capacity(count);
+    while order.len() < count {
+        images.shuffle(rng);
+        order.extend(images.iter().take(count - order.len()));
+    }
     order
 }
 
@@ -176,7 +202,8 @@ impl Learner {
             model.describe(&categories);
             model.draw(train.seed, STREAMS | ((turn.epoch as u64) << 32) | place as u64);
             let [tokens, width] = prefixes.shape();
-            let data = TensorData::new(batch.tokens, [part.len(), tokens, width]);
+            let rows = batch.tokens.len() / (tokens * width);
+            let data = TensorData::new(batch.tokens, [rows, tokens, width]);
             let truth = Truth {
                 anomalous: &batch.anomalous,
                 masks: batch.masks.as_deref(),
@@ -306,6 +333,11 @@ fn optimizer(train: &TrainConfig) -> ModuleOptimizer {
             // PyTorch's epsilon; Burn's default is larger.
             let adam = AdamConfig::new().with_epsilon(1e-8).with_beta_1(beta_1).with_beta_2(beta_2);
             adam.with_weight_decay(decay).init()
+        }
+        Optimizer::AdamW => {
+            let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);
+            let adam = AdamWConfig::new().with_epsilon(1e-8).with_beta_1(beta_1);
+            adam.with_beta_2(beta_2).with_weight_decay(train.weight_decay as f32).init()
         }
         Optimizer::Sgd => {
             // PyTorch's dampening; Burn's default is another.

@@ -41,7 +41,8 @@ pub trait Trainee: Send + Sync {
     /// What divides cosine differences.
     fn temperature(&self) -> f64;
 
-    /// The loss of a batch from its prefix, and its terms.
+    /// The loss of a batch from its prefix, and its terms. Where `train.references` says so, the
+    /// prefixes of the images' normal images follow, those of the first image first.
     ///
     /// # Panics
     /// If the shapes disagree.

@@ -15,6 +15,7 @@ pub(super) enum Method {
     Coop,
     AnomalyClip,
     VcpClip,
+    Inctrl,
     MemoryBank,
     FeClipGroup,
     Musc,
@@ -40,6 +41,7 @@ impl Method {
             Self::Coop => "coop",
             Self::AnomalyClip => "anomalyclip",
             Self::VcpClip => "vcp-clip",
+            Self::Inctrl => "inctrl",
             Self::MemoryBank => "memory-bank",
             Self::FeClipGroup => "fe-clip-group",
             Self::Musc => "musc",
@@ -67,7 +69,12 @@ impl Method {
 
     /// Whether no layer of the image tower is gone through again in a training step.
     pub(super) fn keeps_answers(self) -> bool {
-        self.learns_prompts() || self == Self::VcpClip
+        self.learns_prompts() || matches!(self, Self::VcpClip | Self::Inctrl)
+    }
+
+    /// Whether it also learns from the images that a data set has for training.
+    pub(super) fn learns_from_all(self) -> bool {
+        self == Self::Inctrl
     }
 
     /// Whether the images of a category are scored against each other.
@@ -93,6 +100,7 @@ impl Method {
                 "method = \"anomalyclip\"\npositional_interpolation = \"bilinear\"\n"
             }
             Self::VcpClip => "method = \"vcp-clip\"\n",
+            Self::Inctrl => "method = \"inctrl\"\n",
             Self::MemoryBank => "method = \"memory-bank\"\n",
             Self::Musc => "method = \"musc\"\n",
             Self::PcaResidual => "method = \"pca-residual\"\n",
@@ -114,6 +122,7 @@ impl Method {
             (Self::Coop, _) => "CoOp",
             (Self::AnomalyClip, _) => "AnomalyCLIP",
             (Self::VcpClip, _) => "VCP-CLIP",
+            (Self::Inctrl, _) => "InCTRL",
             (Self::MemoryBank, _) => "PatchCore",
             (Self::FeClipGroup, _) => "FE-CLIP with the group",
             (Self::Musc, _) => "MuSc",
@@ -135,6 +144,10 @@ impl Method {
             Self::VcpClip => Some(
                 "here without augmentation, with the activation that the backbone was trained with",
             ),
+            Self::Inctrl => Some(
+                "here on the profile's backbone, published on ViT-B/16+ 240; trained beside two \
+                 normal images for four, too",
+            ),
             Self::Coop => Some("here with CoOp's own training; the published row's is not told"),
             Self::FeClipAbsolute => Some(
                 "statistic abs_mean in place of the mean, for the FFT's row to be compared with",
@@ -148,7 +161,12 @@ impl Method {
 
     /// Numbers of normal images with which a table has it.
     pub(super) fn shots(self, table: u8) -> &'static [usize] {
-        if table == 5 || self == Self::PcaResidual { &[1, 2, 4] } else { &[0] }
+        match self {
+            Self::Inctrl => &[2, 4],
+            Self::PcaResidual => &[1, 2, 4],
+            _ if table == 5 => &[1, 2, 4],
+            _ => &[0],
+        }
     }
 
     /// The methods of a table that are run rather than quoted.
@@ -174,7 +192,7 @@ impl Method {
             3 => &[Self::ConvAdapter, Self::FfeOnly, Self::LfsOnly, Self::FeClip],
             // From row to row one thing changes: the statistic, then the transform.
             4 => &[Self::FeClip, Self::FeClipAbsolute, Self::FeClipFftAbsolute],
-            5 => &[Self::MemoryBank, Self::WinClip, Self::FeClip],
+            5 => &[Self::MemoryBank, Self::WinClip, Self::Inctrl, Self::FeClip],
             BEYOND => &[Self::Musc, Self::FeClipGroup, Self::PcaResidual],
             _ => &[Self::Clip, Self::AprilGan, Self::FeClip],
         }

@@ -48,6 +48,7 @@ impl Profile {
     pub(super) fn model(self, method: Method) -> &'static str {
         match (self, method) {
             (Self::Paper, _) => "image_size = 518\n",
+            (Self::Fast, Method::Inctrl) => "image_size = 336\nhead_grid = 24\n",
             (Self::Fast, _) => "image_size = 336\n",
             (Self::Quick, Method::Clip) => "temperature = \"clip\"\n",
             (
@@ -57,6 +58,7 @@ impl Profile {
                 | Method::Coop
                 | Method::AnomalyClip
                 | Method::VcpClip
+                | Method::Inctrl
                 | Method::MemoryBank
                 | Method::Musc
                 | Method::PcaResidual,
@@ -74,7 +76,7 @@ impl Profile {
             (_, Method::AprilGan, _) => 3,
             (_, Method::Coop, _) => 200,
             (_, Method::AnomalyClip, _) => 15,
-            (_, Method::VcpClip, _) => 10,
+            (_, Method::VcpClip | Method::Inctrl, _) => 10,
             _ => 9,
         }
     }
@@ -85,6 +87,9 @@ impl Profile {
         let rest = match self {
             // Without image layers to go through again a whole batch fits.
             Self::Paper | Self::Fast if method.learns_prompts() => "",
+            // Its norms are of whole batches.
+            Self::Paper | Self::Fast if method == Method::Inctrl => "",
+            Self::Quick if method == Method::Inctrl => "epoch_steps = 20",
             Self::Paper | Self::Fast => "micro_batch_size = 2",
             Self::Quick => "projection_learning_rate = 1e-4",
         };

@@ -6,6 +6,7 @@ mod clip;
 mod context_text;
 mod coop;
 mod fe_clip;
+mod inctrl;
 mod kept;
 mod learned_text;
 mod memory_bank;
@@ -26,6 +27,7 @@ pub use anomalyclip::AnomalyClipConfig;
 pub use april_gan::AprilGanConfig;
 pub use clip::ClipConfig;
 pub use coop::CoopConfig;
+pub use inctrl::InctrlConfig;
 pub use memory_bank::MemoryBankConfig;
 pub use musc::MuscConfig;
 pub use pca_residual::PcaResidualConfig;
@@ -63,6 +65,8 @@ pub enum Method {
     AnomalyClip(AnomalyClipConfig),
     /// Prompts whose category is what the image shows, and texts that look at its patches.
     VcpClip(VcpClipConfig),
+    /// Learned scores of how an image differs from a few normal ones.
+    Inctrl(InctrlConfig),
     /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
     /// published method of that name, on a WideResNet, is not.
     #[serde(alias = "patchcore")]
@@ -92,6 +96,7 @@ impl Method {
             Self::Coop(_) => "coop",
             Self::AnomalyClip(_) => "anomalyclip",
             Self::VcpClip(_) => "vcp-clip",
+            Self::Inctrl(_) => "inctrl",
             Self::MemoryBank(_) => "memory-bank",
             Self::PcaResidual(_) => "pca-residual",
             Self::Musc(_) => "musc",
@@ -108,6 +113,7 @@ impl Method {
                 | Self::Coop(_)
                 | Self::AnomalyClip(_)
                 | Self::VcpClip(_)
+                | Self::Inctrl(_)
         )
     }
 
@@ -138,6 +144,7 @@ impl Method {
             Self::Coop(_) => CoopConfig::usual_training(),
             Self::AnomalyClip(_) => AnomalyClipConfig::usual_training(),
             Self::VcpClip(_) => VcpClipConfig::usual_training(),
+            Self::Inctrl(_) => InctrlConfig::usual_training(),
             _ => TrainConfig::default(),
         }
     }
@@ -153,6 +160,7 @@ impl Method {
             Self::Coop(config) => config.check(),
             Self::AnomalyClip(config) => config.check(),
             Self::VcpClip(config) => config.check(),
+            Self::Inctrl(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
             Self::PcaResidual(config) => config.check(),
             Self::Musc(config) => config.check(),
@@ -164,6 +172,10 @@ impl Method {
     /// If it cannot be trained so; the message names the key.
     pub(crate) fn check_training(&self, train: &TrainConfig) -> Result<(), String> {
         match self {
+            Self::Inctrl(_) => InctrlConfig::check_training(train),
+            _ if train.references > 0 => {
+                Err(format!("train.references: method {} is trained without", self.name()))
+            }
             Self::Coop(_) => CoopConfig::check_training(train),
             Self::VcpClip(_) => VcpClipConfig::check_training(train),
             _ => Ok(()),
@@ -195,6 +207,7 @@ impl Method {
             Self::Coop(config) => Ok(config.new_head(clip, device)),
             Self::AnomalyClip(config) => config.new_head(clip, device),
             Self::VcpClip(config) => config.new_head(clip, device),
+            Self::Inctrl(config) => config.new_head(clip, device),
             _ => Err(self.untrained()),
         }
     }
@@ -210,6 +223,7 @@ impl Method {
             Self::Coop(config) => config.trainee(base, head),
             Self::AnomalyClip(config) => config.trainee(base, head),
             Self::VcpClip(config) => config.trainee(base, head),
+            Self::Inctrl(config) => config.trainee(base, head),
             _ => Err(self.untrained()),
         }
     }
@@ -225,6 +239,7 @@ impl Method {
             Self::Coop(config) => Ok(config.loss_form(train)),
             Self::AnomalyClip(config) => Ok(config.loss_form(train)),
             Self::VcpClip(config) => Ok(config.loss_form(train)),
+            Self::Inctrl(config) => Ok(config.loss_form(train)),
             _ => Err(self.untrained()),
         }
     }
@@ -245,6 +260,7 @@ impl Method {
             (Self::Coop(config), Some(head)) => config.scorer(base, head),
             (Self::AnomalyClip(config), Some(head)) => config.scorer(base, head),
             (Self::VcpClip(config), Some(head)) => config.scorer(base, head),
+            (Self::Inctrl(config), Some(head)) => config.scorer(base, head),
             (Self::Clip(config), None) => config.scorer(base),
             (Self::Winclip(config), None) => Ok(config.scorer(base)),
             (Self::MemoryBank(config), None) => config.scorer(base),

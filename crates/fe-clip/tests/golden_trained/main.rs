@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod golden;
+mod inctrl;
 mod prompted;
 mod vcp;

@@ -73,7 +73,8 @@ pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
     AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, InctrlConfig, MemoryBankConfig,
-    Method, MuscConfig, PcaResidualConfig, SpectralResidualConfig, VcpClipConfig, WinclipConfig,
+    Method, MuscConfig, PcaResidualConfig, PromptAd, PromptAdConfig, PromptFit, PromptVectors,
+    SpectralResidualConfig, Task, VcpClipConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;

@@ -16,6 +16,7 @@ pub(super) enum Method {
     AnomalyClip,
     VcpClip,
     Inctrl,
+    PromptAd,
     MemoryBank,
     FeClipGroup,
     Musc,
@@ -42,6 +43,7 @@ impl Method {
             Self::AnomalyClip => "anomalyclip",
             Self::VcpClip => "vcp-clip",
             Self::Inctrl => "inctrl",
+            Self::PromptAd => "promptad",
             Self::MemoryBank => "memory-bank",
             Self::FeClipGroup => "fe-clip-group",
             Self::Musc => "musc",
@@ -53,7 +55,12 @@ impl Method {
     pub(super) fn is_trained(self) -> bool {
         !matches!(
             self,
-            Self::Clip | Self::WinClip | Self::MemoryBank | Self::Musc | Self::PcaResidual
+            Self::Clip
+                | Self::WinClip
+                | Self::MemoryBank
+                | Self::PromptAd
+                | Self::Musc
+                | Self::PcaResidual
         )
     }
 
@@ -101,6 +108,7 @@ impl Method {
             }
             Self::VcpClip => "method = \"vcp-clip\"\n",
             Self::Inctrl => "method = \"inctrl\"\n",
+            Self::PromptAd => "method = \"promptad\"\n",
             Self::MemoryBank => "method = \"memory-bank\"\n",
             Self::Musc => "method = \"musc\"\n",
             Self::PcaResidual => "method = \"pca-residual\"\n",
@@ -123,6 +131,7 @@ impl Method {
             (Self::AnomalyClip, _) => "AnomalyCLIP",
             (Self::VcpClip, _) => "VCP-CLIP",
             (Self::Inctrl, _) => "InCTRL",
+            (Self::PromptAd, _) => "PromptAD",
             (Self::MemoryBank, _) => "PatchCore",
             (Self::FeClipGroup, _) => "FE-CLIP with the group",
             (Self::Musc, _) => "MuSc",
@@ -147,6 +156,10 @@ impl Method {
             Self::Inctrl => Some(
                 "here on the profile's backbone, published on ViT-B/16+ 240; trained beside two \
                  normal images for four, too",
+            ),
+            Self::PromptAd => Some(
+                "here on the profile's backbone, published on ViT-B/16+ 240; without phrases for \
+                 single categories, and the last step in place of the best on the test images",
             ),
             Self::Coop => Some("here with CoOp's own training; the published row's is not told"),
             Self::FeClipAbsolute => Some(
@@ -192,7 +205,7 @@ impl Method {
             3 => &[Self::ConvAdapter, Self::FfeOnly, Self::LfsOnly, Self::FeClip],
             // From row to row one thing changes: the statistic, then the transform.
             4 => &[Self::FeClip, Self::FeClipAbsolute, Self::FeClipFftAbsolute],
-            5 => &[Self::MemoryBank, Self::WinClip, Self::Inctrl, Self::FeClip],
+            5 => &[Self::MemoryBank, Self::WinClip, Self::Inctrl, Self::PromptAd, Self::FeClip],
             BEYOND => &[Self::Musc, Self::FeClipGroup, Self::PcaResidual],
             _ => &[Self::Clip, Self::AprilGan, Self::FeClip],
         }

@@ -59,6 +59,7 @@ impl Profile {
                 | Method::AnomalyClip
                 | Method::VcpClip
                 | Method::Inctrl
+                | Method::PromptAd
                 | Method::MemoryBank
                 | Method::Musc
                 | Method::PcaResidual,

@@ -12,6 +12,8 @@ mod learned_text;
 mod memory_bank;
 mod musc;
 mod pca_residual;
+mod prompt_fit;
+mod promptad;
 mod prompted;
 mod spectral_residual;
 mod staged;
@@ -31,6 +33,8 @@ pub use inctrl::InctrlConfig;
 pub use memory_bank::MemoryBankConfig;
 pub use musc::MuscConfig;
 pub use pca_residual::PcaResidualConfig;
+pub use prompt_fit::{PromptFit, PromptVectors, Task};
+pub use promptad::{PromptAd, PromptAdConfig};
 pub use spectral_residual::SpectralResidualConfig;
 pub use vcp_clip::VcpClipConfig;
 pub use winclip::WinclipConfig;
@@ -73,6 +77,9 @@ pub enum Method {
     MemoryBank(MemoryBankConfig),
     /// What tokens have beside the directions in which those of normal images differ.
     PcaResidual(PcaResidualConfig),
+    /// Prompts fitted to a few normal images, beside the distance from their tokens.
+    #[serde(rename = "promptad")]
+    PromptAd(PromptAdConfig),
     /// Images scored against each other.
     Musc(MuscConfig),
     /// Spectral residual saliency: no network at all.
@@ -99,6 +106,7 @@ impl Method {
             Self::Inctrl(_) => "inctrl",
             Self::MemoryBank(_) => "memory-bank",
             Self::PcaResidual(_) => "pca-residual",
+            Self::PromptAd(_) => "promptad",
             Self::Musc(_) => "musc",
             Self::SpectralResidual(_) => "spectral-residual",
         }
@@ -163,6 +171,7 @@ impl Method {
             Self::Inctrl(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
             Self::PcaResidual(config) => config.check(),
+            Self::PromptAd(config) => config.check(),
             Self::Musc(config) => config.check(),
             Self::SpectralResidual(_) => Ok(()),
         }
@@ -265,6 +274,7 @@ impl Method {
             (Self::Winclip(config), None) => Ok(config.scorer(base)),
             (Self::MemoryBank(config), None) => config.scorer(base),
             (Self::PcaResidual(config), None) => config.scorer(base),
+            (Self::PromptAd(config), None) => config.scorer(base),
             (Self::Musc(config), None) => config.scorer(base),
             (Self::SpectralResidual(_), _) => Err(self.refusal("has no backbone")),
             (_, None) => Err(self.refusal("has a trained part, and none was given")),

@@ -3,5 +3,6 @@
 
 mod golden;
 mod inctrl;
+mod promptad;
 mod prompted;
 mod vcp;

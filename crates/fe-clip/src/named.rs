@@ -145,6 +145,6 @@ mod tests {
             key.ends_with("1.bias").then(|| vec![7.0; 2])
         });
         assert_eq!(floats(same.1.beta.unwrap().val()), [7.0; 2]);
-        assert_eq!(collect(&(same.0,), "part")[0].2, count(&[6]));
+        assert_eq!(collect(&same.0, "part")[0].2, count(&[6]));
     }
 }

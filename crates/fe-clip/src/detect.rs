@@ -11,7 +11,7 @@ use crate::Error;
 use crate::export::{Export, Exported, Facts, export};
 use crate::head::Head;
 use crate::memory::Memory;
-use crate::model::LastStage;
+use crate::model::{LastStage, usual_size};
 use crate::run::{Interpolation, RunConfig};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, GraphSource, Normals, Prediction, Scorer};
@@ -250,16 +250,6 @@ fn regrid(clip: &mut Clip, size: usize, interpolation: Interpolation) -> usize {
 
 /// Largest side of a model's input in pixels.
 const MAX_SIZE: usize = 4096;
-
-/// Side of the model's input for a backbone where the settings do not say: its own, before another
-/// grid was put into it, but for the paper's backbone.
-pub(crate) fn usual_size(clip: &Clip) -> usize {
-    let patch = clip.vision.patch_size();
-    let [positions, width] = clip.vision.positional_embedding.dims();
-    let own = (positions - 1).isqrt() * patch;
-    // The paper's backbone runs at its peers' size (spec of the method, A2).
-    if (patch, width, own) == (14, 1024, 336) { 518 } else { own }
-}
 
 /// Side of the model's input for a backbone.
 fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {

@@ -30,6 +30,7 @@ pub struct Head {
 
 /// What only one method trains.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "Burn has no boxed modules, and a head has one")]
 pub enum OwnPart {
     /// VCP-CLIP's.
     Vcp(Vcp),

@@ -73,8 +73,8 @@ pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
     AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, InctrlConfig, MemoryBankConfig,
-    Method, MuscConfig, PcaResidualConfig, PromptAd, PromptAdConfig, PromptFit, PromptVectors,
-    SpectralResidualConfig, Task, VcpClipConfig, WinclipConfig,
+    Method, MuscConfig, PcaResidualConfig, PromptAd, PromptFit, PromptVectors,
+    SpectralResidualConfig, VcpClipConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
@@ -90,6 +90,7 @@ pub use settings::fe_clip::{
     ProjectionInit, Temperature, TemperatureWord,
 };
 pub use settings::group::{GroupConfig, Rescore};
+pub use settings::promptad::{PromptAdConfig, Task};
 pub use settings::prompts::Prompts;
 pub use settings::stage_ends::{StageEnds, StagePreset};
 pub use settings::switch::Switch;

@@ -9,7 +9,7 @@ use clip_vit::{Clip, END_OF_TEXT, START_OF_TEXT, TextTower, Tokenizer};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::promptad::PromptAdConfig;
+use crate::settings::promptad::{PromptAdConfig, Task};
 use crate::tensors::{floats, normalize};
 use crate::wording::{CutText, cut_texts};
 
@@ -28,15 +28,6 @@ const PHRASES: [&str; 8] = [
 const APART: f64 = 1e-3;
 /// Where the learning rate ends.
 const LAST_RATE: f64 = 1e-5;
-
-/// What prompts are fitted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// Scores of images, by class tokens.
-    Image,
-    /// Maps, by all patches.
-    Pixel,
-}
 
 /// Learned vectors in prompts, in the space of the text tower's embedded tokens.
 #[derive(Module, Debug)]

@@ -117,8 +117,7 @@ impl Block {
 
     /// The same by Burn's operations, for every backend.
     fn forward_in_operations(&self, tokens: Tensor<3>) -> Tensor<3> {
-        let attended = self.attend(self.ln_1.forward(tokens.clone()));
-        self.add_mlp(tokens + attended)
+        self.add_mlp(self.forward_attention(tokens))
     }
 
     fn add_mlp(&self, tokens: Tensor<3>) -> Tensor<3> {
@@ -140,6 +139,16 @@ impl Block {
         let [q, k, v] = self.queries_keys_values(self.ln_1.forward(tokens.clone()));
         let values = self.attended(v.clone(), v.clone(), v.clone());
         (self.add_mlp(tokens + self.attended(q, k, v)), values)
+    }
+
+    /// The first half of the block: the tokens with their attention added, before the feed-forward
+    /// part.
+    ///
+    /// # Shapes
+    /// - tokens, output: `[batch, tokens, width]`
+    pub fn forward_attention(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let attended = self.attend(self.ln_1.forward(tokens.clone()));
+        tokens + attended
     }
 
     fn attend(&self, tokens: Tensor<3>) -> Tensor<3> {

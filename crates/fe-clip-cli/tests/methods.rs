@@ -60,6 +60,7 @@ fn every_method_is_evaluated_and_detects() {
         ("winclip", "image_size = 64", 1),
         ("memory-bank", "image_size = 96", 2),
         ("pca-residual", "image_size = 96", 2),
+        ("promptad", "image_size = 96\nfit_steps = 3", 2),
         ("spectral-residual", "image_size = 96", 0),
     ] {
         let settings = write_settings(folder, method, rest, shots);
@@ -82,7 +83,7 @@ fn every_method_is_evaluated_and_detects() {
             let line: Value = serde_json::from_str(line).unwrap();
             let score = line["score"].as_f64().unwrap();
             assert!((0.0..=1.0).contains(&score), "{method}: {line}");
-            if method == "memory-bank" {
+            if method == "memory-bank" || method == "promptad" {
                 assert!(score < 1e-3, "a remembered image is at distance zero: {line}");
             }
         }
@@ -143,7 +144,9 @@ fn methods_that_learn_prompts_are_trained_and_used() {
     let folder = folder.path();
     write_data(&folder.join("data"));
     let good = folder.join("data/gear/train/good");
-    for method in ["coop", "anomalyclip"] {
+    for (method, part) in
+        [("coop", "prompts.context"), ("anomalyclip", "prompts.context"), ("vcp-clip", "vcp.query")]
+    {
         let settings = write_settings(folder, method, "image_size = 96", 0);
         let run = folder.join(method);
         succeed(fe_clip().arg("train").arg("--config").arg(&settings).arg("--out").arg(&run));
@@ -164,7 +167,7 @@ fn methods_that_learn_prompts_are_trained_and_used() {
         assert_eq!(lines.lines().count(), 2);
         assert!(lines.contains("\"label\":\"normal\""), "{method}: {lines}");
         let info = succeed(fe_clip().arg("info").arg("--adapters").arg(&vectors));
-        assert!(info.contains("prompts.context") && info.contains(method), "{info}");
+        assert!(info.contains(part) && info.contains(method), "{info}");
     }
     let settings = write_settings(folder, "coop", "image_size = 96", 0);
     let text = fs::read_to_string(&settings).unwrap() + "supervision = \"masks\"\n";
@@ -172,6 +175,34 @@ fn methods_that_learn_prompts_are_trained_and_used() {
     let mut train = fe_clip();
     let errors = fail(train.arg("train").arg("--config").arg(&settings).arg("--out").arg(folder));
     assert!(errors.contains("train.supervision") && errors.contains("coop"), "{errors}");
+}
+
+#[test]
+fn inctrl_is_trained_and_compares_with_normal_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_data(&folder.join("data"));
+    let good = folder.join("data/gear/train/good");
+    let settings = write_settings(folder, "inctrl", "image_size = 96\nhead_grid = 6", 2);
+    let run = folder.join("run");
+    succeed(fe_clip().arg("train").arg("--config").arg(&settings).arg("--out").arg(&run));
+    let used = fs::read_to_string(run.join("run.toml")).unwrap();
+    assert!(used.contains("optimizer = \"adamw\"") && used.contains("balanced = true"), "{used}");
+    let heads = run.join("adapters.safetensors");
+    let mut eval = fe_clip();
+    eval.arg("eval").arg("--config").arg(&settings).arg("--adapters").arg(&heads);
+    succeed(eval.arg("--out").arg(&run));
+    assert_eq!(metrics(&run)["references"]["mvtec-ad"]["gear"].as_array().unwrap().len(), 2);
+    let mut detect = fe_clip();
+    detect.arg("detect").arg(folder.join("data/gear/test/good")).arg("--adapters").arg(&heads);
+    let errors = fail(&mut detect);
+    assert!(errors.contains("inctrl needs normal images"), "{errors}");
+    assert_eq!(succeed(detect.arg("--normals").arg(&good)).lines().count(), 2);
+    let other = write_settings(folder, "inctrl", "image_size = 64\nhead_grid = 6", 2);
+    let mut detect = fe_clip();
+    detect.arg("detect").arg(&good).arg("--config").arg(&other).arg("--adapters").arg(&heads);
+    let errors = fail(detect.arg("--normals").arg(&good));
+    assert!(errors.contains("model.head_grid") && errors.contains("4 x 4"), "{errors}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::files::{hex, read_limited, write_atomic};
-use crate::foreign::{self, Foreign};
-use crate::head::{Head, LearnedPrompts};
+use crate::foreign::{self, Foreign, own_name};
+use crate::head::{Head, LearnedPrompts, OwnPart};
 use crate::precision::{Precision, decode, encode};
 use crate::run::ModelConfig;
 use crate::settings::prompts::Prompts;
@@ -25,6 +25,7 @@ const VERSION: &str = "1";
 const LOGIT_SCALE: &str = "logit_scale";
 const CONTEXT: &str = "prompts.context";
 const DEEP: &str = "prompts.deep";
+const LOGIT_SCALES: &str = "logit_scales";
 /// Bytes that a checkpoint may have: ten times the adapters of the paper's backbone.
 const LIMIT: u64 = 2 << 30;
 
@@ -54,7 +55,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Reads a checkpoint file: ours, the public PyTorch re-implementation's, or one that the
-    /// authors of AnomalyCLIP and APRIL-GAN published (`.pth`).
+    /// authors of AnomalyCLIP, APRIL-GAN, VCP-CLIP and InCTRL published (`.pth`).
     ///
     /// # Errors
     /// If it cannot be read, is of another format, or its metadata is not understood.
@@ -138,6 +139,15 @@ impl Checkpoint {
                 *vectors = Param::from_tensor(Tensor::from_data(values, device));
             }
         }
+        for (key, scale) in logit_scales(&mut head) {
+            if let Some(value) = self.take(&key, vec![1], &mut problems) {
+                *scale = Param::from_tensor(Tensor::from_data(TensorData::new(value, [1]), device));
+            }
+        }
+        head.own = head.own.take().map(|own| {
+            let source = |key: &str, shape: &[usize]| self.take(key, shape.to_vec(), &mut problems);
+            own.replaced(device, source)
+        });
         problems.extend(self.tensors.keys().map(|key| format!("unexpected {key}")));
         if problems.is_empty() {
             return Ok(head);
@@ -185,6 +195,12 @@ pub fn save(path: &Path, head: &Head, origin: &Origin, precision: Precision) -> 
     for (key, vectors) in head.prompts.iter_mut().flat_map(prompts) {
         let values = encode(&floats(vectors.val().inner()), precision);
         tensors.insert(key, (vectors.shape().to_vec(), values));
+    }
+    for (key, scale) in logit_scales(&mut head) {
+        tensors.insert(key, (vec![1], encode(&floats(scale.val().inner()), precision)));
+    }
+    for (key, shape, values) in head.own.iter().flat_map(OwnPart::tensors) {
+        tensors.insert(key, (shape, encode(&values, precision)));
     }
     let dtype = precision.dtype();
     let mut views = Vec::new();
@@ -255,23 +271,6 @@ fn origin(metadata: &HashMap<String, String>) -> Result<Origin, String> {
     })
 }
 
-/// Our key for one of the public PyTorch re-implementation.
-fn own_name(key: &str) -> String {
-    if let Some(rest) = key.strip_prefix("fc_patch.") {
-        return format!("patch_projection.{rest}");
-    }
-    let mut words = key.split('.');
-    match (words.next(), words.next(), words.next(), words.next(), words.next(), words.next()) {
-        (Some("ffe"), Some(n), Some("mlp"), Some("0"), Some(leaf), None) => {
-            format!("stages.{n}.ffe.linear.{leaf}")
-        }
-        (Some("lfs"), Some(n), Some("conv"), Some("0"), Some(leaf), None) => {
-            format!("stages.{n}.lfs.conv.{leaf}")
-        }
-        _ => key.to_string(),
-    }
-}
-
 /// A matrix of the head and how it is stored.
 struct Part<'a> {
     key: String,
@@ -325,6 +324,12 @@ fn prompts(prompts: &mut LearnedPrompts) -> Vec<(String, &mut Param<Tensor<2>>)>
     });
     let deep = prompts.deep.iter_mut().enumerate();
     context.chain(deep.map(|(n, vectors)| (format!("{DEEP}.{n}"), vectors))).collect()
+}
+
+/// Learned temperatures and the keys under which they are stored.
+fn logit_scales(head: &mut Head) -> impl Iterator<Item = (String, &mut Param<Tensor<1>>)> {
+    let scales = head.logit_scales.iter_mut().enumerate();
+    scales.map(|(n, scale)| (format!("{LOGIT_SCALES}.{n}"), scale))
 }
 
 impl Part<'_> {

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::export::{Export, Exported, Facts, export};
 use crate::head::Head;
 use crate::memory::Memory;
-use crate::model::LastStage;
+use crate::model::{LastStage, usual_size};
 use crate::run::{Interpolation, RunConfig};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, GraphSource, Normals, Prediction, Scorer};
@@ -254,11 +254,7 @@ const MAX_SIZE: usize = 4096;
 /// Side of the model's input for a backbone.
 fn image_size(clip: &Clip, run: &RunConfig) -> Result<usize, Error> {
     let patch = clip.vision.patch_size();
-    let [positions, width] = clip.vision.positional_embedding.dims();
-    let own = (positions - 1).isqrt() * patch;
-    // The paper's backbone runs at its peers' size (spec of the method, A2).
-    let usual = if (patch, width, own) == (14, 1024, 336) { 518 } else { own };
-    let size = run.model.image_size.unwrap_or(usual);
+    let size = run.model.image_size.unwrap_or(usual_size(clip));
     if size == 0 || !size.is_multiple_of(patch) || size > MAX_SIZE {
         return Err(Error::Settings(format!(
             "model.image_size: expected a multiple of the patch, {patch}, up to {MAX_SIZE}, got {size}"

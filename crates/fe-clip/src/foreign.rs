@@ -15,7 +15,7 @@ pub(crate) struct Foreign {
     pub(crate) start_of_text: Option<Vec<f32>>,
 }
 
-/// Reads a file of AnomalyCLIP's or APRIL-GAN's code; tensors of any other keep their names.
+/// Reads a file of AnomalyCLIP's, APRIL-GAN's, VCP-CLIP's or InCTRL's code; tensors of any other keep their names.
 ///
 /// # Errors
 /// If it cannot be read or holds more than tensors, or numbers that are not finite.
@@ -24,6 +24,14 @@ pub(crate) fn read(path: &Path) -> Result<Foreign, Error> {
     // Ids of the texts "X X X object.": integers.
     file.skip("tokenized_prompts_pos");
     file.skip("tokenized_prompts_neg");
+    let names: Vec<String> = file.shapes().into_keys().collect();
+    let inctrl = names.iter().any(|name| name.starts_with("diff_head."));
+    for name in names {
+        // Counts of batches, and the backbone in InCTRL's files.
+        if name.ends_with(".num_batches_tracked") || inctrl && is_clip(&name) {
+            file.skip(&name);
+        }
+    }
     let mut found = Foreign { tensors: HashMap::new(), start_of_text: None };
     for (name, shape) in file.shapes() {
         let values = file.take(&name, &shape);
@@ -36,10 +44,7 @@ pub(crate) fn read(path: &Path) -> Result<Foreign, Error> {
                 found.tensors.insert(key, (shape, rounded.collect()));
             }
             Meaning::Same(key) => {
-                let batches = shape.len().saturating_sub(2);
-                let single = shape[..batches].iter().all(|n| *n == 1);
-                let shape = if single { shape[batches..].to_vec() } else { shape };
-                found.tensors.insert(key, (shape, values));
+                found.tensors.insert(key, (matrix(shape), values));
             }
         }
     }
@@ -47,9 +52,44 @@ pub(crate) fn read(path: &Path) -> Result<Foreign, Error> {
     Ok(found)
 }
 
+/// Whether a tensor belongs to the CLIP that InCTRL's files hold.
+fn is_clip(name: &str) -> bool {
+    let parts = ["visual.", "transformer.", "token_embedding.", "ln_final."];
+    let alone = ["positional_embedding", "text_projection", "logit_scale", "attn_mask"];
+    parts.iter().any(|part| name.starts_with(part)) || alone.contains(&name)
+}
+
+/// A shape without axes of one as far as it has more than two, the first first; a single number has
+/// one axis.
+fn matrix(mut shape: Vec<usize>) -> Vec<usize> {
+    while shape.len() > 2
+        && let Some(one) = shape.iter().position(|n| *n == 1)
+    {
+        shape.remove(one);
+    }
+    if shape.is_empty() { vec![1] } else { shape }
+}
+
+/// Our key for one of the public PyTorch re-implementation.
+pub(crate) fn own_name(key: &str) -> String {
+    if let Some(rest) = key.strip_prefix("fc_patch.") {
+        return format!("patch_projection.{rest}");
+    }
+    let mut words = key.split('.');
+    match (words.next(), words.next(), words.next(), words.next(), words.next(), words.next()) {
+        (Some("ffe"), Some(n), Some("mlp"), Some("0"), Some(leaf), None) => {
+            format!("stages.{n}.ffe.linear.{leaf}")
+        }
+        (Some("lfs"), Some(n), Some("conv"), Some("0"), Some(leaf), None) => {
+            format!("stages.{n}.lfs.conv.{leaf}")
+        }
+        _ => key.to_string(),
+    }
+}
+
 /// What a tensor is to us.
 enum Meaning {
-    /// The one of this key, but for leading axes of one.
+    /// The one of this key, but for axes of one.
     Same(String),
     /// Vectors before a block of the text tower.
     Deep(String),
@@ -59,13 +99,15 @@ enum Meaning {
 }
 
 impl Meaning {
-    /// Source: AnomalyCLIP `prompt_ensemble.py`, APRIL-GAN `train.py`.
+    /// Source: AnomalyCLIP `prompt_ensemble.py`, APRIL-GAN `train.py`, VCP-CLIP `train.py`,
+    /// InCTRL `open_clip/model.py`.
     fn of(name: &str) -> Self {
         if let Some(rest) = name.strip_prefix("trainable_linearlayer.fc.") {
             return Self::Same(format!("patch_projection.{rest}"));
         }
         let Some(name) = name.strip_prefix("prompt_learner.") else {
-            return Self::Same(name.into());
+            let meaning = Self::of_vcp(name).or_else(|| Self::of_inctrl(name));
+            return meaning.unwrap_or(Self::Same(name.into()));
         };
         if let Some(n) = name.strip_prefix("compound_prompts_text.") {
             return Self::Deep(format!("prompts.deep.{n}"));
@@ -79,5 +121,60 @@ impl Meaning {
             _ if name.starts_with("compound_prompt_projections.") => Self::Nothing,
             _ => Self::Same(format!("prompt_learner.{name}")),
         }
+    }
+
+    /// A tensor of VCP-CLIP's beside the linear layers, which are named as APRIL-GAN's.
+    fn of_vcp(name: &str) -> Option<Self> {
+        let key = match name {
+            "New_Lan_Embed.prompt_temp" => "logit_scales.0",
+            "Zero_try.prompt_temp_l1" => "logit_scales.1",
+            "New_Lan_Embed.prompt_query" => "vcp.query",
+            "New_Lan_Embed.prompt_linear1.fc.weight" => "vcp.category.weight",
+            "New_Lan_Embed.prompt_linear1.fc.bias" => "vcp.category.bias",
+            "prompt_embeddings" => "vcp.first",
+            "deep_prompt_embeddings" => "vcp.deep",
+            // No forward pass uses it.
+            "prompt_text_projection" => return Some(Self::Nothing),
+            _ => {
+                let (layer, leaf) = name.rsplit_once('.')?;
+                let layer = match layer {
+                    "prompt_proj" => "prompt_projection",
+                    "prompt_norm" => "prompt_norm",
+                    "Zero_try.q_proj_pre" => "text_query",
+                    "Zero_try.k_proj_pre_1" => "patch_key",
+                    "Zero_try.v_proj_pre_1" => "patch_value",
+                    "Zero_try.proj_post_t" => "out",
+                    _ => return None,
+                };
+                return Some(Self::Same(format!("vcp.{layer}.{leaf}")));
+            }
+        };
+        Some(Self::Same(key.into()))
+    }
+
+    /// A tensor of InCTRL's beside the backbone.
+    fn of_inctrl(name: &str) -> Option<Self> {
+        match name {
+            "adapter.fc.0.weight" => return Some(Self::Same("inctrl.down.weight".into())),
+            "adapter.fc.2.weight" => return Some(Self::Same("inctrl.up.weight".into())),
+            _ => {}
+        }
+        let mut words = name.splitn(3, '.');
+        let head = match words.next()? {
+            "diff_head" => "patch_head",
+            "diff_head_ref" => "image_head",
+            _ => return None,
+        };
+        let layer = match words.next()? {
+            "projection1" => "first",
+            "projection2" => "second",
+            "projection3" => "last",
+            "bn2" => "first_norm",
+            "bn3" => "second_norm",
+            // No forward pass uses it.
+            "bn1" => return Some(Self::Nothing),
+            _ => return None,
+        };
+        Some(Self::Same(format!("inctrl.{head}.{layer}.{}", words.next()?)))
     }
 }

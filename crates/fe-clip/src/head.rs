@@ -1,14 +1,18 @@
-//! The trained part: adapters after every stage and the patch projection, or vectors in prompts.
+//! The trained part: adapters after every stage and the patch projection, vectors in prompts, or
+//! what a method has of its own.
 
 use adapters::{ConvAdapter, Ffe, FfeConfig, Lfs, LfsConfig};
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
+use crate::inctrl::Inctrl;
+use crate::named;
 use crate::settings::fe_clip::{AdapterInit, FeClipConfig, Temperature};
+use crate::vcp::Vcp;
 
 /// All that training changes. The backbone is not in here, so the optimizer never sees it.
-#[derive(Module, Debug)]
+#[derive(Module, Debug, Default)]
 pub struct Head {
     /// One set of adapters a stage, in order.
     pub stages: Vec<StageAdapters>,
@@ -18,7 +22,47 @@ pub struct Head {
     pub logit_scale: Option<Param<Tensor<1>>>,
     /// Vectors in the place of words, of methods that learn their prompts.
     pub prompts: Option<LearnedPrompts>,
+    /// Logarithms of inverse temperatures that have a learning rate of their own, `[1]` each.
+    pub logit_scales: Vec<Param<Tensor<1>>>,
+    /// What no other method has.
+    pub own: Option<OwnPart>,
 }
+
+/// What only one method trains.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "Burn has no boxed modules, and a head has one")]
+pub enum OwnPart {
+    /// VCP-CLIP's.
+    Vcp(Vcp),
+    /// InCTRL's.
+    Inctrl(Inctrl),
+}
+
+impl OwnPart {
+    /// Name, shape and values of its tensors, as PyTorch keeps them.
+    pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        match self {
+            Self::Vcp(part) => named::collect(part, VCP),
+            Self::Inctrl(part) => named::collect(part, INCTRL),
+        }
+    }
+
+    /// The part with other values: `source` is given the name and shape of every tensor, and
+    /// answers its values, or nothing where it shall stay.
+    pub(crate) fn replaced(
+        self,
+        device: &Device,
+        source: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
+    ) -> Self {
+        match self {
+            Self::Vcp(part) => Self::Vcp(named::replace(part, VCP, device, source)),
+            Self::Inctrl(part) => Self::Inctrl(named::replace(part, INCTRL, device, source)),
+        }
+    }
+}
+
+const VCP: &str = "vcp";
+const INCTRL: &str = "inctrl";
 
 /// Vectors in the place of words, in the space of the text tower's embedded tokens.
 #[derive(Module, Debug)]
@@ -98,14 +142,13 @@ impl Head {
                 .map(|_| LinearConfig::new(width, embed_dim).init(device))
                 .collect(),
             logit_scale,
-            prompts: None,
+            ..Self::default()
         }
     }
 
     /// A head that learns prompts and nothing else.
     pub(crate) fn of_prompts(prompts: LearnedPrompts) -> Self {
-        let (stages, patch_projection) = (Vec::new(), Vec::new());
-        Self { stages, patch_projection, logit_scale: None, prompts: Some(prompts) }
+        Self { prompts: Some(prompts), ..Self::default() }
     }
 
     /// Projects the patch tokens of a stage, counted from 0.

@@ -19,6 +19,7 @@ pub mod geometry;
 pub mod group;
 mod group_detection;
 mod head;
+mod inctrl;
 mod input;
 mod inspect;
 mod inspect_group;
@@ -29,6 +30,7 @@ mod memory;
 mod methods;
 mod model;
 mod mosaic;
+mod named;
 pub mod overlay;
 mod precision;
 mod prefix;
@@ -45,6 +47,7 @@ pub mod tensors;
 mod tile;
 mod train;
 mod trainee;
+mod vcp;
 mod verdict;
 mod wording;
 
@@ -60,7 +63,8 @@ pub use detect::{Detector, model_to_train};
 pub use device::open_device;
 pub use error::Error;
 pub use group_detection::{GroupImages, GroupScores};
-pub use head::{Head, LearnedPrompts, StageAdapters};
+pub use head::{Head, LearnedPrompts, OwnPart, StageAdapters};
+pub use inctrl::{ColumnNorm, Inctrl, ScoreHead};
 pub use input::Input;
 pub use inspect::{Inspector, Verdicts};
 pub use inspect_group::{GroupProgress, JudgedGroup};
@@ -68,8 +72,9 @@ pub use judge::{Judge, Judgement, Label, Thresholds};
 pub use loss::{LossForm, LossTerms, loss};
 pub use memory::{Memory, MemoryBank};
 pub use methods::{
-    AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, MemoryBankConfig, Method,
-    MuscConfig, PcaResidualConfig, SpectralResidualConfig, WinclipConfig,
+    AnomalyClipConfig, AprilGanConfig, ClipConfig, CoopConfig, InctrlConfig, MemoryBankConfig,
+    Method, MuscConfig, PcaResidualConfig, PromptAd, PromptFit, PromptVectors,
+    SpectralResidualConfig, VcpClipConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
 pub use precision::Precision;
@@ -85,6 +90,7 @@ pub use settings::fe_clip::{
     ProjectionInit, Temperature, TemperatureWord,
 };
 pub use settings::group::{GroupConfig, Rescore};
+pub use settings::promptad::{PromptAdConfig, Task};
 pub use settings::prompts::Prompts;
 pub use settings::stage_ends::{StageEnds, StagePreset};
 pub use settings::switch::Switch;
@@ -92,5 +98,6 @@ pub use settings::tile::{Blend, TileConfig};
 pub use settings::train::{Optimizer, Schedule, Supervision, TrainConfig};
 pub use train::{StepReport, TrainingRun};
 pub use trainee::{Trainee, Truth};
+pub use vcp::Vcp;
 pub use verdict::{Failed, Verdict};
 pub use wording::CutText;

@@ -287,7 +287,21 @@ pub(crate) fn temperature(said: Temperature, clip: &Clip) -> f64 {
     }
 }
 
-fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
+/// Side of the model's input for a backbone where the settings do not say: its own, before another
+/// grid was put into it, but for the paper's backbone.
+pub(crate) fn usual_size(clip: &Clip) -> usize {
+    let patch = clip.vision.patch_size();
+    let [positions, width] = clip.vision.positional_embedding.dims();
+    let own = (positions - 1).isqrt() * patch;
+    // The paper's backbone runs at its peers' size (spec of the method, A2).
+    if (patch, width, own) == (14, 1024, 336) { 518 } else { own }
+}
+
+/// The layers after which the stages end, counted from 1.
+///
+/// # Errors
+/// If the backbone has not so many layers, or the settings name a stage that there is not.
+pub(crate) fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
     let depth = clip.vision.blocks.len();
     let ends = match &config.stage_ends {
         None if depth < 4 => Err(Error::Settings(format!(

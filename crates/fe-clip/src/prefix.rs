@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use data::{Limits, Preprocess, Sample, preprocess, read_image};
 use ndarray::Array2;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -17,6 +20,9 @@ use crate::precision::{Precision, decode, encode};
 use crate::settings::train::{Supervision, TrainConfig};
 use crate::tensors::{batch, floats};
 use crate::trainee::Trainee;
+
+/// Streams of random numbers that choose normal images.
+const STREAMS: u64 = 1 << 61;
 
 /// Images that are prepared between two reports of progress.
 const CHUNK: usize = 8;
@@ -59,6 +65,8 @@ pub struct Prefixes {
     supervision: Supervision,
     cache: Option<Cache>,
     mosaics: Option<Mosaics>,
+    /// Normal images that go with every image, and the seed that chooses them.
+    references: (usize, u64),
     reused: usize,
     damaged: usize,
 }
@@ -133,6 +141,7 @@ impl Preparation<'_> {
             supervision: self.train.supervision,
             cache,
             mosaics: Mosaics::new(self.train, samples, self.preprocessing, self.device),
+            references: (self.train.references, self.train.seed),
             reused: count(Provenance::Reused),
             damaged: count(Provenance::Replaced),
             items,
@@ -222,6 +231,10 @@ impl Prefixes {
         &self.items[i].category
     }
 
+    pub(crate) fn is_anomalous(&self, i: usize) -> bool {
+        self.items[i].anomalous
+    }
+
     /// Tokens and channels of an image's activations.
     pub(crate) fn shape(&self) -> [usize; 2] {
         self.shape
@@ -251,7 +264,10 @@ impl Prefixes {
             Some(mosaic) => Ok(mosaic.tokens.clone()),
             None => self.tokens(&self.items[i]),
         });
-        let tokens = tokens.collect::<Result<Vec<_>, _>>()?.concat();
+        let mut tokens = tokens.collect::<Result<Vec<_>, _>>()?.concat();
+        for i in self.draw_references(indices, epoch, place)? {
+            tokens.extend(self.tokens(&self.items[i])?);
+        }
         let (mut masks, mut anomalous) = (Vec::new(), Vec::new());
         for (&i, mosaic) in indices.iter().zip(&drawn) {
             let item = &self.items[i];
@@ -265,6 +281,38 @@ impl Prefixes {
         }
         let masks = (self.supervision == Supervision::Masks).then_some(masks);
         Ok(Batch { tokens, masks, anomalous })
+    }
+
+    /// Other normal images of each image's category, the same again where there are too few.
+    fn draw_references(
+        &self,
+        indices: &[usize],
+        epoch: usize,
+        place: usize,
+    ) -> Result<Vec<usize>, Error> {
+        let (count, seed) = self.references;
+        let mut drawn = Vec::with_capacity(count * indices.len());
+        if count == 0 {
+            return Ok(drawn);
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(STREAMS | ((epoch as u64) << 32) | place as u64);
+        for &i in indices {
+            let category = &self.items[i].category;
+            let alike = self.items.iter().enumerate().filter(|(other, item)| {
+                *other != i && !item.anomalous && item.category == *category
+            });
+            let mut alike: Vec<usize> = alike.map(|(other, _)| other).collect();
+            if alike.is_empty() {
+                return Err(Error::Settings(format!(
+                    "train.references: {} has no other normal image of its category, {category}",
+                    self.items[i].name.display()
+                )));
+            }
+            alike.shuffle(&mut rng);
+            drawn.extend(alike.iter().copied().cycle().take(count));
+        }
+        Ok(drawn)
     }
 
     fn pixels(&self, item: &Item) -> impl Iterator<Item = f32> {

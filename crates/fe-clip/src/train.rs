@@ -7,7 +7,9 @@ use std::time::Instant;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
-use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::optim::{
+    AdamConfig, AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig,
+};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -23,6 +25,9 @@ use crate::saved_state::{SavedState, StepLog};
 use crate::settings::train::{Optimizer, Schedule, TrainConfig};
 use crate::tensors::floats;
 use crate::trainee::{Trainee, Truth};
+
+/// Streams of random numbers of single steps, beside those of epochs and mosaics.
+const STREAMS: u64 = 1 << 62;
 
 /// Optimizer steps between two saved states; the end of an epoch saves too.
 const SAVE_EVERY: usize = 50;
@@ -57,7 +62,7 @@ impl TrainingRun<'_> {
     /// Optimizer steps of the whole run.
     pub fn steps(&self, images: usize) -> usize {
         let train = &self.config.train;
-        let all = train.epochs * images.div_ceil(train.batch_size);
+        let all = train.epochs.saturating_mul(train.steps_of_epoch(images));
         train.max_steps.map_or(all, |max| all.min(max))
     }
 
@@ -87,10 +92,10 @@ impl TrainingRun<'_> {
         }
         let mut log = StepLog::open(&self.out.join("train.jsonl"), done)?;
         let total = self.steps(prefixes.len());
-        let per_epoch = prefixes.len().div_ceil(train.batch_size);
+        let per_epoch = train.steps_of_epoch(prefixes.len());
         while done < total {
             let epoch = done / per_epoch;
-            let order = permutation(train.seed, epoch, prefixes.len());
+            let order = order(train, epoch, prefixes)?;
             for (n, chunk) in order.chunks(train.batch_size).enumerate().skip(done % per_epoch) {
                 let start = Instant::now();
                 let turn = Turn { epoch, place: n * train.batch_size, images: chunk };
@@ -120,11 +125,35 @@ impl TrainingRun<'_> {
     }
 }
 
-fn permutation(seed: u64, epoch: usize, n: usize) -> Vec<usize> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+/// The images of an epoch in the order in which they are taken.
+fn order(train: &TrainConfig, epoch: usize, prefixes: &Prefixes) -> Result<Vec<usize>, Error> {
+    let mut rng = ChaCha8Rng::seed_from_u64(train.seed);
     rng.set_stream(1 + epoch as u64);
-    let mut order: Vec<usize> = (0..n).collect();
-    order.shuffle(&mut rng);
+    let count = train.epoch_steps.map_or(prefixes.len(), |steps| steps * train.batch_size);
+    let all = 0..prefixes.len();
+    if !train.balanced {
+        return Ok(permutations(all.collect(), count, &mut rng));
+    }
+    let (anomalous, normal): (Vec<_>, Vec<_>) = all.partition(|&i| prefixes.is_anomalous(i));
+    if anomalous.is_empty() || normal.is_empty() {
+        return Err(Error::Settings(format!(
+            "train.balanced: expected normal and anomalous images, got {} and {}",
+            normal.len(),
+            anomalous.len()
+        )));
+    }
+    let normal = permutations(normal, count.div_ceil(2), &mut rng);
+    let turns = [normal, permutations(anomalous, count / 2, &mut rng)];
+    Ok((0..count).map(|i| turns[i % 2][i / 2]).collect())
+}
+
+/// So many of permutations after one another.
+fn permutations(mut images: Vec<usize>, count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order = Vec::with_capacity(count);
+    while order.len() < count {
+        images.shuffle(rng);
+        order.extend(images.iter().take(count - order.len()));
+    }
     order
 }
 
@@ -142,11 +171,13 @@ struct Learner {
     head: Head,
     adapters: ModuleOptimizer,
     projection: ModuleOptimizer,
+    scales: ModuleOptimizer,
 }
 
 impl Learner {
     fn new(head: Head, train: &TrainConfig) -> Self {
-        Self { head, adapters: optimizer(train), projection: optimizer(train) }
+        let [adapters, projection, scales] = [(); 3].map(|()| optimizer(train));
+        Self { head, adapters, projection, scales }
     }
 
     fn step(
@@ -160,15 +191,19 @@ impl Learner {
         let micro = train.micro_batch_size.unwrap_or(train.batch_size);
         let mut adapters = GradientsAccumulator::new();
         let mut projection = GradientsAccumulator::new();
+        let mut scales = GradientsAccumulator::new();
         let mut terms = LossTerms::default();
         model.set_head(self.head.clone());
         for (n, part) in turn.images.chunks(micro).enumerate() {
             let share = part.len() as f64 / turn.images.len() as f64;
-            let batch = prefixes.batch(part, turn.epoch, turn.place + n * micro, model)?;
+            let place = turn.place + n * micro;
+            let batch = prefixes.batch(part, turn.epoch, place, model)?;
             let categories: Vec<&str> = part.iter().map(|&i| prefixes.category(i)).collect();
             model.describe(&categories);
+            model.draw(train.seed, STREAMS | ((turn.epoch as u64) << 32) | place as u64);
             let [tokens, width] = prefixes.shape();
-            let data = TensorData::new(batch.tokens, [part.len(), tokens, width]);
+            let rows = batch.tokens.len() / (tokens * width);
+            let data = TensorData::new(batch.tokens, [rows, tokens, width]);
             let truth = Truth {
                 anomalous: &batch.anomalous,
                 masks: batch.masks.as_deref(),
@@ -185,24 +220,39 @@ impl Learner {
             }
             let mut gradients = (total * share).backward();
             let head = &self.head;
-            let trained = (head.stages.clone(), head.logit_scale.clone(), head.prompts.clone());
+            let trained = (
+                head.stages.clone(),
+                head.logit_scale.clone(),
+                head.prompts.clone(),
+                head.own.clone(),
+            );
             adapters.accumulate(&trained, GradientsParams::from_module(&mut gradients, &trained));
             projection.accumulate(
                 &head.patch_projection,
                 GradientsParams::from_module(&mut gradients, &head.patch_projection),
             );
+            scales.accumulate(
+                &head.logit_scales,
+                GradientsParams::from_module(&mut gradients, &head.logit_scales),
+            );
             terms = terms.plus(part_terms, share);
         }
         if terms.loss.is_finite() {
             let head = self.head.clone();
-            let trained = (head.stages, head.logit_scale, head.prompts);
+            let trained = (head.stages, head.logit_scale, head.prompts, head.own);
             let rate = |rate: f64| train.rate(rate, turn.epoch);
-            let (stages, logit_scale, prompts) =
+            let (stages, logit_scale, prompts, own) =
                 self.adapters.step(rate(train.learning_rate), trained, adapters.grads());
             self.head = Head {
                 stages,
                 logit_scale,
                 prompts,
+                own,
+                logit_scales: self.scales.step(
+                    rate(train.temperature_learning_rate),
+                    head.logit_scales,
+                    scales.grads(),
+                ),
                 patch_projection: self.projection.step(
                     rate(train.projection_learning_rate),
                     head.patch_projection,
@@ -226,7 +276,10 @@ impl Learner {
 
     fn save(&self, out: &Path, config: &RunConfig, step: usize) -> Result<(), Error> {
         let modules = vec![("head", self.head.clone().into_record())];
-        let optimizers = [(ADAPTERS, &self.adapters), (PROJECTION, &self.projection)];
+        let mut optimizers = vec![(ADAPTERS, &self.adapters), (PROJECTION, &self.projection)];
+        if !self.head.logit_scales.is_empty() {
+            optimizers.push((SCALES, &self.scales));
+        }
         SavedState::save(&out.join("state"), step, config, modules, &optimizers)
     }
 
@@ -240,6 +293,9 @@ impl Learner {
         self.head = state.module("head", self.head.clone())?;
         self.adapters = state.optimizer(ADAPTERS, self.adapters.clone())?;
         self.projection = state.optimizer(PROJECTION, self.projection.clone())?;
+        if !self.head.logit_scales.is_empty() {
+            self.scales = state.optimizer(SCALES, self.scales.clone())?;
+        }
         Ok(state.step)
     }
 }
@@ -247,6 +303,7 @@ impl Learner {
 /// Files of the optimizers' states.
 const ADAPTERS: &str = "adapters.optimizer";
 const PROJECTION: &str = "projection.optimizer";
+const SCALES: &str = "temperatures.optimizer";
 
 /// Whether all weights seen so far are finite.
 struct Finite(bool);
@@ -276,6 +333,11 @@ fn optimizer(train: &TrainConfig) -> ModuleOptimizer {
             // PyTorch's epsilon; Burn's default is larger.
             let adam = AdamConfig::new().with_epsilon(1e-8).with_beta_1(beta_1).with_beta_2(beta_2);
             adam.with_weight_decay(decay).init()
+        }
+        Optimizer::AdamW => {
+            let [beta_1, beta_2] = train.adam_betas.map(|beta| beta as f32);
+            let adam = AdamWConfig::new().with_epsilon(1e-8).with_beta_1(beta_1);
+            adam.with_beta_2(beta_2).with_weight_decay(train.weight_decay as f32).init()
         }
         Optimizer::Sgd => {
             // PyTorch's dampening; Burn's default is another.

@@ -22,6 +22,10 @@ pub trait Trainee: Send + Sync {
     /// Says what the next images show, one category an image.
     fn describe(&mut self, categories: &[&str]);
 
+    /// Says which step comes next, for what training draws at random; before the first, nothing is
+    /// drawn.
+    fn draw(&mut self, _seed: u64, _turn: u64) {}
+
     /// The texts about a category that have more tokens than the text tower takes.
     fn cut_texts(&self, category: &str) -> Vec<CutText>;
 
@@ -37,7 +41,8 @@ pub trait Trainee: Send + Sync {
     /// What divides cosine differences.
     fn temperature(&self) -> f64;
 
-    /// The loss of a batch from its prefix, and its terms.
+    /// The loss of a batch from its prefix, and its terms. Where `train.references` says so, the
+    /// prefixes of the images' normal images follow, those of the first image first.
     ///
     /// # Panics
     /// If the shapes disagree.

@@ -51,12 +51,22 @@ impl Wording {
 
     /// WinCLIP's ensemble as its re-implementations have it: 147 and 84 prompts.
     pub(crate) fn winclip() -> Self {
+        Self::of_winclip(&WINCLIP_TEMPLATES)
+    }
+
+    fn of_winclip(templates: &[&str]) -> Self {
         let anomalous = ["damaged {}", "{} with flaw", "{} with defect", "{} with damage"];
         Self {
-            normal: compose(&NORMAL_STATES, &WINCLIP_TEMPLATES),
-            anomalous: compose(&anomalous, &WINCLIP_TEMPLATES),
+            normal: compose(&NORMAL_STATES, templates),
+            anomalous: compose(&anomalous, templates),
             averaging: Averaging::Raw,
         }
+    }
+
+    /// InCTRL's: WinCLIP's with all templates of its paper, 154 and 88 prompts.
+    pub(crate) fn inctrl() -> Self {
+        let Self { normal, anomalous, .. } = Self::of_winclip(&INCTRL_TEMPLATES);
+        Self { normal, anomalous, averaging: Averaging::Normalized }
     }
 
     /// APRIL-GAN's ensemble: 245 and 175 prompts.
@@ -214,6 +224,32 @@ const WINCLIP_TEMPLATES: [&str; 21] = [
     "a photo of the {} for anomaly detection.",
 ];
 
+/// Source: WinCLIP, appendix.
+const INCTRL_TEMPLATES: [&str; 22] = [
+    "a cropped photo of the {}.",
+    "a cropped photo of a {}.",
+    "a close-up photo of a {}.",
+    "a close-up photo of the {}.",
+    "a bright photo of a {}.",
+    "a bright photo of the {}.",
+    "a dark photo of the {}.",
+    "a dark photo of a {}.",
+    "a jpeg corrupted photo of a {}.",
+    "a jpeg corrupted photo of the {}.",
+    "a blurry photo of the {}.",
+    "a blurry photo of a {}.",
+    "a photo of a {}.",
+    "a photo of the {}.",
+    "a photo of a small {}.",
+    "a photo of the small {}.",
+    "a photo of a large {}.",
+    "a photo of the large {}.",
+    "a photo of the {} for visual inspection.",
+    "a photo of a {} for visual inspection.",
+    "a photo of the {} for anomaly detection.",
+    "a photo of a {} for anomaly detection.",
+];
+
 /// Source: APRIL-GAN, `prompt_ensemble.py`.
 const APRIL_GAN_TEMPLATES: [&str; 35] = [
     "a photo of a {}.",
@@ -261,6 +297,7 @@ mod tests {
     fn the_ensembles_have_their_published_sizes() {
         let sizes = |w: &Wording| (w.normal.len(), w.anomalous.len());
         assert_eq!(sizes(&Wording::winclip()), (147, 84));
+        assert_eq!(sizes(&Wording::inctrl()), (154, 88));
         assert_eq!(sizes(&Wording::april_gan()), (245, 175));
         let normal = Wording::winclip().normal;
         assert!(normal.contains(&"a photo of a {} without flaw for visual inspection.".into()));

@@ -66,7 +66,7 @@ fn passes(setting: &Setting, plan: &Plan, job: &Job) -> f64 {
             let epochs = setting.profile.epochs(job.method, job.dataset) as f64;
             let steps = setting.max_steps.map_or(images * epochs, |steps| 16.0 * steps as f64);
             // Short texts, which are not counted, in place of image layers.
-            let step = if job.method.learns_prompts() { 0.0 } else { STEP };
+            let step = if job.method.keeps_answers() { 0.0 } else { STEP };
             images + steps.min(images * epochs) * step
         }
     }

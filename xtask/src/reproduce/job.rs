@@ -80,7 +80,16 @@ impl Setting {
         if job.method.is_trained() {
             let dataset =
                 if job.kind == Kind::Train { job.dataset } else { job.dataset.auxiliary() };
-            text += &format!("\n[train]\n{}seed = {}\n", source(dataset), job.seed);
+            let sources = if job.method.learns_from_all() {
+                let (name, root) = (dataset.layout().name(), root(dataset));
+                format!(
+                    "datasets = [{{ name = {name:?}, root = {root:?} }}, \
+                     {{ name = {name:?}, root = {root:?}, split = \"train\" }}]\n"
+                )
+            } else {
+                source(dataset)
+            };
+            text += &format!("\n[train]\n{sources}seed = {}\n", job.seed);
             text += &self.profile.train(job.method, dataset);
             if let Some(steps) = self.max_steps {
                 text += &format!("max_steps = {steps}\n");

@@ -14,6 +14,9 @@ pub(super) enum Method {
     AprilGan,
     Coop,
     AnomalyClip,
+    VcpClip,
+    Inctrl,
+    PromptAd,
     MemoryBank,
     FeClipGroup,
     Musc,
@@ -38,6 +41,9 @@ impl Method {
             Self::AprilGan => "april-gan",
             Self::Coop => "coop",
             Self::AnomalyClip => "anomalyclip",
+            Self::VcpClip => "vcp-clip",
+            Self::Inctrl => "inctrl",
+            Self::PromptAd => "promptad",
             Self::MemoryBank => "memory-bank",
             Self::FeClipGroup => "fe-clip-group",
             Self::Musc => "musc",
@@ -49,7 +55,12 @@ impl Method {
     pub(super) fn is_trained(self) -> bool {
         !matches!(
             self,
-            Self::Clip | Self::WinClip | Self::MemoryBank | Self::Musc | Self::PcaResidual
+            Self::Clip
+                | Self::WinClip
+                | Self::MemoryBank
+                | Self::PromptAd
+                | Self::Musc
+                | Self::PcaResidual
         )
     }
 
@@ -61,6 +72,16 @@ impl Method {
     /// Whether it learns words alone, with the image tower's answers kept.
     pub(super) fn learns_prompts(self) -> bool {
         matches!(self, Self::Coop | Self::AnomalyClip)
+    }
+
+    /// Whether no layer of the image tower is gone through again in a training step.
+    pub(super) fn keeps_answers(self) -> bool {
+        self.learns_prompts() || matches!(self, Self::VcpClip | Self::Inctrl)
+    }
+
+    /// Whether it also learns from the images that a data set has for training.
+    pub(super) fn learns_from_all(self) -> bool {
+        self == Self::Inctrl
     }
 
     /// Whether the images of a category are scored against each other.
@@ -85,6 +106,9 @@ impl Method {
             Self::AnomalyClip => {
                 "method = \"anomalyclip\"\npositional_interpolation = \"bilinear\"\n"
             }
+            Self::VcpClip => "method = \"vcp-clip\"\n",
+            Self::Inctrl => "method = \"inctrl\"\n",
+            Self::PromptAd => "method = \"promptad\"\n",
             Self::MemoryBank => "method = \"memory-bank\"\n",
             Self::Musc => "method = \"musc\"\n",
             Self::PcaResidual => "method = \"pca-residual\"\n",
@@ -105,6 +129,9 @@ impl Method {
             (Self::AprilGan, _) => "APRIL-GAN",
             (Self::Coop, _) => "CoOp",
             (Self::AnomalyClip, _) => "AnomalyCLIP",
+            (Self::VcpClip, _) => "VCP-CLIP",
+            (Self::Inctrl, _) => "InCTRL",
+            (Self::PromptAd, _) => "PromptAD",
             (Self::MemoryBank, _) => "PatchCore",
             (Self::FeClipGroup, _) => "FE-CLIP with the group",
             (Self::Musc, _) => "MuSc",
@@ -123,6 +150,17 @@ impl Method {
             Self::MemoryBank => {
                 Some("memory-bank: here on CLIP's tokens, published on a WideResNet-50")
             }
+            Self::VcpClip => Some(
+                "here without augmentation, with the activation that the backbone was trained with",
+            ),
+            Self::Inctrl => Some(
+                "here on the profile's backbone, published on ViT-B/16+ 240; trained beside two \
+                 normal images for four, too",
+            ),
+            Self::PromptAd => Some(
+                "here on the profile's backbone, published on ViT-B/16+ 240; without phrases for \
+                 single categories, and the last step in place of the best on the test images",
+            ),
             Self::Coop => Some("here with CoOp's own training; the published row's is not told"),
             Self::FeClipAbsolute => Some(
                 "statistic abs_mean in place of the mean, for the FFT's row to be compared with",
@@ -136,13 +174,18 @@ impl Method {
 
     /// Numbers of normal images with which a table has it.
     pub(super) fn shots(self, table: u8) -> &'static [usize] {
-        if table == 5 || self == Self::PcaResidual { &[1, 2, 4] } else { &[0] }
+        match self {
+            Self::Inctrl => &[2, 4],
+            Self::PcaResidual => &[1, 2, 4],
+            _ if table == 5 => &[1, 2, 4],
+            _ => &[0],
+        }
     }
 
     /// The methods of a table that are run rather than quoted.
     pub(super) fn of_table(table: u8) -> &'static [Self] {
         match table {
-            1 | 2 => &[
+            1 => &[
                 Self::Clip,
                 Self::WinClip,
                 Self::Coop,
@@ -150,10 +193,19 @@ impl Method {
                 Self::AnomalyClip,
                 Self::FeClip,
             ],
+            2 => &[
+                Self::Clip,
+                Self::WinClip,
+                Self::Coop,
+                Self::AprilGan,
+                Self::AnomalyClip,
+                Self::VcpClip,
+                Self::FeClip,
+            ],
             3 => &[Self::ConvAdapter, Self::FfeOnly, Self::LfsOnly, Self::FeClip],
             // From row to row one thing changes: the statistic, then the transform.
             4 => &[Self::FeClip, Self::FeClipAbsolute, Self::FeClipFftAbsolute],
-            5 => &[Self::MemoryBank, Self::WinClip, Self::FeClip],
+            5 => &[Self::MemoryBank, Self::WinClip, Self::Inctrl, Self::PromptAd, Self::FeClip],
             BEYOND => &[Self::Musc, Self::FeClipGroup, Self::PcaResidual],
             _ => &[Self::Clip, Self::AprilGan, Self::FeClip],
         }

@@ -48,6 +48,7 @@ impl Profile {
     pub(super) fn model(self, method: Method) -> &'static str {
         match (self, method) {
             (Self::Paper, _) => "image_size = 518\n",
+            (Self::Fast, Method::Inctrl) => "image_size = 336\nhead_grid = 24\n",
             (Self::Fast, _) => "image_size = 336\n",
             (Self::Quick, Method::Clip) => "temperature = \"clip\"\n",
             (
@@ -56,6 +57,9 @@ impl Profile {
                 | Method::AprilGan
                 | Method::Coop
                 | Method::AnomalyClip
+                | Method::VcpClip
+                | Method::Inctrl
+                | Method::PromptAd
                 | Method::MemoryBank
                 | Method::Musc
                 | Method::PcaResidual,
@@ -73,6 +77,7 @@ impl Profile {
             (_, Method::AprilGan, _) => 3,
             (_, Method::Coop, _) => 200,
             (_, Method::AnomalyClip, _) => 15,
+            (_, Method::VcpClip | Method::Inctrl, _) => 10,
             _ => 9,
         }
     }
@@ -83,10 +88,20 @@ impl Profile {
         let rest = match self {
             // Without image layers to go through again a whole batch fits.
             Self::Paper | Self::Fast if method.learns_prompts() => "",
+            // Its norms are of whole batches.
+            Self::Paper | Self::Fast if method == Method::Inctrl => "",
+            Self::Quick if method == Method::Inctrl => "epoch_steps = 20",
             Self::Paper | Self::Fast => "micro_batch_size = 2",
             Self::Quick => "projection_learning_rate = 1e-4",
         };
-        format!("epochs = {epochs}\n{rest}\n")
+        let rate = match (self, method, dataset.name()) {
+            // Half of what the method has on VisA.
+            (Self::Paper | Self::Fast, Method::VcpClip, "mvtec-ad") => {
+                "learning_rate = 2e-5\nprojection_learning_rate = 2e-5\n"
+            }
+            _ => "",
+        };
+        format!("epochs = {epochs}\n{rate}{rest}\n")
     }
 
     /// The data sets of the tables, in the paper's order.

@@ -3,15 +3,21 @@
 mod anomalyclip;
 mod april_gan;
 mod clip;
+mod context_text;
 mod coop;
 mod fe_clip;
+mod inctrl;
+mod kept;
 mod learned_text;
 mod memory_bank;
 mod musc;
 mod pca_residual;
+mod prompt_fit;
+mod promptad;
 mod prompted;
 mod spectral_residual;
 mod staged;
+mod vcp_clip;
 mod winclip;
 
 use burn::tensor::Device;
@@ -23,10 +29,14 @@ pub use anomalyclip::AnomalyClipConfig;
 pub use april_gan::AprilGanConfig;
 pub use clip::ClipConfig;
 pub use coop::CoopConfig;
+pub use inctrl::InctrlConfig;
 pub use memory_bank::MemoryBankConfig;
 pub use musc::MuscConfig;
 pub use pca_residual::PcaResidualConfig;
+pub use prompt_fit::{PromptFit, PromptVectors};
+pub use promptad::PromptAd;
 pub use spectral_residual::SpectralResidualConfig;
+pub use vcp_clip::VcpClipConfig;
 pub use winclip::WinclipConfig;
 
 use self::spectral_residual::SpectralResidual;
@@ -36,6 +46,7 @@ use crate::loss::LossForm;
 use crate::model::FeClip;
 use crate::scorer::{Base, Scorer};
 use crate::settings::fe_clip::FeClipConfig;
+use crate::settings::promptad::PromptAdConfig;
 use crate::settings::prompts::Prompts;
 use crate::settings::train::TrainConfig;
 use crate::trainee::Trainee;
@@ -57,12 +68,19 @@ pub enum Method {
     /// Prompts that say no category learned, and patches that see each other by their values.
     #[serde(rename = "anomalyclip")]
     AnomalyClip(AnomalyClipConfig),
+    /// Prompts whose category is what the image shows, and texts that look at its patches.
+    VcpClip(VcpClipConfig),
+    /// Learned scores of how an image differs from a few normal ones.
+    Inctrl(InctrlConfig),
     /// A memory bank of normal tokens alone, on CLIP's features; once named `patchcore`, which the
     /// published method of that name, on a WideResNet, is not.
     #[serde(alias = "patchcore")]
     MemoryBank(MemoryBankConfig),
     /// What tokens have beside the directions in which those of normal images differ.
     PcaResidual(PcaResidualConfig),
+    /// Prompts fitted to a few normal images, beside the distance from their tokens.
+    #[serde(rename = "promptad")]
+    PromptAd(PromptAdConfig),
     /// Images scored against each other.
     Musc(MuscConfig),
     /// Spectral residual saliency: no network at all.
@@ -85,8 +103,11 @@ impl Method {
             Self::AprilGan(_) => "april-gan",
             Self::Coop(_) => "coop",
             Self::AnomalyClip(_) => "anomalyclip",
+            Self::VcpClip(_) => "vcp-clip",
+            Self::Inctrl(_) => "inctrl",
             Self::MemoryBank(_) => "memory-bank",
             Self::PcaResidual(_) => "pca-residual",
+            Self::PromptAd(_) => "promptad",
             Self::Musc(_) => "musc",
             Self::SpectralResidual(_) => "spectral-residual",
         }
@@ -94,7 +115,15 @@ impl Method {
 
     /// Whether `train` makes a part of it.
     pub fn is_trained(&self) -> bool {
-        matches!(self, Self::FeClip(_) | Self::AprilGan(_) | Self::Coop(_) | Self::AnomalyClip(_))
+        matches!(
+            self,
+            Self::FeClip(_)
+                | Self::AprilGan(_)
+                | Self::Coop(_)
+                | Self::AnomalyClip(_)
+                | Self::VcpClip(_)
+                | Self::Inctrl(_)
+        )
     }
 
     /// Whether it has a CLIP as its backbone.
@@ -123,6 +152,8 @@ impl Method {
             Self::AprilGan(_) => AprilGanConfig::usual_training(),
             Self::Coop(_) => CoopConfig::usual_training(),
             Self::AnomalyClip(_) => AnomalyClipConfig::usual_training(),
+            Self::VcpClip(_) => VcpClipConfig::usual_training(),
+            Self::Inctrl(_) => InctrlConfig::usual_training(),
             _ => TrainConfig::default(),
         }
     }
@@ -137,8 +168,11 @@ impl Method {
             Self::AprilGan(config) => config.check(),
             Self::Coop(config) => config.check(),
             Self::AnomalyClip(config) => config.check(),
+            Self::VcpClip(config) => config.check(),
+            Self::Inctrl(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
             Self::PcaResidual(config) => config.check(),
+            Self::PromptAd(config) => config.check(),
             Self::Musc(config) => config.check(),
             Self::SpectralResidual(_) => Ok(()),
         }
@@ -148,7 +182,12 @@ impl Method {
     /// If it cannot be trained so; the message names the key.
     pub(crate) fn check_training(&self, train: &TrainConfig) -> Result<(), String> {
         match self {
+            Self::Inctrl(_) => InctrlConfig::check_training(train),
+            _ if train.references > 0 => {
+                Err(format!("train.references: method {} is trained without", self.name()))
+            }
             Self::Coop(_) => CoopConfig::check_training(train),
+            Self::VcpClip(_) => VcpClipConfig::check_training(train),
             _ => Ok(()),
         }
     }
@@ -177,6 +216,8 @@ impl Method {
             Self::AprilGan(config) => config.new_head(clip, device),
             Self::Coop(config) => Ok(config.new_head(clip, device)),
             Self::AnomalyClip(config) => config.new_head(clip, device),
+            Self::VcpClip(config) => config.new_head(clip, device),
+            Self::Inctrl(config) => config.new_head(clip, device),
             _ => Err(self.untrained()),
         }
     }
@@ -191,6 +232,8 @@ impl Method {
             Self::AprilGan(config) => Ok(Box::new(config.model(base, head)?)),
             Self::Coop(config) => config.trainee(base, head),
             Self::AnomalyClip(config) => config.trainee(base, head),
+            Self::VcpClip(config) => config.trainee(base, head),
+            Self::Inctrl(config) => config.trainee(base, head),
             _ => Err(self.untrained()),
         }
     }
@@ -205,6 +248,8 @@ impl Method {
             Self::AprilGan(config) => Ok(config.loss_form(train)),
             Self::Coop(config) => Ok(config.loss_form(train)),
             Self::AnomalyClip(config) => Ok(config.loss_form(train)),
+            Self::VcpClip(config) => Ok(config.loss_form(train)),
+            Self::Inctrl(config) => Ok(config.loss_form(train)),
             _ => Err(self.untrained()),
         }
     }
@@ -224,10 +269,13 @@ impl Method {
             (Self::AprilGan(config), Some(head)) => config.scorer(base, head),
             (Self::Coop(config), Some(head)) => config.scorer(base, head),
             (Self::AnomalyClip(config), Some(head)) => config.scorer(base, head),
+            (Self::VcpClip(config), Some(head)) => config.scorer(base, head),
+            (Self::Inctrl(config), Some(head)) => config.scorer(base, head),
             (Self::Clip(config), None) => config.scorer(base),
             (Self::Winclip(config), None) => Ok(config.scorer(base)),
             (Self::MemoryBank(config), None) => config.scorer(base),
             (Self::PcaResidual(config), None) => config.scorer(base),
+            (Self::PromptAd(config), None) => config.scorer(base),
             (Self::Musc(config), None) => config.scorer(base),
             (Self::SpectralResidual(_), _) => Err(self.refusal("has no backbone")),
             (_, None) => Err(self.refusal("has a trained part, and none was given")),

@@ -3,6 +3,7 @@
 pub(crate) mod eval;
 pub(crate) mod fe_clip;
 pub(crate) mod group;
+pub(crate) mod promptad;
 pub(crate) mod prompts;
 pub(crate) mod stage_ends;
 pub(crate) mod switch;

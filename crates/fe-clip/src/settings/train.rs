@@ -13,20 +13,30 @@ pub struct TrainConfig {
     pub datasets: Vec<Source>,
     /// Passes over the data.
     pub epochs: usize,
+    /// Optimizer steps of an epoch. Default: as many as take every image once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch_steps: Option<usize>,
+    /// Whether normal and anomalous images take turns, as often as it needs of each.
+    pub balanced: bool,
+    /// Normal images of the same category that go with every image of a step, for `inctrl`.
+    pub references: usize,
     /// Images of an optimizer step.
     pub batch_size: usize,
     /// Images of a forward pass; gradients accumulate to `batch_size`. Default: the batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch_size: Option<usize>,
-    /// Learning rate of the adapters, or of learned prompts.
+    /// Learning rate of the adapters, of learned prompts, or of what else a method learns.
     pub learning_rate: f64,
     /// Learning rate of the patch projection; 0 freezes it.
     pub projection_learning_rate: f64,
+    /// Learning rate of the temperatures that `vcp-clip` learns.
+    pub temperature_learning_rate: f64,
     /// What takes the steps.
     pub optimizer: Optimizer,
     /// Momentum of `sgd`, in [0, 1).
     pub momentum: f64,
-    /// Factor of the weights that is added to their gradients.
+    /// Factor of the weights that is added to their gradients; of `adamw`, share of the weights
+    /// that a step takes away at a learning rate of 1.
     pub weight_decay: f64,
     /// How the learning rates change with the epochs.
     pub schedule: Schedule,
@@ -68,6 +78,9 @@ pub struct TrainConfig {
 pub enum Optimizer {
     /// Adam, `adam_betas`.
     Adam,
+    /// Adam, `adam_betas`, whose weight decay is no part of the gradients.
+    #[serde(rename = "adamw")]
+    AdamW,
     /// Stochastic gradient descent, `momentum`.
     Sgd,
 }
@@ -99,10 +112,14 @@ impl Default for TrainConfig {
         Self {
             datasets: Vec::new(),
             epochs: 9,
+            epoch_steps: None,
+            balanced: false,
+            references: 0,
             batch_size: 16,
             micro_batch_size: None,
             learning_rate: 5e-4,
             projection_learning_rate: 5e-6,
+            temperature_learning_rate: 1e-2,
             optimizer: Optimizer::Adam,
             momentum: 0.9,
             weight_decay: 0.0,
@@ -125,6 +142,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Optimizer steps of an epoch over so many images.
+    pub(crate) fn steps_of_epoch(&self, images: usize) -> usize {
+        self.epoch_steps.unwrap_or(images.div_ceil(self.batch_size))
+    }
+
     /// The learning rate of an epoch, counted from 0, where `whole` is the highest.
     ///
     /// Source: Dassl.pytorch's warm-up, whose successor starts with the first epoch after it.
@@ -143,9 +165,16 @@ impl TrainConfig {
         if self.batch_size == 0 || self.micro_batch_size == Some(0) {
             return Err("train: expected a batch of at least one image".into());
         }
+        if self.epoch_steps.is_some_and(|steps| !(1..=1_000_000).contains(&steps)) {
+            return Err("train.epoch_steps: expected 1 to 1000000".into());
+        }
+        if self.references > 64 {
+            return Err(format!("train.references: expected at most 64, got {}", self.references));
+        }
         for (name, value) in [
             ("learning_rate", self.learning_rate),
             ("projection_learning_rate", self.projection_learning_rate),
+            ("temperature_learning_rate", self.temperature_learning_rate),
             ("weight_decay", self.weight_decay),
             ("warmup_rate", self.warmup_rate),
             ("image_loss_weight", self.image_loss_weight),

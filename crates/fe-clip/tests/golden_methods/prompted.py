@@ -112,13 +112,16 @@ class Clip:
 
     def text(self, prompt, replace, before=lambda i, x: x):
         """The unit embedding of a prompt some of whose embedded tokens are replaced."""
+        return F.normalize(self.raw_text(prompt, replace, before), dim=-1)
+
+    def raw_text(self, prompt, replace, before=lambda i, x: x):
         ids = TOKENIZER([prompt], CONTEXT)[0]
         x = replace(torch.stack([self.row(i) for i in ids.tolist()]))[None]
         x = x + self.w["text_model.embeddings.position_embedding.weight"]
         for i in range(TEXT_LAYERS):
             x = self.block(before(i, x), f"text_model.encoder.layers.{i}", TEXT_HEADS, True)
         x = self.norm(x, "text_model.final_layer_norm")[0, ids.argmax()]
-        return F.normalize(self.linear(x, "text_projection"), dim=-1)
+        return self.linear(x, "text_projection")
 
 
 TOKENIZER = SimpleTokenizer(context_length=CONTEXT)

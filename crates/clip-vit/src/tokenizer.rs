@@ -147,15 +147,19 @@ fn byte_characters() -> Vec<(u8, char)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use sha2::{Digest, Sha256};
 
     use super::*;
 
     #[test]
     fn vocabulary_is_openais() {
-        let digest = Sha256::digest(VOCABULARY);
+        let mut lines = Vec::new();
+        GzDecoder::new(VOCABULARY).read_to_end(&mut lines).unwrap();
+        let digest = Sha256::digest(&lines);
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a");
+        assert_eq!(hex, "685491abbdad36159d094ecdc23bebc0dd53f8d1df35c4d74ef6036db2ba7572");
         assert_eq!(Tokenizer::new().merges.len(), MERGES);
     }
 

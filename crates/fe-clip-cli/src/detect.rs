@@ -31,12 +31,16 @@ use crate::{group, interrupt, names, talk, threads};
     find . -name '*.png' | fe-clip detect - --format jsonl\n  \
     fe-clip detect parts/ --normals good-parts/ --out results --save overlay,map\n  \
     fe-clip detect --group parts/ --out results\n  \
-    fe-clip detect - --shard 3/16 --out results < paths.txt\n  \
+    fe-clip detect --list paths.parquet --shard 3/16 --out results\n  \
     fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
-    #[arg(required_unless_present = "watch", value_name = "PATHS")]
+    #[arg(required_unless_present_any = ["watch", "list"], value_name = "PATHS")]
     paths: Vec<PathBuf>,
+    /// Also the images and folders that a file names: a path a line, or the column `path` of .csv,
+    /// .jsonl or Parquet.
+    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    list: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
     /// Folder of a few normal images of the same kind: their distance is added.
@@ -100,7 +104,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
     }
     let thresholds = level(&args)?;
     let (save, run_files) = wanted(&args, thresholds)?;
-    let mut inputs = inputs::list(&args.paths, args.out.as_deref())?;
+    let mut inputs = inputs::list(&args.paths, args.list.as_deref(), args.out.as_deref())?;
     if args.shard.is_none() {
         inputs = inputs::without_own(inputs);
     }
@@ -110,7 +114,10 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         let stems = names::assign(&files);
         inputs.iter_mut().zip(stems).for_each(|(input, stem)| input.stem = stem);
     }
-    let files = || args.model.files().chain(args.calibration.as_deref()).chain(args.scope.files());
+    let files = || {
+        let named = args.calibration.as_deref().into_iter().chain(args.list.as_deref());
+        args.model.files().chain(named).chain(args.scope.files())
+    };
     let read = || Protected::new(files());
     if let (Some(out), true) = (&args.out, args.report) {
         Report::check(out, &read())?;
@@ -289,7 +296,8 @@ fn new_job(
         if args.group {
             facts.push(("scored", "as a group, against each other".into()));
         }
-        let given: Vec<String> = args.paths.iter().map(|p| p.display().to_string()).collect();
+        let given = args.paths.iter().chain(&args.list).map(|path| path.display().to_string());
+        let given: Vec<String> = given.collect();
         Report {
             title: given.join(" "),
             facts,

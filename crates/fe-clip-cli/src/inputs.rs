@@ -4,9 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use data::path_text::from_bytes;
 
-use crate::{own, talk};
+use crate::{list, own, talk};
 
 /// An image to work on, or why a path is none.
 pub(crate) struct Input {
@@ -27,22 +26,29 @@ impl Input {
     }
 }
 
-/// Lists files, folders (recursively) and `-`, a list of paths on standard input, but for what lies
-/// in the folder of outputs. No file is opened.
+/// Lists files, folders (recursively), `-`, a list of paths on standard input, and the paths of
+/// the file `listed`, but for what lies in the folder of outputs. No image is opened.
 ///
 /// # Errors
-/// If standard input cannot be read, or the folder of outputs is one that is searched.
-pub(crate) fn list(paths: &[PathBuf], out: Option<&Path>) -> anyhow::Result<Vec<Input>> {
+/// If standard input or the file cannot be read, or the folder of outputs is one that is searched.
+pub(crate) fn list(
+    paths: &[PathBuf],
+    listed: Option<&Path>,
+    out: Option<&Path>,
+) -> anyhow::Result<Vec<Input>> {
     let mut given = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
             let mut list = Vec::new();
             let read = std::io::stdin().lock().read_to_end(&mut list);
             read.context("reading the list of paths on standard input")?;
-            given.extend(paths_of(list));
+            given.extend(list::lines(list));
         } else {
             given.push(path.clone());
         }
+    }
+    if let Some(file) = listed {
+        given.extend(list::paths(file)?);
     }
     let out = out.and_then(|out| out.canonicalize().ok());
     let mut found = Vec::new();
@@ -156,54 +162,4 @@ pub(crate) fn is_below(path: &Path, folder: &Path) -> bool {
 pub(crate) fn images(folder: &Path) -> Result<Vec<Result<PathBuf, data::Error>>, data::Error> {
     let own = |image: &Result<PathBuf, _>| image.as_ref().is_ok_and(|path| own::is_own(path));
     Ok(data::find_images(folder)?.into_iter().filter(|image| !own(image)).collect())
-}
-
-/// The paths of a list: a line each, or with a NUL behind each, as `find -print0` writes it. A
-/// path is bytes, whatever they mean; only UTF-16, known by its byte order mark, is decoded.
-fn paths_of(list: Vec<u8>) -> Vec<PathBuf> {
-    let list = match &list[..] {
-        [0xff, 0xfe, text @ ..] => utf16(text, u16::from_le_bytes),
-        [0xfe, 0xff, text @ ..] => utf16(text, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, text @ ..] => text.to_vec(),
-        _ => list,
-    };
-    let separator = if list.contains(&0) { 0 } else { b'\n' };
-    let paths = list.split(|byte| *byte == separator).map(|path| match separator {
-        0 => path,
-        _ => path.strip_suffix(b"\r").unwrap_or(path),
-    });
-    let paths = paths.filter(|path| !path.is_empty());
-    paths.map(|path| from_bytes(path.to_vec())).collect()
-}
-
-fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u8> {
-    let units: Vec<u16> = text.as_chunks().0.iter().map(|bytes| unit(*bytes)).collect();
-    String::from_utf16_lossy(&units).into_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_every_kind_are_read() {
-        let expected = ["a b.png", "ü/c.png"].map(PathBuf::from);
-        let lines = "a b.png\r\nü/c.png\n\n";
-        let units = |bytes: fn(u16) -> [u8; 2]| {
-            "\u{feff}a b.png\r\nü/c.png".encode_utf16().flat_map(bytes).collect::<Vec<u8>>()
-        };
-        for list in [
-            lines.as_bytes().to_vec(),
-            format!("\u{feff}{lines}").into_bytes(),
-            units(u16::to_le_bytes),
-            units(u16::to_be_bytes),
-            "a b.png\0ü/c.png\0".as_bytes().to_vec(),
-        ] {
-            assert_eq!(paths_of(list), expected);
-        }
-        let latin1 = paths_of(b"caf\xe9.png\nnew\n".to_vec());
-        assert_eq!(latin1, [from_bytes(b"caf\xe9.png".to_vec()), PathBuf::from("new")]);
-        assert_eq!(paths_of(b"new\nline.png\0".to_vec()), [PathBuf::from("new\nline.png")]);
-        assert!(paths_of(Vec::new()).is_empty());
-    }
 }

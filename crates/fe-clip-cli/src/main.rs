@@ -19,6 +19,7 @@ mod interrupt;
 mod job;
 mod kept;
 mod lines;
+mod list;
 mod man;
 mod metrics;
 mod model;

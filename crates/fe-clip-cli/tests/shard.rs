@@ -64,6 +64,49 @@ fn parts_make_the_whole() {
 }
 
 #[test]
+fn a_list_in_a_file_is_that_of_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = images(folder.path());
+    let out = folder.path().join("out");
+    let part = ["--shard", "1/3", "--out", out.to_str().unwrap()];
+    let expected = fe_clip(&[&["detect", "-"], &part[..]].concat(), &list);
+    assert!(expected.status.success(), "{}", errors(&expected));
+    let run = parts(&out);
+    let table = fs::read(&run[0]).unwrap();
+
+    let text = folder.path().join("list.txt");
+    fs::write(&text, &list).unwrap();
+    let lines = folder.path().join("list.jsonl");
+    let json = |path: &str| format!("{}\n", serde_json::json!({"path": path, "line": 1}));
+    fs::write(&lines, list.lines().map(json).collect::<String>()).unwrap();
+    let columns = folder.path().join("list.csv");
+    fs::write(&columns, format!("path\n{list}")).unwrap();
+    let whole = folder.path().join("whole");
+    let report = ["detect", "-", "--shard", "0/1", "--out", whole.to_str().unwrap()];
+    assert!(fe_clip(&report, &list).status.success());
+    // What a run wrote is the list of another.
+    for file in [&text, &lines, &columns, &parts(&whole)[0]] {
+        fs::remove_file(&run[0]).unwrap();
+        let of_file = ["detect", "--list", file.to_str().unwrap()];
+        let output = fe_clip(&[&of_file, &part[..]].concat(), "");
+        assert!(output.status.success(), "{}", errors(&output));
+        assert_eq!(output.stdout, expected.stdout, "{}", file.display());
+        assert_eq!(parts(&out), run, "the same run: the same name");
+        assert_eq!(fs::read(&run[0]).unwrap(), table);
+    }
+    // A list is read and not replaced, and one that cannot be read is named.
+    let report = folder.path().join("results.csv");
+    fs::copy(&columns, &report).unwrap();
+    let arguments = ["detect", "--list", report.to_str().unwrap(), "--report", "--out"];
+    let refused = fe_clip(&[&arguments[..], &[folder.path().to_str().unwrap()]].concat(), "");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(errors(&refused).contains("would replace"), "{}", errors(&refused));
+    let missing = fe_clip(&["detect", "--list", "missing.parquet"], "");
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(errors(&missing).contains("missing.parquet"), "{}", errors(&missing));
+}
+
+#[test]
 fn a_finished_part_is_not_computed_again_and_other_runs_have_other_names() {
     let folder = tempfile::tempdir().unwrap();
     let list = images(folder.path());

@@ -2,7 +2,7 @@
 //! work with.
 
 mod page;
-mod parquet;
+pub(crate) mod parquet;
 mod picture;
 mod table;
 

@@ -4,6 +4,7 @@ mod answer;
 mod answer_group;
 mod banks;
 mod guard;
+mod health;
 mod limits;
 mod linger;
 mod listen;
@@ -39,6 +40,7 @@ use state::{Levels, Server};
     fe-clip serve\n  \
     fe-clip serve --addr 127.0.0.1:9000 --adapters runs/mvtec/adapters.safetensors\n  \
     FE_CLIP_TOKEN=secret fe-clip serve --addr 0.0.0.0:8080\n  \
+    fe-clip serve --health-check && echo ready\n  \
     curl -F image=@photo.jpg 'http://127.0.0.1:8080/v1/detect?threshold=0.5'")]
 pub(crate) struct Args {
     /// Where to listen. An address that other machines reach needs --token.
@@ -67,6 +69,10 @@ pub(crate) struct Args {
     /// Longest time for a request to arrive, and again for its answer, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3600))]
     timeout: u16,
+    /// Ask the server that is listening on --addr whether it is ready, and serve nothing: exit code
+    /// 0 if it is, 1 if not.
+    #[arg(long)]
+    health_check: bool,
 }
 
 impl Args {
@@ -91,6 +97,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     }
     let addresses: Vec<SocketAddr> =
         args.addr.to_socket_addrs().with_context(|| format!("--addr {}", args.addr))?.collect();
+    if args.health_check {
+        return Ok(health::is_ready(&addresses));
+    }
     let door = Door::new(&addresses, args.token.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // they only pass bytes on; the work is elsewhere

@@ -37,6 +37,19 @@ fn what_cannot_be_served_is_an_error_with_exit_code_2() {
 }
 
 #[test]
+fn a_shell_asks_for_the_health_of_a_server() {
+    let mut server = Server::start(&["--token", "secret"]);
+    let address = server.address.clone();
+    let ask = || refused(&["--health-check", "--addr", &address]);
+    assert_eq!(ask(), (Some(0), String::new()));
+    server.signal("TERM");
+    server.wait();
+    let (code, words) = ask();
+    assert_eq!(code, Some(1));
+    assert!(words.contains(&address) && words.contains("refused"), "{words}");
+}
+
+#[test]
 fn a_token_is_asked_for() {
     let server = Server::start(&["--token", "open sesame".replace(' ', "-").as_str()]);
     let at = |path: &str| format!("{}{path}", server.url);

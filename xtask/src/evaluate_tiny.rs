@@ -151,7 +151,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if embedded {
         let card = fs::read_to_string(&args.card)
             .with_context(|| format!("reading {}", args.card.display()))?;
-        results::replace(&args.card, &report::card(&card, &source, &measured)?)?;
+        results::replace(&args.card, report::card(&card, &source, &measured)?)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod arrows;
 mod backends;
 mod bench;
 mod damaged_photographs;
+mod dist;
 mod distil_curve;
 mod download;
 mod evaluate_tiny;
@@ -28,6 +29,7 @@ enum Task {
     Backends(backends::Args),
     Bench(bench::Args),
     DamagedPhotographs(damaged_photographs::Args),
+    Dist(dist::Args),
     /// Distil the image tower of `tiny` from the teacher.
     Distil(make_tiny::Args),
     DistilCurve(distil_curve::Args),
@@ -49,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Task::Backends(args) => backends::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::DamagedPhotographs(args) => damaged_photographs::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Distil(args) => make_tiny::run("distil", &args),
         Task::DistilCurve(args) => distil_curve::run(&args),
         Task::Download(args) => download::run(&args),

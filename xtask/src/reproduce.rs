@@ -230,7 +230,7 @@ fn write_tables(source: &Source, setting: &Setting, plan: &Plan, tables: &[u8]) 
         ("tables.html", tables::html(&grouped, &introduction)),
     ] {
         let path = setting.out.join(file);
-        crate::results::replace(&path, &text)?;
+        crate::results::replace(&path, text)?;
         println!("{}", path.display());
     }
     let times: Vec<Value> = times

@@ -153,18 +153,18 @@ pub(crate) fn write(folder: &Path, name: &str, page: &str, figures: &impl Serial
     Ok(())
 }
 
-/// Writes a text under its name only when it is complete.
+/// Writes a file under its name only when it is complete.
 ///
 /// # Errors
 /// If it cannot be written.
-pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn replace(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     let write = || -> Result<()> {
         let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content.as_ref())?;
         file.persist(path)?;
         Ok(())
     };

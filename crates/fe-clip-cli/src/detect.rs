@@ -13,6 +13,7 @@ use crate::lines::Format;
 use crate::model::ModelArgs;
 use crate::output::Save;
 use crate::protect::Protected;
+use crate::publish::{PublishArgs, Publishers};
 use crate::regions::RegionArgs;
 use crate::report::{MOST_PICTURES, Report};
 use crate::scope::ScopeArgs;
@@ -32,7 +33,8 @@ use crate::{group, interrupt, names, talk, threads};
     fe-clip detect parts/ --normals good-parts/ --out results --save overlay,map\n  \
     fe-clip detect --group parts/ --out results\n  \
     fe-clip detect - --shard 3/16 --out results < paths.txt\n  \
-    fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl")]
+    fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl\n  \
+    fe-clip detect --watch /mnt/camera --publish mqtt://broker/line-3/results")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
     #[arg(required_unless_present = "watch", value_name = "PATHS")]
@@ -67,6 +69,8 @@ pub(crate) struct Args {
     regions: RegionArgs,
     #[command(flatten)]
     scope: ScopeArgs,
+    #[command(flatten)]
+    publish: PublishArgs,
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
@@ -139,11 +143,13 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         inputs = inputs::part_without_own(inputs.drain(range).collect());
     }
     let images = inputs.len();
-    let mut job = Job { part, ..new_job(&args, save, exchange, (&inspector, &run), images) };
+    let publishers = args.publish.start(inspector.judge().thresholds.is_some())?;
+    let mut job =
+        Job { part, ..new_job(&args, save, (exchange, publishers), (&inspector, &run), images) };
     interrupt::catch()?;
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
-        return Ok(job.failed == 0);
+        return Ok(job.publishers.finish() & (job.failed == 0));
     }
     let readable = inputs.iter().filter(|input| input.error.is_none());
     let paths: Vec<&PathBuf> = readable.map(|input| &input.path).collect();
@@ -261,7 +267,7 @@ fn part(
 fn new_job(
     args: &Args,
     save: Vec<Save>,
-    exchange: Option<Exchange>,
+    (exchange, publishers): (Option<Exchange>, Publishers),
     (inspector, run): (&Inspector, &RunConfig),
     images: usize,
 ) -> Job {
@@ -310,6 +316,7 @@ fn new_job(
         part,
         exchange,
         pixel_area,
+        publishers,
         progress,
         done,
         scored,
@@ -320,6 +327,7 @@ fn new_job(
 /// Writes the report and says how it went.
 fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
     job.progress.finish();
+    let arrived = job.publishers.finish();
     if job.done < images {
         talk::note(format_args!(
             "stopped after {} of {images} images; their results are complete",
@@ -335,7 +343,7 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
             report.write_rows(part)?;
             talk::note(format_args!("part: {}", part.display()));
         }
-        return Ok(job.failed == 0 && job.done == images);
+        return Ok(job.failed == 0 && job.done == images && arrived);
     }
     if let (Some(report), Some(out)) = (&job.report, &job.out) {
         report.write(out)?;
@@ -344,7 +352,7 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
     if job.scored == 0 {
         bail!("no image was scored");
     }
-    Ok(job.failed == 0 && job.done == images)
+    Ok(job.failed == 0 && job.done == images && arrived)
 }
 
 fn normals(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -8,6 +8,7 @@ use fe_clip::{Failed, Label, Thresholds, Verdict};
 use crate::exchange::Exchange;
 use crate::lines::{self, Format, Found, Line, Place};
 use crate::output::{Save, Saved, Scored, save};
+use crate::publish::Publishers;
 use crate::regions::Summary;
 use crate::report::{Picture, Report, Row};
 use crate::talk::{self, Progress};
@@ -26,6 +27,8 @@ pub(crate) struct Job {
     pub(crate) exchange: Option<Exchange>,
     /// Area of a pixel in mm², where it is known.
     pub(crate) pixel_area: Option<f64>,
+    /// Where results go beside standard output.
+    pub(crate) publishers: Publishers,
     pub(crate) progress: Progress,
     /// Inputs so far, those of them that have a score, and those that something failed for.
     pub(crate) done: usize,
@@ -145,7 +148,8 @@ impl Job {
     }
 
     fn print(&self, line: &Line<'_>) -> anyhow::Result<()> {
-        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))
+        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))?;
+        self.publishers.send(line, self.done + 1)
     }
 }
 

@@ -29,6 +29,7 @@ mod output;
 mod own;
 mod panels;
 mod protect;
+mod publish;
 mod regions;
 mod report;
 mod scan;

@@ -11,6 +11,7 @@ use crate::inputs::{self, Input, images};
 use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
+use crate::monitor::MonitorArgs;
 use crate::output::Save;
 use crate::protect::Protected;
 use crate::publish::{PublishArgs, Publishers};
@@ -34,6 +35,7 @@ use crate::{group, interrupt, names, talk, threads};
     fe-clip detect --group parts/ --out results\n  \
     fe-clip detect - --shard 3/16 --out results < paths.txt\n  \
     fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl\n  \
+    fe-clip detect --watch /mnt/camera --calibration calibration.json --monitor\n  \
     fe-clip detect --watch /mnt/camera --publish mqtt://broker/line-3/results")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
@@ -71,6 +73,8 @@ pub(crate) struct Args {
     scope: ScopeArgs,
     #[command(flatten)]
     publish: PublishArgs,
+    #[command(flatten)]
+    monitor: MonitorArgs,
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
@@ -144,8 +148,12 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
     }
     let images = inputs.len();
     let publishers = args.publish.start(inspector.judge().thresholds.is_some())?;
-    let mut job =
-        Job { part, ..new_job(&args, save, (exchange, publishers), (&inspector, &run), images) };
+    let monitor = args.monitor.start(args.calibration.as_deref())?;
+    let mut job = Job {
+        part,
+        monitor,
+        ..new_job(&args, save, (exchange, publishers), (&inspector, &run), images)
+    };
     interrupt::catch()?;
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
@@ -317,6 +325,7 @@ fn new_job(
         exchange,
         pixel_area,
         publishers,
+        monitor: None,
         progress,
         done,
         scored,

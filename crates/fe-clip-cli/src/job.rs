@@ -7,6 +7,7 @@ use fe_clip::{Failed, Label, Thresholds, Verdict};
 
 use crate::exchange::Exchange;
 use crate::lines::{self, Format, Found, Line, Place};
+use crate::monitor::Watched;
 use crate::output::{Save, Saved, Scored, save};
 use crate::publish::Publishers;
 use crate::regions::Summary;
@@ -29,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) pixel_area: Option<f64>,
     /// Where results go beside standard output.
     pub(crate) publishers: Publishers,
+    /// Who watches for a drift.
+    pub(crate) monitor: Option<Watched>,
     pub(crate) progress: Progress,
     /// Inputs so far, those of them that have a score, and those that something failed for.
     pub(crate) done: usize,
@@ -98,8 +101,11 @@ impl Job {
         let judged = verdict.label.map(|_| Summary::of(&verdict.regions, self.pixel_area));
         let summary = judged.unwrap_or_default();
         let place = |region| Place::new(region, self.pixel_area);
+        let path_text = to_text(path);
+        let watched = self.monitor.as_mut().map(|m| m.observe(&path_text, raw_score));
+        let (monitor, news) = watched.map_or((None, None), |(found, news)| (Some(found), news));
         self.print(&Line::Found(Found {
-            path: &to_text(path),
+            path: &path_text,
             score,
             label,
             map_max,
@@ -111,7 +117,11 @@ impl Job {
             regions: verdict.regions.iter().map(place).collect(),
             summary,
             error: error.as_deref(),
+            monitor,
         }))?;
+        if let Some(news) = news {
+            self.progress.suspend(|| talk::warning(news));
+        }
         for problem in &problems {
             self.progress.suspend(|| talk::error(problem));
         }

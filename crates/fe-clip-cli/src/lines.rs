@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use fe_clip::Region;
 use serde::Serialize;
 
+use crate::monitor::Evidence;
 use crate::regions::Summary;
 use crate::{stdout, talk};
 
@@ -59,6 +60,9 @@ pub(crate) struct Found<'a> {
     /// Which pictures could not be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'a str>,
+    /// Whether there is a drift, where that is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) monitor: Option<Evidence>,
 }
 
 /// A region, in pixels of the image.

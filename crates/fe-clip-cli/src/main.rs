@@ -22,6 +22,7 @@ mod lines;
 mod man;
 mod metrics;
 mod model;
+mod monitor;
 mod names;
 mod normals;
 mod npy;

@@ -28,6 +28,7 @@ mod masks;
 mod memory;
 mod methods;
 mod model;
+mod monitor;
 mod mosaic;
 pub mod overlay;
 mod precision;
@@ -72,6 +73,7 @@ pub use methods::{
     MuscConfig, PcaResidualConfig, SpectralResidualConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
+pub use monitor::{Monitor, Reading};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
 pub use regions::{Region, RegionRule, regions};

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use fe_clip::{Inspector, ModelIdentity, RunConfig, Thresholds};
 
+use crate::camera::CameraArgs;
 use crate::exchange::{Exchange, RunFile, Wanted};
 use crate::inputs::{self, Input, images};
 use crate::job::Job;
@@ -35,11 +36,12 @@ use crate::{group, interrupt, names, talk, threads};
     fe-clip detect --group parts/ --out results\n  \
     fe-clip detect - --shard 3/16 --out results < paths.txt\n  \
     fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl\n  \
+    fe-clip detect --camera rtsp://10.0.0.7/line-3 --rate 5 --threshold 0.5\n  \
     fe-clip detect --watch /mnt/camera --calibration calibration.json --monitor\n  \
     fe-clip detect --watch /mnt/camera --publish mqtt://broker/line-3/results")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
-    #[arg(required_unless_present = "watch", value_name = "PATHS")]
+    #[arg(required_unless_present_any = ["watch", "source"], value_name = "PATHS")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
@@ -71,6 +73,8 @@ pub(crate) struct Args {
     regions: RegionArgs,
     #[command(flatten)]
     scope: ScopeArgs,
+    #[command(flatten)]
+    camera: CameraArgs,
     #[command(flatten)]
     publish: PublishArgs,
     #[command(flatten)]
@@ -155,6 +159,10 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         ..new_job(&args, save, (exchange, publishers), (&inspector, &run), images)
     };
     interrupt::catch()?;
+    if let Some(mut camera) = args.camera.start()? {
+        let whole = camera.run(&inspector, &mut job)?;
+        return Ok(job.publishers.finish() & (whole && job.failed == 0));
+    }
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
         return Ok(job.publishers.finish() & (job.failed == 0));
@@ -208,8 +216,11 @@ fn wanted(
             bail!("{} needs --threshold or --calibration", named());
         }
         match wanted {
-            Wanted::Run(_) if args.watch.is_some() => {
-                bail!("{}: it is written when the run ends, and --watch has no end", named())
+            Wanted::Run(_) if args.watch.is_some() || args.camera.source.is_some() => {
+                bail!(
+                    "{}: it is written when the run ends, and --watch and --camera have no end",
+                    named()
+                )
             }
             Wanted::Run(_) if args.shard.is_some() => {
                 bail!("{}: it is written of the whole run, and --shard scores a part", named())
@@ -325,6 +336,7 @@ fn new_job(
         exchange,
         pixel_area,
         publishers,
+        moment: None,
         monitor: None,
         progress,
         done,

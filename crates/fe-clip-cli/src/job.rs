@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use data::path_text::to_text;
 use fe_clip::{Failed, Label, Thresholds, Verdict};
 
+use crate::camera::Moment;
 use crate::exchange::Exchange;
 use crate::lines::{self, Format, Found, Line, Place};
 use crate::monitor::Watched;
@@ -30,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) pixel_area: Option<f64>,
     /// Where results go beside standard output.
     pub(crate) publishers: Publishers,
+    /// When the next input was seen, where that is known.
+    pub(crate) moment: Option<Moment>,
     /// Who watches for a drift.
     pub(crate) monitor: Option<Watched>,
     pub(crate) progress: Progress,
@@ -74,7 +77,8 @@ impl Job {
     /// # Errors
     /// If standard output is closed or full.
     pub(crate) fn failed(&mut self, path: PathBuf, error: String) -> anyhow::Result<Outcome> {
-        self.print(&Line::Failed { path: &to_text(&path), error: &error })?;
+        let moment = self.moment;
+        self.print(&Line::Failed { path: &to_text(&path), error: &error, moment })?;
         self.progress.suspend(|| talk::error(&error));
         if let Some(report) = &mut self.report {
             report.rows.push(Row { path, error: Some(error), ..Row::default() });
@@ -118,6 +122,7 @@ impl Job {
             summary,
             error: error.as_deref(),
             monitor,
+            moment: self.moment,
         }))?;
         if let Some(news) = news {
             self.progress.suspend(|| talk::warning(news));

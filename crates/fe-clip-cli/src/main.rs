@@ -2,6 +2,7 @@
 
 mod boxes;
 mod calibrate;
+mod camera;
 mod completions;
 mod datasets;
 mod detect;
@@ -79,7 +80,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Detect(detect::Args),
+    Detect(Box<detect::Args>),
     Calibrate(calibrate::Args),
     Train(train::Args),
     Eval(eval::Args),
@@ -123,7 +124,7 @@ fn run(cli: Cli) -> std::process::ExitCode {
         _ => talk::Level::Usual,
     });
     let done = threads::limit(cli.threads).and_then(|()| match cli.command {
-        Command::Detect(args) => detect::run(args),
+        Command::Detect(args) => detect::run(*args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_failed_image_is_rejected_and_has_no_score() {
-        let line = Line::Failed { path: "a.png", error: "a.png: damaged" };
+        let line = Line::Failed { path: "a.png", error: "a.png: damaged", moment: None };
         let Message { json, score, reject, count } = Message::new(&line, 7).unwrap();
         assert_eq!((score, reject, count), (None, true, 7));
         assert_eq!(json, r#"{"path":"a.png","error":"a.png: damaged"}"#);

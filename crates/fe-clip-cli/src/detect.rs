@@ -6,13 +6,16 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use fe_clip::{Inspector, ModelIdentity, RunConfig, Thresholds};
 
+use crate::camera::CameraArgs;
 use crate::exchange::{Exchange, RunFile, Wanted};
 use crate::inputs::{self, Input, images};
 use crate::job::Job;
 use crate::lines::Format;
 use crate::model::ModelArgs;
+use crate::monitor::MonitorArgs;
 use crate::output::Save;
 use crate::protect::Protected;
+use crate::publish::{PublishArgs, Publishers};
 use crate::regions::RegionArgs;
 use crate::report::{MOST_PICTURES, Report};
 use crate::scope::ScopeArgs;
@@ -32,14 +35,17 @@ use crate::{group, interrupt, names, talk, threads};
     fe-clip detect parts/ --normals good-parts/ --out results --save overlay,map\n  \
     fe-clip detect --group parts/ --out results\n  \
     fe-clip detect --list paths.parquet --shard 3/16 --out results\n  \
-    fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl")]
+    fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl\n  \
+    fe-clip detect --camera rtsp://10.0.0.7/line-3 --rate 5 --threshold 0.5\n  \
+    fe-clip detect --watch /mnt/camera --calibration calibration.json --monitor\n  \
+    fe-clip detect --watch /mnt/camera --publish mqtt://broker/line-3/results")]
 pub(crate) struct Args {
     /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
-    #[arg(required_unless_present_any = ["watch", "list"], value_name = "PATHS")]
+    #[arg(required_unless_present_any = ["watch", "list", "source"], value_name = "PATHS")]
     paths: Vec<PathBuf>,
     /// Also the images and folders that a file names: a path a line, or the column `path` of .csv,
     /// .jsonl or Parquet.
-    #[arg(long, value_name = "FILE", conflicts_with = "watch")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["watch", "source"])]
     list: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
@@ -71,6 +77,12 @@ pub(crate) struct Args {
     regions: RegionArgs,
     #[command(flatten)]
     scope: ScopeArgs,
+    #[command(flatten)]
+    camera: CameraArgs,
+    #[command(flatten)]
+    publish: PublishArgs,
+    #[command(flatten)]
+    monitor: MonitorArgs,
     /// Also write report.html, results.csv and results.parquet to --out.
     #[arg(long, requires = "out")]
     report: bool,
@@ -146,11 +158,21 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         inputs = inputs::part_without_own(inputs.drain(range).collect());
     }
     let images = inputs.len();
-    let mut job = Job { part, ..new_job(&args, save, exchange, (&inspector, &run), images) };
+    let publishers = args.publish.start(inspector.judge().thresholds.is_some())?;
+    let monitor = args.monitor.start(args.calibration.as_deref())?;
+    let mut job = Job {
+        part,
+        monitor,
+        ..new_job(&args, save, (exchange, publishers), (&inspector, &run), images)
+    };
     interrupt::catch()?;
+    if let Some(mut camera) = args.camera.start()? {
+        let whole = camera.run(&inspector, &mut job)?;
+        return Ok(job.publishers.finish() & (whole && job.failed == 0));
+    }
     if let Some(mut watch) = watch {
         watch.run(&inspector, &mut job)?;
-        return Ok(job.failed == 0);
+        return Ok(job.publishers.finish() & (job.failed == 0));
     }
     let readable = inputs.iter().filter(|input| input.error.is_none());
     let paths: Vec<&PathBuf> = readable.map(|input| &input.path).collect();
@@ -201,8 +223,11 @@ fn wanted(
             bail!("{} needs --threshold or --calibration", named());
         }
         match wanted {
-            Wanted::Run(_) if args.watch.is_some() => {
-                bail!("{}: it is written when the run ends, and --watch has no end", named())
+            Wanted::Run(_) if args.watch.is_some() || args.camera.source.is_some() => {
+                bail!(
+                    "{}: it is written when the run ends, and --watch and --camera have no end",
+                    named()
+                )
             }
             Wanted::Run(_) if args.shard.is_some() => {
                 bail!("{}: it is written of the whole run, and --shard scores a part", named())
@@ -268,7 +293,7 @@ fn part(
 fn new_job(
     args: &Args,
     save: Vec<Save>,
-    exchange: Option<Exchange>,
+    (exchange, publishers): (Option<Exchange>, Publishers),
     (inspector, run): (&Inspector, &RunConfig),
     images: usize,
 ) -> Job {
@@ -318,6 +343,9 @@ fn new_job(
         part,
         exchange,
         pixel_area,
+        publishers,
+        moment: None,
+        monitor: None,
         progress,
         done,
         scored,
@@ -328,6 +356,7 @@ fn new_job(
 /// Writes the report and says how it went.
 fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
     job.progress.finish();
+    let arrived = job.publishers.finish();
     if job.done < images {
         talk::note(format_args!(
             "stopped after {} of {images} images; their results are complete",
@@ -343,7 +372,7 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
             report.write_rows(part)?;
             talk::note(format_args!("part: {}", part.display()));
         }
-        return Ok(job.failed == 0 && job.done == images);
+        return Ok(job.failed == 0 && job.done == images && arrived);
     }
     if let (Some(report), Some(out)) = (&job.report, &job.out) {
         report.write(out)?;
@@ -352,7 +381,7 @@ fn finish(job: Job, images: usize) -> anyhow::Result<bool> {
     if job.scored == 0 {
         bail!("no image was scored");
     }
-    Ok(job.failed == 0 && job.done == images)
+    Ok(job.failed == 0 && job.done == images && arrived)
 }
 
 fn normals(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use data::path_text::to_text;
 use fe_clip::{Failed, Label, Thresholds, Verdict};
 
+use crate::camera::Moment;
 use crate::exchange::Exchange;
 use crate::lines::{self, Format, Found, Line, Place};
+use crate::monitor::Watched;
 use crate::output::{Save, Saved, Scored, save};
+use crate::publish::Publishers;
 use crate::regions::Summary;
 use crate::report::{Picture, Report, Row};
 use crate::talk::{self, Progress};
@@ -26,6 +29,12 @@ pub(crate) struct Job {
     pub(crate) exchange: Option<Exchange>,
     /// Area of a pixel in mm², where it is known.
     pub(crate) pixel_area: Option<f64>,
+    /// Where results go beside standard output.
+    pub(crate) publishers: Publishers,
+    /// When the next input was seen, where that is known.
+    pub(crate) moment: Option<Moment>,
+    /// Who watches for a drift.
+    pub(crate) monitor: Option<Watched>,
     pub(crate) progress: Progress,
     /// Inputs so far, those of them that have a score, and those that something failed for.
     pub(crate) done: usize,
@@ -68,7 +77,8 @@ impl Job {
     /// # Errors
     /// If standard output is closed or full.
     pub(crate) fn failed(&mut self, path: PathBuf, error: String) -> anyhow::Result<Outcome> {
-        self.print(&Line::Failed { path: &to_text(&path), error: &error })?;
+        let moment = self.moment;
+        self.print(&Line::Failed { path: &to_text(&path), error: &error, moment })?;
         self.progress.suspend(|| talk::error(&error));
         if let Some(report) = &mut self.report {
             report.rows.push(Row { path, error: Some(error), ..Row::default() });
@@ -95,8 +105,11 @@ impl Job {
         let judged = verdict.label.map(|_| Summary::of(&verdict.regions, self.pixel_area));
         let summary = judged.unwrap_or_default();
         let place = |region| Place::new(region, self.pixel_area);
+        let path_text = to_text(path);
+        let watched = self.monitor.as_mut().map(|m| m.observe(&path_text, raw_score));
+        let (monitor, news) = watched.map_or((None, None), |(found, news)| (Some(found), news));
         self.print(&Line::Found(Found {
-            path: &to_text(path),
+            path: &path_text,
             score,
             label,
             map_max,
@@ -108,7 +121,12 @@ impl Job {
             regions: verdict.regions.iter().map(place).collect(),
             summary,
             error: error.as_deref(),
+            monitor,
+            moment: self.moment,
         }))?;
+        if let Some(news) = news {
+            self.progress.suspend(|| talk::warning(news));
+        }
         for problem in &problems {
             self.progress.suspend(|| talk::error(problem));
         }
@@ -145,7 +163,8 @@ impl Job {
     }
 
     fn print(&self, line: &Line<'_>) -> anyhow::Result<()> {
-        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))
+        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))?;
+        self.publishers.send(line, self.done + 1)
     }
 }
 

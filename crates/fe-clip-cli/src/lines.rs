@@ -8,6 +8,8 @@ use clap::ValueEnum;
 use fe_clip::Region;
 use serde::Serialize;
 
+use crate::camera::Moment;
+use crate::monitor::Evidence;
 use crate::regions::Summary;
 use crate::{stdout, talk};
 
@@ -34,7 +36,12 @@ pub(crate) enum Line<'a> {
     /// It was scored.
     Found(Found<'a>),
     /// It could not be.
-    Failed { path: &'a str, error: &'a str },
+    Failed {
+        path: &'a str,
+        error: &'a str,
+        #[serde(flatten)]
+        moment: Option<Moment>,
+    },
 }
 
 /// An image that was scored.
@@ -59,6 +66,12 @@ pub(crate) struct Found<'a> {
     /// Which pictures could not be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<&'a str>,
+    /// Whether there is a drift, where that is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) monitor: Option<Evidence>,
+    /// Of a frame of a camera or a video.
+    #[serde(flatten)]
+    pub(crate) moment: Option<Moment>,
 }
 
 /// A region, in pixels of the image.
@@ -161,7 +174,7 @@ impl Line<'_> {
                     text(largest.and_then(|l| l.area_mm2).map(|area| area.to_string())),
                 ]
             }
-            Self::Failed { path, error } => {
+            Self::Failed { path, error, .. } => {
                 let mut cells = [const { String::new() }; COLUMNS];
                 cells[0] = (*path).to_string();
                 cells[8] = (*error).to_string();
@@ -184,7 +197,7 @@ impl Line<'_> {
                 let numbers = format!("{score:.4}  {map_max:>7.4}  {style}{label:<9}{style:#}");
                 (found.path, found.error, numbers)
             }
-            Self::Failed { path, error } => (*path, Some(*error), " ".repeat(26)),
+            Self::Failed { path, error, .. } => (*path, Some(*error), " ".repeat(26)),
         };
         let error =
             error.map_or(String::new(), |error| format!("  ({})", talk::visible(error, &[])));

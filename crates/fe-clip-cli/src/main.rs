@@ -2,6 +2,7 @@
 
 mod boxes;
 mod calibrate;
+mod camera;
 mod completions;
 mod datasets;
 mod detect;
@@ -23,6 +24,7 @@ mod list;
 mod man;
 mod metrics;
 mod model;
+mod monitor;
 mod names;
 mod normals;
 mod npy;
@@ -30,6 +32,7 @@ mod output;
 mod own;
 mod panels;
 mod protect;
+mod publish;
 mod regions;
 mod report;
 mod scan;
@@ -78,7 +81,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Detect(detect::Args),
+    Detect(Box<detect::Args>),
     Calibrate(calibrate::Args),
     Train(train::Args),
     Eval(eval::Args),
@@ -122,7 +125,7 @@ fn run(cli: Cli) -> std::process::ExitCode {
         _ => talk::Level::Usual,
     });
     let done = threads::limit(cli.threads).and_then(|()| match cli.command {
-        Command::Detect(args) => detect::run(args),
+        Command::Detect(args) => detect::run(*args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use data::{Prefetch, Preprocess, prefetch, preprocess, resize_mask};
 use image::RgbImage;
 use ndarray::Array3;
+use rayon::prelude::*;
 
 use crate::Error;
 use crate::calibrate::Calibration;
@@ -218,6 +219,17 @@ impl Inspector {
     pub fn inspect_one(&self, image: impl Into<Input>) -> Result<Verdict, Failed> {
         let read = Read::new(&image.into(), self.detector.preprocess(), self.scope());
         self.judge_all(&self.judge(), vec![read]).swap_remove(0)
+    }
+
+    /// Judges some images in one forward pass, which takes memory for all of them; one result an
+    /// image, in their order.
+    pub fn inspect_together(
+        &self,
+        images: impl IntoIterator<Item = impl Into<Input>>,
+    ) -> Vec<Result<Verdict, Failed>> {
+        let inputs: Vec<Input> = images.into_iter().map(Into::into).collect();
+        let read = |input: &Input| Read::new(input, self.detector.preprocess(), self.scope());
+        self.judge_all(&self.judge(), inputs.par_iter().map(read).collect())
     }
 
     /// One forward pass; one result an image.

@@ -29,6 +29,7 @@ mod masks;
 mod memory;
 mod methods;
 mod model;
+mod monitor;
 mod mosaic;
 mod named;
 pub mod overlay;
@@ -77,6 +78,7 @@ pub use methods::{
     SpectralResidualConfig, VcpClipConfig, WinclipConfig,
 };
 pub use model::{FeClip, LastStage, Stages};
+pub use monitor::{Monitor, Reading};
 pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
 pub use regions::{Region, RegionRule, regions};

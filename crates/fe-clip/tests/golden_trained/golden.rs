@@ -9,8 +9,8 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use clip_vit::Clip;
 use data::{Defect, Limits, Preprocess, Resize, Sample, Split, preprocess, read_image};
 use fe_clip::{
-    Checkpoint, Head, LossTerms, Method, Origin, Precision, Prediction, Preparation, RunConfig,
-    StepReport, Storage, Supervision, TrainingRun, Truth, model_to_train, save,
+    Backbone, Checkpoint, Head, LossTerms, Method, Origin, Precision, Prediction, Preparation,
+    RunConfig, StepReport, Storage, Supervision, TrainingRun, Truth, model_to_train, save,
 };
 use ndarray::Array3;
 use safetensors::SafeTensors;
@@ -261,6 +261,30 @@ impl ModuleMapper for ToGradients<'_> {
 /// The terms, as they were written: CoOp has one alone.
 fn terms(found: &LossTerms, count: usize) -> Vec<f32> {
     [found.loss_cls, found.loss_focal, found.loss_dice][..count].iter().map(|v| *v as f32).collect()
+}
+
+/// A file of the first weights gives them back; returns the file.
+pub(crate) fn check_given_back(golden: &Golden, name: &str, run: &RunConfig) -> Checkpoint {
+    let (clip, folder) = (golden.clip(), tempfile::tempdir().unwrap());
+    let head = golden.head(&clip, &run.model.method, name);
+    let path = folder.path().join("adapters.safetensors");
+    let origin = Origin { config: Some(run.model.clone()), ..Origin::default() };
+    save(&path, &head, &origin, Precision::Full).unwrap();
+    let read = Checkpoint::read(&path).unwrap();
+    assert_eq!(read.origin.config.as_ref(), Some(&run.model));
+    let again = run.model.method.new_head(&clip, &golden.device).unwrap();
+    let again = read.head(again, &golden.device).unwrap();
+    assert_eq!(written(&again), golden.tensors(&format!("{name}.first.")));
+    Checkpoint::read(&path).unwrap()
+}
+
+/// Why a golden file is none for a method on `tiny`.
+pub(crate) fn refusal_on_tiny(run: &RunConfig, file: &str) -> String {
+    let device = Device::flex();
+    let tiny = Backbone::load("tiny", None, &device).unwrap();
+    let head = run.model.method.new_head(&tiny.clip, &device).unwrap();
+    let checkpoint = Checkpoint::read(&folder().join(file)).unwrap();
+    checkpoint.head(head, &device).unwrap_err().to_string()
 }
 
 /// Losses, and the gradient of every tensor that is trained.

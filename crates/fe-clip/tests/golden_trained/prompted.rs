@@ -2,11 +2,13 @@
 
 use burn::tensor::Device;
 use fe_clip::{
-    AnomalyClipConfig, AprilGanConfig, Backbone, Checkpoint, CoopConfig, Detector, Method, Origin,
-    PcaResidualConfig, Precision, RunConfig, save,
+    AnomalyClipConfig, AprilGanConfig, Backbone, Checkpoint, CoopConfig, Detector, Method,
+    PcaResidualConfig, RunConfig,
 };
 
-use crate::golden::{Golden, check_gradients, check_steps, folder, written};
+use crate::golden::{
+    Golden, check_given_back, check_gradients, check_steps, folder, refusal_on_tiny, written,
+};
 
 const GRIDS: [usize; 2] = [5, 6];
 
@@ -85,21 +87,12 @@ fn three_steps_of_training() {
 #[test]
 fn a_checkpoint_gives_its_vectors_back() {
     each(|golden, name, run| {
-        let (clip, folder) = (golden.clip(), tempfile::tempdir().unwrap());
-        let head = golden.head(&clip, &run.model.method, name);
-        let path = folder.path().join("adapters.safetensors");
-        let origin = Origin { config: Some(run.model.clone()), ..Origin::default() };
-        save(&path, &head, &origin, Precision::Full).unwrap();
-        let read = Checkpoint::read(&path).unwrap();
-        assert_eq!(read.origin.config.as_ref(), Some(&run.model));
-        let again = run.model.method.new_head(&clip, &golden.device).unwrap();
-        let again = read.head(again, &golden.device).unwrap();
-        assert_eq!(written(&again), golden.tensors(&format!("{name}.first.")));
+        let file = check_given_back(golden, name, run);
         // Another method's are refused with the list of differences.
         let other = RunConfig::of_method(Method::AprilGan(AprilGanConfig::default()));
-        let other = other.model.method.new_head(&clip, &golden.device);
+        let other = other.model.method.new_head(&golden.clip(), &golden.device);
         let Ok(other) = other else { return };
-        let reason = Checkpoint::read(&path).unwrap().head(other, &golden.device).unwrap_err();
+        let reason = file.head(other, &golden.device).unwrap_err();
         let reason = reason.to_string();
         assert!(reason.contains("unexpected prompts.context"), "{reason}");
         assert!(reason.contains("missing patch_projection.0.weight"), "{reason}");
@@ -133,8 +126,7 @@ fn an_authors_file_for_another_backbone_or_size_is_refused() {
     let tiny = Backbone::load("tiny", None, &device).unwrap();
     let reason = tiny.check(&Checkpoint::read(&path).unwrap(), &path).unwrap_err().to_string();
     assert!(reason.contains("start of a text") && reason.contains("anomalyclip.pth"), "{reason}");
-    let head = anomalyclip().model.method.new_head(&tiny.clip, &device).unwrap();
-    let reason = Checkpoint::read(&path).unwrap().head(head, &device).unwrap_err().to_string();
+    let reason = refusal_on_tiny(&anomalyclip(), "anomalyclip.pth");
     assert!(reason.contains("prompts.context.0 has shape [12, 16], expected [12, 64]"), "{reason}");
     assert!(reason.contains("missing prompts.deep.2"), "{reason}");
 }

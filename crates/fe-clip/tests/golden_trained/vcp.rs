@@ -1,11 +1,10 @@
 //! VCP-CLIP against a PyTorch transcription (`golden_methods/vcp.py`).
 
-use burn::tensor::Device;
-use fe_clip::{
-    Backbone, Checkpoint, Detector, Method, Origin, Precision, RunConfig, VcpClipConfig, save,
-};
+use fe_clip::{Checkpoint, Detector, Method, RunConfig, VcpClipConfig};
 
-use crate::golden::{Golden, check_gradients, check_steps, folder, written};
+use crate::golden::{
+    Golden, check_given_back, check_gradients, check_steps, folder, refusal_on_tiny,
+};
 
 /// Without what is drawn at random.
 fn run() -> RunConfig {
@@ -70,29 +69,12 @@ fn the_authors_file_is_read() {
 
 #[test]
 fn a_checkpoint_gives_its_weights_back() {
-    each(|golden, name, run| {
-        let (clip, folder) = (golden.clip(), tempfile::tempdir().unwrap());
-        let head = golden.head(&clip, &run.model.method, name);
-        let path = folder.path().join("adapters.safetensors");
-        let origin = Origin { config: Some(run.model.clone()), ..Origin::default() };
-        save(&path, &head, &origin, Precision::Full).unwrap();
-        let read = Checkpoint::read(&path).unwrap();
-        assert_eq!(read.origin.config.as_ref(), Some(&run.model));
-        let again = run.model.method.new_head(&clip, &golden.device).unwrap();
-        let again = read.head(again, &golden.device).unwrap();
-        assert_eq!(written(&again), golden.tensors("vcp.first."));
-    });
+    each(|golden, name, run| drop(check_given_back(golden, name, run)));
 }
 
 #[test]
 fn a_file_that_does_not_fit_is_refused_with_the_differences() {
-    let device = Device::flex();
-    let tiny = Backbone::load("tiny", None, &device).unwrap();
-    let refused = |file: &str| {
-        let head = run().model.method.new_head(&tiny.clip, &device).unwrap();
-        let checkpoint = Checkpoint::read(&folder().join(file)).unwrap();
-        checkpoint.head(head, &device).unwrap_err().to_string()
-    };
+    let refused = |file: &str| refusal_on_tiny(&run(), file);
     let reason = refused("vcp.pth");
     assert!(reason.contains("vcp.query has shape [2, 16], expected [2, 64]"), "{reason}");
     assert!(reason.contains("vcp.deep has shape [2, 16], expected [3, 64]"), "{reason}");

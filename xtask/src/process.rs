@@ -19,9 +19,20 @@ pub(crate) fn execute(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The cargo that runs this task.
+/// The cargo that runs this task, without what `cargo run` says of this package: build scripts ask for it (ring's),
+/// and everything above them would be compiled again.
 pub(crate) fn cargo() -> Command {
-    Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|p| text.starts_with(p))
+        {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// Cargo's folder for what is built.

@@ -42,6 +42,8 @@ enum Task {
     PretrainTiny(make_tiny::Args),
     Reproduce(reproduce::Args),
     Teacher(teacher::Args),
+    /// Fit heads to the image tower of `tiny` that predict the teacher's features.
+    TokenHeads(make_tiny::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -62,5 +64,6 @@ fn main() -> anyhow::Result<()> {
         Task::PretrainTiny(args) => make_tiny::run("pretrain", &args),
         Task::Reproduce(args) => reproduce::run(&args),
         Task::Teacher(args) => teacher::run(&args),
+        Task::TokenHeads(args) => make_tiny::run("heads", &args),
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask pretrain-tiny` and `cargo xtask distil`: make the embedded default's backbone again.
+//! `cargo xtask distil`, `pretrain-tiny` and `token-heads`: make the embedded default's backbone again.
 
 use anyhow::Result;
 

@@ -61,7 +61,7 @@ pub use hub::{Hub, VIT_L_14_336};
 pub use positions::Interpolation;
 pub use text::TextTower;
 pub use tokenizer::{END_OF_TEXT, START_OF_TEXT, Tokenizer, VOCABULARY_SIZE};
-pub use vision::VisionTower;
+pub use vision::{TokenHead, VisionTower};
 pub use weights::{
     Precision, Pretrained, StateDict, impostor, load, load_bytes, load_bytes_in, load_in, save_hf,
 };

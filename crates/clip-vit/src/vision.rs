@@ -29,7 +29,36 @@ pub struct VisionTower {
     pub ln_post: LayerNorm,
     /// Projection into the common embedding, `[width, embed_dim]`, without bias.
     pub projection: Linear,
+    /// After each of the blocks that has one, what a patch's token predicts; empty, or as many as there are blocks.
+    /// CLIPs have none; towers that were distilled from another network keep what they learnt to predict of it.
+    pub token_heads: Vec<Option<TokenHead>>,
     patch_size: usize,
+}
+
+/// A linear layer on normed tokens.
+#[derive(Module, Debug)]
+pub struct TokenHead {
+    /// Norm of the tokens.
+    pub norm: LayerNorm,
+    /// `[width, features]`
+    pub linear: Linear,
+}
+
+impl TokenHead {
+    /// A head with randomly initialised weights.
+    pub fn new(width: usize, features: usize, device: &Device) -> Self {
+        Self {
+            norm: LayerNormConfig::new(width).init(device),
+            linear: LinearConfig::new(width, features).init(device),
+        }
+    }
+
+    /// # Shapes
+    /// - tokens: `[..., width]`
+    /// - output: `[..., features]`
+    pub fn forward<const D: usize>(&self, tokens: Tensor<D>) -> Tensor<D> {
+        self.linear.forward(self.norm.forward(tokens))
+    }
 }
 
 impl VisionTower {
@@ -54,6 +83,7 @@ impl VisionTower {
                 .with_bias(false)
                 .with_initializer(normal)
                 .init(device),
+            token_heads: Vec::new(),
             patch_size,
         }
     }

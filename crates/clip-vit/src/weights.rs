@@ -20,7 +20,7 @@ use crate::cpu;
 use crate::hub::sha256;
 use crate::panels::{COLUMNS, Packed, Panels};
 use crate::transpose::transpose;
-use crate::{Arithmetic, Clip, Error};
+use crate::{Arithmetic, Clip, Error, TokenHead};
 
 mod archive;
 pub(crate) mod folder;
@@ -251,7 +251,8 @@ fn assemble(
         return Err(Error::Config { path: path.to_path_buf(), problem });
     }
     // Burn initialises a parameter when it is first looked at: these never are.
-    let clip = Clip::new(config, device);
+    let mut clip = Clip::new(config, device);
+    clip.vision.token_heads = token_heads(config, files, device);
     let problems = layout.compare(&parameters(&clip), tensors);
     if !problems.is_empty() {
         return Err(Error::Weights { path: path.to_path_buf(), problems });
@@ -282,6 +283,17 @@ fn assemble(
         }
     }
     Ok(clip)
+}
+
+/// The heads of the image tower that the files have, as wide as they are there.
+fn token_heads(config: &ClipConfig, files: &Files<'_>, device: &Device) -> Vec<Option<TokenHead>> {
+    let head = |layer| {
+        let name = files.layout.name(&format!("vision.token_heads.{layer}.linear.weight"));
+        let [features, _] = files.tensors.shape(&name)? else { return None };
+        Some(TokenHead::new(config.vision.width, *features, device))
+    };
+    let heads: Vec<_> = (0..config.vision.layers).map(head).collect();
+    if heads.iter().any(Option::is_some) { heads } else { Vec::new() }
 }
 
 /// Path and shape of every parameter of the module.

@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
-use clip_vit::{Clip, VisionTower};
+use clip_vit::{Clip, TokenHead, VisionTower};
 use ndarray::{Array2, Axis};
 
 use crate::Error;
@@ -38,7 +38,7 @@ pub struct Stages {
     /// The same of every patch: `[batch, stages, height, width]`.
     pub pixel: Tensor<4>,
     /// Tokens of each stage for the memory bank, `[batch, height, width, channels]`: after the
-    /// adapters, or before them where `few_feature` says so.
+    /// adapters, before them, or what they predict, as `few_feature` says.
     pub tokens: Vec<Tensor<4>>,
     /// The image's embedding from the last stage's class token, of unit length: `[batch, embed_dim]`.
     pub class: Tensor<2>,
@@ -183,6 +183,10 @@ impl FeClip {
             tokens.push(match self.config.few_feature {
                 FewFeature::Adapted => adapted,
                 FewFeature::Raw => patches,
+                FewFeature::Predicted => match self.token_head(stage) {
+                    Some(head) => head.forward(patches),
+                    None => patches, // is not compared, `stage_ends` has seen to that
+                },
             });
             x = Tensor::cat(vec![class, flat], 1);
         }
@@ -194,6 +198,11 @@ impl FeClip {
         let last = last.expect("a model has at least one stage");
         let class = embedding.expect("a model has at least one stage");
         Stages { image, pixel, tokens, class, last }
+    }
+
+    /// What predicts features from the tokens at the end of a stage, counted from 0.
+    pub(crate) fn token_head(&self, stage: usize) -> Option<&TokenHead> {
+        self.vision.token_heads.get(self.stage_ends[stage] - 1)?.as_ref()
     }
 
     /// What takes margins to the fixed temperature where the temperature is learned, `[1]`.
@@ -300,7 +309,8 @@ pub(crate) fn usual_size(clip: &Clip) -> usize {
 /// The layers after which the stages end, counted from 1.
 ///
 /// # Errors
-/// If the backbone has not so many layers, or the settings name a stage that there is not.
+/// If the backbone has not so many layers, or the settings name a stage that there is not or that predicts nothing
+/// where predictions are compared.
 pub(crate) fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize>, Error> {
     let depth = clip.vision.blocks.len();
     let ends = match &config.stage_ends {
@@ -322,6 +332,23 @@ pub(crate) fn stage_ends(config: &FeClipConfig, clip: &Clip) -> Result<Vec<usize
             return Err(Error::Settings(format!(
                 "model.{key}: there is no stage {stage}, the model has {count}"
             )));
+        }
+    }
+    if config.few_feature == FewFeature::Predicted {
+        let predicts =
+            |end: usize| clip.vision.token_heads.get(end - 1).is_some_and(Option::is_some);
+        let all: Vec<usize> = (1..=ends.len()).collect();
+        for (key, stages) in
+            [("few_stages", &config.few_stages), ("group.stages", &config.group.stages)]
+        {
+            let stages = stages.as_ref().unwrap_or(&all);
+            if let Some(stage) = stages.iter().find(|stage| !predicts(ends[**stage - 1])) {
+                let able: Vec<&usize> = all.iter().filter(|s| predicts(ends[**s - 1])).collect();
+                return Err(Error::Settings(format!(
+                    "model.{key}: few_feature = \"predicted\" needs stages whose tokens predict features; stage \
+                     {stage} has no head for that, those that have one: {able:?}"
+                )));
+            }
         }
     }
     Ok(ends)

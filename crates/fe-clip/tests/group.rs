@@ -44,12 +44,11 @@ fn noise(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
-/// Images that have a map of tokens in common, each with noise of its own.
+/// Images that have a map of tokens in common, each with noise of its own; a channel more in every stage.
 fn images(count: usize, stages: usize, grid: usize, channels: usize) -> Vec<GroupTokens> {
-    let shape = (grid, grid, channels);
     let mut common = noise(1);
-    let common: Vec<Array3<f32>> =
-        (0..stages).map(|_| Array3::from_shape_simple_fn(shape, &mut common)).collect();
+    let stage = |stage| Array3::from_shape_simple_fn((grid, grid, channels + stage), &mut common);
+    let common: Vec<Array3<f32>> = (0..stages).map(stage).collect();
     let image = |i: usize| {
         let mut own = noise(10 + i as u64);
         let stages = common.iter().map(|common| common.mapv(|x| x + 0.5 * own())).collect();

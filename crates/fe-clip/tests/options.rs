@@ -9,13 +9,13 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use clip_vit::Clip;
+use clip_vit::{Clip, TokenHead};
 use data::{Defect, Sample, Split};
 use fe_clip::{
     AdapterInit, AprilGanConfig, Checkpoint, Detector, Error, FeClip, FeClipConfig, FewFeature,
-    Head, Interpolation, LossForm, LossTerms, Method, ModelConfig, Origin, Precision, Preparation,
-    Prompts, RunConfig, Stages, Storage, Temperature, TrainConfig, TrainingRun, model_to_train,
-    save,
+    GroupConfig, Head, Interpolation, LossForm, LossTerms, Method, ModelConfig, Origin, Precision,
+    Preparation, Prompts, RunConfig, Stages, Storage, Temperature, TrainConfig, TrainingRun,
+    model_to_train, save,
 };
 use image::{Rgb, RgbImage};
 use ndarray::Array3;
@@ -165,6 +165,36 @@ fn the_memory_bank_compares_what_it_is_told_to() {
     let all = few(FeClipConfig { few_stages: Some(vec![1, 2, 3, 4]), ..FeClipConfig::default() });
     assert_eq!(all.0, score);
     assert!((first(FewFeature::Adapted, 0.1) - score).abs() > 1e-4);
+}
+
+#[test]
+fn the_memory_bank_compares_what_the_tokens_predict() {
+    let predicted = FeClipConfig {
+        few_feature: FewFeature::Predicted,
+        few_stages: Some(vec![2]),
+        group: GroupConfig { stages: Some(vec![2]), ..GroupConfig::default() },
+        ..FeClipConfig::default()
+    };
+    let device = Device::flex();
+    let (mut clip, head) = drawn(&FeClipConfig::default());
+    let refused = FeClip::new_head(&clip, &predicted, &device).unwrap_err().to_string();
+    assert!(refused.contains("model.few_stages") && refused.contains("[]"), "{refused}");
+
+    clip.vision.token_heads = vec![None, Some(TokenHead::new(16, 9, &device)), None, None];
+    let all = FeClipConfig { few_stages: None, ..predicted.clone() };
+    let refused = FeClip::new_head(&clip, &all, &device).unwrap_err().to_string();
+    assert!(refused.contains("stage 1 has no head") && refused.contains("[2]"), "{refused}");
+    let model = |config: &FeClipConfig| {
+        let prompts = Prompts::default();
+        FeClip::new(&clip, config, &prompts, head.clone(), &device).unwrap()
+    };
+    let raw = FeClipConfig { few_feature: FewFeature::Raw, ..FeClipConfig::default() };
+    let before = stages(&model(&raw)).tokens.swap_remove(1);
+    let found = stages(&model(&predicted)).tokens.swap_remove(1);
+    let [_, h, w, _] = before.dims();
+    assert_eq!(found.dims(), [2, h, w, 9]);
+    let own = clip.vision.token_heads[1].as_ref().unwrap().forward(before);
+    assert_eq!(difference(found, own), 0.0);
 }
 
 #[test]

@@ -24,6 +24,30 @@ struct Args {
 enum Stage {
     Pretrain(Pretrain),
     Distil(Distil),
+    Heads(Heads),
+}
+
+/// Fits heads to a finished model, which predict the teacher's features from its patch tokens.
+#[derive(clap::Args)]
+struct Heads {
+    /// Model with a distilled image tower: a folder, or `tiny`.
+    #[arg(long, default_value = "target/tiny/words/model")]
+    model: String,
+    /// Folder of the model with heads.
+    #[arg(long, default_value = "target/tiny/headed")]
+    out: PathBuf,
+    /// Weights of EfficientNet-Lite0, which `cargo xtask teacher` fetches.
+    #[arg(long, default_value = "target/tiny/teacher/efficientnet-lite0-57934424.pth")]
+    teacher: PathBuf,
+    /// Corpus of photographs; without one, procedural scenes alone.
+    #[arg(long)]
+    corpus: Option<PathBuf>,
+    /// Seed of the images.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// What it runs on, as the `--device` of fe-clip.
+    #[arg(long, default_value = "flex")]
+    device: String,
 }
 
 /// Trains a small CLIP from procedurally drawn images and captions.
@@ -116,6 +140,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().stage {
         Stage::Pretrain(args) => args.run(),
         Stage::Distil(args) => args.run(),
+        Stage::Heads(args) => args.run(),
     }
 }
 
@@ -196,6 +221,19 @@ impl Distil {
         let model = self.out.join("model");
         save_hf(&clip, &distil::config(), &model, Precision::F16)?;
         println!("{}", model.display());
+        Ok(())
+    }
+}
+
+impl Heads {
+    fn run(self) -> anyhow::Result<()> {
+        let device = open_device(&self.device)?;
+        let teacher = Teacher::published(&self.teacher, &device)?;
+        let photographs = self.corpus.as_deref().map(Crops::open).transpose()?;
+        let (clip, config) =
+            distil::with_token_heads(&self.model, &teacher, photographs, self.seed, &device)?;
+        save_hf(&clip, &config, &self.out, Precision::F16)?;
+        println!("{}", self.out.display());
         Ok(())
     }
 }

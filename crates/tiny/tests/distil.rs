@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use clip_vit::{Clip, Precision, save_hf};
 use fe_clip::Error;
 use tiny::distil::{self, DistilConfig, StepReport};
@@ -85,6 +85,44 @@ fn a_run_that_was_killed_and_resumed_has_the_weights_of_one_in_a_piece() {
     let earlier = DistilConfig { steps: 3, ..config() };
     let refused = run(&earlier, &parts, true, |_| ()).unwrap_err().to_string();
     assert!(refused.contains("from step 1 on"), "{refused}");
+}
+
+/// Fitted heads are what is closest to the teacher's features: closer than their mean, which they could say, too.
+#[test]
+fn heads_of_tokens_predict_the_teachers_features() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = Device::flex();
+    let teacher = Teacher::untrained(1, &device);
+    let (clip, architecture) =
+        distil::with_token_heads("tiny", &teacher, None, 3, &device).unwrap();
+    let vision = &clip.vision;
+    let side = architecture.vision.image_size;
+    let scene = synthetic::render(&synthetic::Request {
+        category: 0,
+        size: side as u32,
+        scene_seed: 5,
+        defect: None,
+    });
+    let features = teacher.see(scene.image.as_raw(), side);
+    let preprocess = data::Preprocess::clip(side, data::Resize::Squash);
+    let pixels: Vec<f32> = (0..3)
+        .flat_map(|c| {
+            let (mean, std) = (preprocess.mean[c], preprocess.std[c]);
+            scene.image.pixels().map(move |p| (f32::from(p[c]) / 255.0 - mean) / std)
+        })
+        .collect();
+    let pixels = Tensor::<1>::from_floats(&pixels[..], &device).reshape([1, 3, side, side]);
+    let tokens = vision.blocks[..8].iter().fold(vision.embed(pixels), |x, block| block.forward(x));
+    let head = vision.token_heads[7].as_ref().unwrap();
+    let n = tokens.dims()[1] - 1;
+    let predicted = head.forward(tokens.narrow(1, 1, n));
+    let [_, channels, h, w] = features.stages[1].dims();
+    let target = features.stages[1].clone().reshape([1, channels, h * w]).swap_dims(1, 2);
+    let error = |x: Tensor<3>| -> f32 { (x - target.clone()).square().mean().into_scalar() };
+    let (own, mean) = (error(predicted), error(target.clone().mean_dim(1)));
+    assert!(own < 0.8 * mean, "{own} beside {mean} of the mean");
+    let heads: Vec<usize> = (0..12).filter(|i| vision.token_heads[*i].is_some()).collect();
+    assert_eq!(heads, [3, 7, 11]);
 }
 
 #[test]

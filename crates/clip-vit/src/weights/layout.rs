@@ -26,7 +26,7 @@ pub(super) struct Stored {
 }
 
 /// Prefixes: the module's, Hugging Face's, OpenAI's.
-const PREFIXES: [(&str, &str, &str); 13] = [
+const PREFIXES: [(&str, &str, &str); 14] = [
     ("vision.patch_embedding", "vision_model.embeddings.patch_embedding", "visual.conv1"),
     ("vision.class_embedding", "vision_model.embeddings.class_embedding", "visual.class_embedding"),
     (
@@ -38,6 +38,8 @@ const PREFIXES: [(&str, &str, &str); 13] = [
     ("vision.blocks", "vision_model.encoder.layers", "visual.transformer.resblocks"),
     ("vision.ln_post", "vision_model.post_layernorm", "visual.ln_post"),
     ("vision.projection.weight", "visual_projection.weight", "visual.proj"),
+    // No CLIP's: what `save_hf` writes of a distilled tower.
+    ("vision.token_heads", "vision_model.token_heads", "visual.token_heads"),
     ("text.token_embedding", "text_model.embeddings.token_embedding", "token_embedding"),
     (
         "text.positional_embedding",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use clip_vit::{Activation, Precision, Pretrained, load, load_bytes, save_hf};
+use clip_vit::{Activation, Precision, Pretrained, TokenHead, load, load_bytes, save_hf};
 use safetensors::SafeTensors;
 
 /// Single precision through a few layers of values of order 1.
@@ -265,6 +265,37 @@ fn saved_models_load_from_disk_and_from_memory() {
         let images = Tensor::<4>::from_data(expected.data("images"), &device);
         assert_close(clip.vision.forward(images), expected.data("image_features"), "memory");
     }
+}
+
+/// A distilled tower has heads, each as wide as it is in the file.
+#[test]
+fn heads_of_tokens_are_saved_and_loaded() {
+    let device = Device::default();
+    let mut model = load(&golden("hf_quick_gelu"), None, &device).unwrap();
+    let (width, layers) = (model.config.vision.width, model.config.vision.layers);
+    model.clip.vision.token_heads = (0..layers).map(|_| None).collect();
+    model.clip.vision.token_heads[1] = Some(TokenHead::new(width, 7, &device));
+    let folder = tempfile::tempdir().unwrap();
+    save_hf(&model.clip, &model.config, folder.path(), Precision::F32).unwrap();
+    let again = load(folder.path(), None, &device).unwrap();
+    let heads = &again.clip.vision.token_heads;
+    assert_eq!(heads.len(), layers);
+    assert_eq!(heads.iter().filter(|head| head.is_some()).count(), 1);
+    let tokens = Tensor::<2>::from_data(
+        TensorData::new((0..3 * width).map(|x| (x as f32).sin()).collect::<Vec<_>>(), [3, width]),
+        &device,
+    );
+    let seen = |model: &Pretrained| {
+        model.clip.vision.token_heads[1].as_ref().unwrap().forward(tokens.clone()).into_data()
+    };
+    assert_eq!(seen(&again), seen(&model));
+    check(&again, &Expected::of("hf_quick_gelu"), "with heads");
+
+    // One of another tower.
+    model.clip.vision.token_heads[1] = Some(TokenHead::new(width + 1, 7, &device));
+    save_hf(&model.clip, &model.config, folder.path(), Precision::F32).unwrap();
+    let refused = load(folder.path(), None, &device).unwrap_err().to_string();
+    assert!(refused.contains("vision_model.token_heads.1.linear.weight"), "{refused}");
 }
 
 /// transformers' own file, byte for byte: names, shapes and values.

@@ -94,12 +94,17 @@ fn stages<'a>(g: &mut Graph<'a>, source: &GraphSource<'a>, side: usize, tokens: 
         }
         if bank.is_some() && chosen(&config.few_stages, stage) {
             let bank = remembered.next().expect("the bank has each stage that is compared");
-            let compared = match config.few_feature {
-                FewFeature::Adapted => &adapted,
-                FewFeature::Raw => &patches,
+            let [rows, channels] = bank.dims();
+            let compared = match (config.few_feature, model.token_head(stage)) {
+                (FewFeature::Adapted, _) => adapted.clone(),
+                (FewFeature::Predicted, Some(head)) => {
+                    let normed = norm(g, &format!("{name}.token_head.norm"), &head.norm, &patches);
+                    linear(g, &format!("{name}.token_head"), &head.linear, &normed)
+                }
+                (FewFeature::Raw | FewFeature::Predicted, _) => patches,
             };
-            let compared = neighbours(g, config.few_neighbourhood, grid, compared);
-            let [rows, _] = bank.dims();
+            let grid = Grid { side, channels };
+            let compared = neighbours(g, config.few_neighbourhood, grid, &compared);
             let columns = g.weight(&format!("memory_bank.{stage}"), &[channels, rows], move || {
                 transposed(&floats(bank.clone()), channels)
             });

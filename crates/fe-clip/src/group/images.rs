@@ -17,7 +17,7 @@ use crate::settings::group::GroupConfig;
 /// What a group's images are compared by, of one of them.
 #[derive(Debug, Clone)]
 pub struct GroupTokens {
-    /// Patch tokens of each stage, `[grid, grid, channels]`, as they leave the tower.
+    /// Patch tokens of each stage, `[grid, grid, channels]`, as they leave the tower; stages may differ in channels.
     pub stages: Vec<Array3<f32>>,
     /// The image's embedding, of unit length.
     pub class: Vec<f32>,
@@ -45,13 +45,21 @@ impl Default for GroupLimits {
 pub struct Group {
     pub(super) config: GroupConfig,
     pub(super) limits: GroupLimits,
-    /// Stages, side of the grid and channels; set by the first image.
-    pub(super) shape: Option<[usize; 3]>,
+    /// Set by the first image.
+    pub(super) shape: Option<Shape>,
     /// Of every image the layer-normed tokens of every stage.
     tokens: Store,
     pub(super) classes: Vec<Vec<f32>>,
     /// Hashes of what each image is: references are drawn by them, whatever the images' order.
     pub(super) identities: Vec<[u8; 32]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Tokens along a side.
+    pub(super) grid: usize,
+    /// Of each stage.
+    pub(super) channels: Vec<usize>,
 }
 
 impl Group {
@@ -85,9 +93,10 @@ impl Group {
 
     /// What [`score`](Self::score) will take.
     pub fn cost(&self) -> GroupCost {
-        let [stages, grid, channels] = self.shape.unwrap_or_default();
         let bytes = self.limits.precision.bytes();
-        GroupCost::of(self.len(), [stages, grid, channels], bytes, &self.config)
+        let (grid, channels) =
+            self.shape.as_ref().map_or((0, 0), |shape| (shape.grid, shape.channels.iter().sum()));
+        GroupCost::of(self.len(), grid, channels, bytes, &self.config)
     }
 
     /// Adds an image.
@@ -98,16 +107,19 @@ impl Group {
     /// # Panics
     /// If there is no stage, a stage's grid is not square, or shapes differ from the first image's.
     pub fn add(&mut self, image: &GroupTokens) -> Result<(), Error> {
-        let (grid, _, channels) = image.stages.first().expect("group: expected a stage").dim();
-        let shape = [image.stages.len(), grid, channels];
-        assert!(*self.shape.get_or_insert(shape) == shape, "group: expected images of one shape");
+        let (grid, ..) = image.stages.first().expect("group: expected a stage").dim();
+        let square = |stage: &Array3<f32>| stage.dim().0 == grid && stage.dim().1 == grid;
+        assert!(image.stages.iter().all(square), "group: expected one square grid");
+        let channels = image.stages.iter().map(|stage| stage.dim().2).collect();
+        let shape = Shape { grid, channels };
+        let first = self.shape.get_or_insert_with(|| shape.clone());
+        assert!(*first == shape, "group: expected images of one shape");
         let finite = |stage: &Array3<f32>| stage.iter().all(|x| x.is_finite());
         if !image.stages.iter().all(finite) || !image.class.iter().all(|x| x.is_finite()) {
             return Err(Error::NoNumber { what: "the tokens are not finite".into() });
         }
         let mut bytes = Vec::new();
         for stage in &image.stages {
-            assert!(stage.dim() == (grid, grid, channels), "group: expected one square grid");
             bytes.extend(encode(&layer_norm(stage.view()), self.limits.precision));
         }
         let class = encode(&image.class, Precision::Full);
@@ -126,11 +138,15 @@ impl Group {
         stage: usize,
         side: usize,
     ) -> Result<Vec<Points>, Error> {
-        let [stages, grid, channels] = self.shape.expect("there is an image");
-        let length = grid * grid * channels * self.limits.precision.bytes();
+        let Shape { grid, channels } = self.shape.as_ref().expect("there is an image");
+        let grid = *grid;
+        let token_bytes = grid * grid * self.limits.precision.bytes();
+        let [all, before] = [channels.len(), stage].map(|n| channels[..n].iter().sum::<usize>());
+        let channels = channels[stage];
         let mut stored = Vec::with_capacity(images.len());
         for image in images {
-            stored.push(self.tokens.read(((image * stages + stage) * length) as u64, length)?);
+            let start = (image * all + before) * token_bytes;
+            stored.push(self.tokens.read(start as u64, channels * token_bytes)?);
         }
         let points = stored.into_par_iter().map(|bytes| {
             let tokens = decode(&bytes, self.limits.precision.dtype());

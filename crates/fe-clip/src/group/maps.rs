@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use ndarray::Array2;
 
-use super::images::Group;
+use super::images::{Group, Shape};
 use super::plan::Plan;
 use super::rescore::rescored;
 use crate::Error;
@@ -49,9 +49,11 @@ impl Group {
         mut progress: impl FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Option<GroupMaps>, Error> {
         let images = self.len();
-        let Some([stages, grid, _]) = self.shape.filter(|_| images >= SMALLEST_GROUP) else {
+        let shape = self.shape.as_ref().filter(|_| images >= SMALLEST_GROUP);
+        let Some(Shape { grid, channels }) = shape else {
             return Err(Error::SmallGroup { images, needed: SMALLEST_GROUP });
         };
+        let (grid, stages) = (*grid, channels.len());
         let plan = Plan::new(&self.identities, &self.config);
         let sides = self.config.neighbourhoods.clone();
         let passes: Vec<_> =

@@ -38,7 +38,7 @@ impl Group {
         side: usize,
         mut progress: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<Option<Distances>, Error> {
-        let [_, grid, _] = self.shape.expect("there is an image");
+        let grid = self.shape.as_ref().expect("there is an image").grid;
         let mut found =
             Distances::new(plan, grid * grid, self.limits.memory / 2, &self.limits.folder)?;
         let images: Vec<usize> = (0..plan.images()).collect();

@@ -18,24 +18,24 @@ pub struct GroupCost {
 }
 
 impl GroupCost {
-    /// The cost for so many images with `[stages, grid, channels]` tokens of `bytes` a number.
+    /// The cost for so many images of `grid` x `grid` tokens with so many `channels`, those of all stages together, of
+    /// `bytes` a number.
     pub fn of(
         images: usize,
-        [stages, grid, channels]: [usize; 3],
+        grid: usize,
+        channels: usize,
         bytes: usize,
         config: &GroupConfig,
     ) -> Self {
         let others = config.others(images);
-        let stages = config.stages.as_ref().map_or(stages, Vec::len);
-        let [n, o, tokens, channels, passes] =
-            [images, others, grid * grid, channels, stages * config.neighbourhoods.len()]
-                .map(|x| x as u64);
+        let [n, o, tokens, channels, sides] =
+            [images, others, grid * grid, channels, config.neighbourhoods.len()].map(|x| x as u64);
         let pairs = pairs(n, o);
         Self {
             others,
             pairs,
-            multiplications: pairs * passes * tokens * tokens * channels,
-            token_bytes: n * tokens * channels * (stages * bytes) as u64,
+            multiplications: pairs * sides * tokens * tokens * channels,
+            token_bytes: n * tokens * channels * bytes as u64,
             distance_bytes: n * n.min(o + 1) * tokens * 4,
         }
     }
@@ -189,7 +189,7 @@ mod tests {
                 assert_eq!(against.len(), config.others(9));
                 assert!(against.iter().all(|at| found[*at]), "{references:?}: {image}");
             }
-            let cost = GroupCost::of(9, [2, 5, 6], 2, &config);
+            let cost = GroupCost::of(9, 5, 12, 2, &config);
             assert_eq!((cost.pairs, cost.token_bytes), (pairs, 9 * 2 * 25 * 6 * 2));
             assert_eq!(cost.multiplications, pairs * 6 * 625 * 6);
         }

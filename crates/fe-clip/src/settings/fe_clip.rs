@@ -263,6 +263,9 @@ pub enum FewFeature {
     Adapted,
     /// Before them.
     Raw,
+    /// What the tokens before them predict of the features that the backbone was distilled from, where it has heads for
+    /// that ([`VisionTower::token_heads`](clip_vit::VisionTower::token_heads)).
+    Predicted,
 }
 
 /// What an image's distances from a memory bank are for its score.

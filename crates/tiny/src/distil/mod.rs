@@ -188,6 +188,43 @@ pub fn distil(
     })
 }
 
+/// A model whose image tower was distilled, with heads that predict the teacher's features from its patch tokens, by
+/// ridge regression ([`VisionTower::token_heads`]); and its architecture.
+///
+/// # Errors
+/// If the corpus or the model cannot be read, or its image tower is not of the architecture [`config`].
+pub fn with_token_heads(
+    model: &str,
+    teacher: &Teacher,
+    photographs: Option<Crops>,
+    seed: u64,
+    device: &Device,
+) -> Result<(Clip, ClipConfig), Error> {
+    let Backbone { mut clip, config: architecture, .. } = Backbone::load(model, None, device)?;
+    let pictures = Pictures::new(photographs);
+    let config = DistilConfig {
+        seed,
+        corpus: None,
+        start: Some(model.into()),
+        windows: 64,
+        rate: 1.0,
+        steps: FITTED,
+        anneal: 0,
+        save_every: FITTED,
+        judge_every: FITTED,
+    };
+    let first = batch::draw(&pictures, &config, 0, 0)?;
+    let training = device.clone().autodiff();
+    let vision = &architecture.vision;
+    let mut student = Student::new(vision, architecture.embed_dim, &first, seed, &training);
+    student.tower = started_from(model, student.tower, &training)?;
+    let standard = standard(&pictures, &config, teacher)?;
+    let seen = seen(&pictures, &config, teacher, &standard)?;
+    let student = student.fit_heads(&seen, &training).valid();
+    clip.vision.token_heads = student.token_heads(&standard, device);
+    Ok((clip, architecture))
+}
+
 /// What the curve of a run is to be compared with: the quality of the teacher's own tokens and of a tower as it was
 /// drawn.
 ///
@@ -241,21 +278,11 @@ impl Run {
             standard = state.module("standard", standard)?;
             average = state.module("average", student.valid())?;
         } else {
-            // Of the first step, which sees windows however long the run is.
-            let samples: Result<Vec<Targets>, Error> = (0..SAMPLED)
-                .map(|part| Ok(targets(teacher, &batch::draw(pictures, config, 0, part)?)))
-                .collect();
-            standard = Standard::of(&samples?);
+            standard = self::standard(pictures, config, teacher)?;
             if let Some(start) = &config.start {
                 student.tower = started_from(start, student.tower, &device)?;
-                let seen: Result<Vec<(Batch, Targets)>, Error> = (0..FITTED)
-                    .map(|part| {
-                        let batch = batch::draw(pictures, config, 0, part)?;
-                        let targets = standard.apply(targets(teacher, &batch));
-                        Ok((batch, targets))
-                    })
-                    .collect();
-                student = student.fit_heads(&seen?, &device);
+                let seen = seen(pictures, config, teacher, &standard)?;
+                student = student.fit_heads(&seen, &device);
             }
             average = student.valid();
         }
@@ -327,14 +354,45 @@ impl Run {
     }
 }
 
-/// The tower with the weights of a model's.
+/// Mean and deviation of the teacher's channels over batches of the first step, which sees windows however long the
+/// run is.
+fn standard(
+    pictures: &Pictures,
+    config: &DistilConfig,
+    teacher: &Teacher,
+) -> Result<Standard, Error> {
+    let samples: Result<Vec<Targets>, Error> = (0..SAMPLED)
+        .map(|part| Ok(targets(teacher, &batch::draw(pictures, config, 0, part)?)))
+        .collect();
+    Ok(Standard::of(&samples?))
+}
+
+/// Batches of the first step with the teacher's standardised features, to fit heads to.
+fn seen(
+    pictures: &Pictures,
+    config: &DistilConfig,
+    teacher: &Teacher,
+    standard: &Standard,
+) -> Result<Vec<(Batch, Targets)>, Error> {
+    (0..FITTED)
+        .map(|part| {
+            let batch = batch::draw(pictures, config, 0, part)?;
+            let targets = standard.apply(targets(teacher, &batch));
+            Ok((batch, targets))
+        })
+        .collect()
+}
+
+/// The tower with the weights of a model's, without heads: they are of what it was before.
 fn started_from(name: &str, tower: VisionTower, device: &Device) -> Result<VisionTower, Error> {
     let backbone = Backbone::load(name, None, device)?;
     if backbone.config.vision != config().vision {
         let problem = format!("{name} has not the image tower that is distilled");
         return Err(Error::Settings(problem));
     }
-    let record = backbone.clip.vision.into_record();
+    let mut vision = backbone.clip.vision;
+    vision.token_heads = Vec::new();
+    let record = vision.into_record();
     tower.try_load_record(record).map_err(|e| Error::invalid(Path::new(name), e))
 }
 

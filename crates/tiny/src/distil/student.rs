@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clip_vit::{VisionConfig, VisionTower};
+use clip_vit::{TokenHead, VisionConfig, VisionTower};
 use serde::Serialize;
 
 use super::batch::{Batch, PATCH};
@@ -116,6 +116,27 @@ impl Student {
         }
         self
     }
+
+    /// The heads of the patch tokens, for the features as the teacher has them, each after the block whose tokens it
+    /// was fitted to.
+    pub(super) fn token_heads(
+        &self,
+        standard: &Standard,
+        device: &Device,
+    ) -> Vec<Option<TokenHead>> {
+        let depth = self.tower.blocks.len();
+        let mut heads: Vec<Option<TokenHead>> = (0..depth).map(|_| None).collect();
+        for (third, fitted) in self.heads.iter().enumerate() {
+            let [width, channels] = fitted.weight.dims();
+            let mut head = TokenHead::new(width, channels, device);
+            if third + 1 == self.heads.len() {
+                head.norm = self.tower.ln_post.clone();
+            }
+            head.linear = standard.undone(third, fitted);
+            heads[depth * (third + 1) / 3 - 1] = Some(head);
+        }
+        heads
+    }
 }
 
 impl Terms {
@@ -211,6 +232,17 @@ impl Standard {
             deviations.push(Param::from_tensor(deviation.squeeze_dim(0)));
         }
         Self { means, deviations }
+    }
+
+    /// The layer that predicts features themselves instead of standardised ones.
+    fn undone(&self, i: usize, layer: &Linear) -> Linear {
+        let (mean, deviation) = (self.means[i].val(), self.deviations[i].val());
+        let bias = layer.bias.as_ref().expect("heads have a bias").val();
+        let mut layer = layer.clone();
+        let weight = layer.weight.val() * deviation.clone().unsqueeze();
+        layer.weight = Param::from_tensor(weight);
+        layer.bias = Some(Param::from_tensor(bias * deviation + mean));
+        layer
     }
 
     pub(super) fn apply(&self, targets: Targets) -> Targets {

@@ -212,7 +212,8 @@ fn started_from(
     config: &PretrainConfig,
     device: &Device,
 ) -> Result<Clip, Error> {
-    let backbone = Backbone::load(name, None, device)?;
+    let mut backbone = Backbone::load(name, None, device)?;
+    backbone.clip.vision.token_heads = Vec::new(); // are fitted when all else has been trained
     if backbone.config != config.architecture() {
         return Err(Error::Settings(format!("{name} is not of the architecture to be trained")));
     }

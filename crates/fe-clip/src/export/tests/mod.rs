@@ -8,7 +8,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use clip_vit::{Activation, Clip, ClipConfig, TextConfig, VisionConfig};
+use clip_vit::{Activation, Clip, ClipConfig, TextConfig, TokenHead, VisionConfig};
 use prost::Message;
 
 use super::proto::ModelProto;
@@ -51,7 +51,8 @@ fn detector(config: &ModelConfig, activation: Activation, grid: usize) -> Detect
         context_length: 77,
         activation,
     };
-    let clip = Clip::new(&ClipConfig { vision, text, embed_dim: 12 }, &device);
+    let mut clip = Clip::new(&ClipConfig { vision, text, embed_dim: 12 }, &device);
+    clip.vision.token_heads = vec![None, Some(TokenHead::new(16, 9, &device)), None, None];
     clip.visit(&mut Look);
     let run = RunConfig { model: config.clone(), ..RunConfig::default() };
     if !config.method.is_trained() {

@@ -13,6 +13,7 @@ use crate::settings::fe_clip::{
     Aggregate, ConvAdapterConfig, FeClipConfig, FewFeature, FewScore, ImageScore, Temperature,
     TemperatureWord,
 };
+use crate::settings::group::GroupConfig;
 use crate::settings::stage_ends::StageEnds;
 use crate::settings::switch::Switch;
 
@@ -173,6 +174,12 @@ fn the_memory_bank_is_inside() {
     };
     let raw = bank(FewFeature::Raw, Some(vec![2, 3]));
     same_numbers("raw tokens of two stages", raw, Activation::Gelu, 5, true);
+    let predicted = FeClipConfig {
+        few_neighbourhood: 3,
+        group: GroupConfig { stages: Some(vec![2]), ..GroupConfig::default() },
+        ..bank(FewFeature::Predicted, Some(vec![2]))
+    };
+    same_numbers("what tokens predict", predicted, Activation::Gelu, 5, true);
     let adapted = FeClipConfig {
         image_score: ImageScore::ClassTokenAndMap,
         ..bank(FewFeature::Adapted, None)

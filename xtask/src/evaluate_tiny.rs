@@ -199,8 +199,8 @@ fn measure(args: &Args, fe_clip: &FeClip, work: &Path, set: &Set, row: Row) -> R
     serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Keys of `[model]` that FE-CLIP alone has.
-const ADAPTERS: [&str; 15] = [
+/// Keys of `[model]` that FE-CLIP alone has, or that are chosen for its features.
+const ADAPTERS: [&str; 16] = [
     "lambda",
     "transform",
     "patch_ln_post",
@@ -216,6 +216,7 @@ const ADAPTERS: [&str; 15] = [
     "ffe",
     "lfs",
     "conv_adapter",
+    "group",
 ];
 /// Those that the memory bank has, too.
 const STAGES: [&str; 4] = ["stage_ends", "few_rotate", "few_score", "few_stages"];

@@ -4,12 +4,15 @@
 processor time an image is written there.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import resource
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import psutil
@@ -33,10 +36,62 @@ def is_worker(engine, process):
     return "pyspark.daemon" in line and "pyspark.daemon" in " ".join(process.parent().cmdline())
 
 
-def busy_worker(engine, job, seconds):
+def ended(processes):
+    """Ends processes of ours, gently at first."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(processes, timeout=20)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@contextlib.contextmanager
+def ray_cluster():
+    """A Ray of one machine with two processors, where a job finds it, and its process.
+
+    A script that finds none starts one, and gives up if that takes more than 30 seconds, as it does
+    on a busy machine.
+    """
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    # Paths of sockets are at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        flags = ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
+        ray = pathlib.Path(sys.executable).with_name("ray")
+        with open(f"{folder}/start.log", "wb") as log:
+            command = [ray, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", *flags]
+            for _ in range(5):
+                # Its workers are nicer than we are unless it is told.
+                environment = os.environ | {"RAY_worker_niceness": "0"}
+                head = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+                while head.poll() is None:
+                    if b"Ray runtime started" in pathlib.Path(log.name).read_bytes():
+                        break
+                    time.sleep(0.2)
+                else:
+                    continue  # it gave up waiting for its own processes
+                break
+            else:
+                raise AssertionError(pathlib.Path(log.name).read_text())
+        processes = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
+        try:
+            yield head, {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+        finally:
+            ended(processes)
+
+
+@contextlib.contextmanager
+def no_cluster():
+    """Spark starts with the job, in its own process."""
+    yield None, {}
+
+
+def busy_worker(engine, job, parent, seconds):
     """A worker that has computed for some seconds, as soon as there is one."""
     while job.poll() is None:
-        for process in psutil.Process(job.pid).children(recursive=True):
+        for process in psutil.Process(parent.pid).children(recursive=True):
             try:
                 if is_worker(engine, process) and process.cpu_times().user > seconds:
                     return process
@@ -52,10 +107,11 @@ def run(engine, out, kill=False):
     log = out.with_suffix(".log")
     # Spark's workers are the Python of the path unless they are told.
     environment = os.environ | {"PYSPARK_PYTHON": sys.executable}
-    with open(log, "wb") as stream:
-        job = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+    cluster = ray_cluster if engine == "ray" else no_cluster
+    with open(log, "wb") as stream, cluster() as (parent, where):
+        job = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment | where)
         if kill:
-            busy_worker(engine, job, 5).kill()
+            busy_worker(engine, job, parent or job, 5).kill()
             assert job.poll() is None
         assert job.wait() == 0, log.read_text()
     rows = pq.read_table(out).to_pylist()

@@ -15,6 +15,7 @@ mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+mod foreground;
 mod foreign;
 mod fusion;
 pub mod geometry;

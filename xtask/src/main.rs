@@ -15,6 +15,7 @@ mod make_tiny;
 mod parity;
 mod photographs;
 mod process;
+mod published;
 mod reproduce;
 mod results;
 mod teacher;
@@ -40,6 +41,7 @@ enum Task {
     Photographs(photographs::Args),
     /// Pre-train a small CLIP on procedural images and captions.
     PretrainTiny(make_tiny::Args),
+    Published(published::Args),
     Reproduce(reproduce::Args),
     Teacher(teacher::Args),
     /// Fit heads to the image tower of `tiny` that predict the teacher's features.
@@ -62,6 +64,7 @@ fn main() -> anyhow::Result<()> {
         Task::Parity(args) => parity::run(&args),
         Task::Photographs(args) => photographs::run(&args),
         Task::PretrainTiny(args) => make_tiny::run("pretrain", &args),
+        Task::Published(args) => published::run(&args),
         Task::Reproduce(args) => reproduce::run(&args),
         Task::Teacher(args) => teacher::run(&args),
         Task::TokenHeads(args) => make_tiny::run("heads", &args),

@@ -144,9 +144,12 @@ fn methods_that_learn_prompts_are_trained_and_used() {
     let folder = folder.path();
     write_data(&folder.join("data"));
     let good = folder.join("data/gear/train/good");
-    for (method, part) in
-        [("coop", "prompts.context"), ("anomalyclip", "prompts.context"), ("vcp-clip", "vcp.query")]
-    {
+    for (method, part) in [
+        ("coop", "prompts.context"),
+        ("anomalyclip", "prompts.context"),
+        ("adaclip", "adaclip.text_rows.0"),
+        ("vcp-clip", "vcp.query"),
+    ] {
         let settings = write_settings(folder, method, "image_size = 96", 0);
         let run = folder.join(method);
         succeed(fe_clip().arg("train").arg("--config").arg(&settings).arg("--out").arg(&run));

@@ -55,7 +55,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Reads a checkpoint file: ours, the public PyTorch re-implementation's, or one that the
-    /// authors of AnomalyCLIP, APRIL-GAN, VCP-CLIP and InCTRL published (`.pth`).
+    /// authors of AnomalyCLIP, AdaCLIP, APRIL-GAN, VCP-CLIP and InCTRL published (`.pth`).
     ///
     /// # Errors
     /// If it cannot be read, is of another format, or its metadata is not understood.

@@ -49,7 +49,7 @@ pub(crate) fn spread(
 
 /// Which cells of a map of the image count: those of which at least half is looked at; if there
 /// is none, those of which anything is.
-fn cells(ignored: &Array2<bool>, (rows, columns): (usize, usize)) -> Array2<bool> {
+pub(crate) fn cells(ignored: &Array2<bool>, (rows, columns): (usize, usize)) -> Array2<bool> {
     let (height, width) = ignored.dim();
     if (rows, columns) == (height, width) {
         return ignored.mapv(|ignored| !ignored);

@@ -187,6 +187,11 @@ impl Detector {
     /// is too large for half precision.
     pub fn export(&self, path: &Path, settings: &Export) -> Result<Exported, Error> {
         let source = self.graph_source()?;
+        if source.bank.is_some() && source.model.config().few_foreground {
+            return Err(Error::Settings(
+                "export: a graph finds no objects; leave out model.few_foreground".into(),
+            ));
+        }
         let facts = Facts {
             method: self.method,
             preprocess: &self.preprocess,

@@ -15,7 +15,8 @@ pub(crate) struct Foreign {
     pub(crate) start_of_text: Option<Vec<f32>>,
 }
 
-/// Reads a file of AnomalyCLIP's, APRIL-GAN's, VCP-CLIP's or InCTRL's code; tensors of any other keep their names.
+/// Reads a file of AnomalyCLIP's, AdaCLIP's, APRIL-GAN's, VCP-CLIP's or InCTRL's code; tensors of
+/// any other keep their names.
 ///
 /// # Errors
 /// If it cannot be read or holds more than tensors, or numbers that are not finite.
@@ -99,11 +100,14 @@ enum Meaning {
 }
 
 impl Meaning {
-    /// Source: AnomalyCLIP `prompt_ensemble.py`, APRIL-GAN `train.py`, VCP-CLIP `train.py`,
-    /// InCTRL `open_clip/model.py`.
+    /// Source: AnomalyCLIP `prompt_ensemble.py`, AdaCLIP `method/adaclip.py`, APRIL-GAN `train.py`,
+    /// VCP-CLIP `train.py`, InCTRL `open_clip/model.py`.
     fn of(name: &str) -> Self {
         if let Some(rest) = name.strip_prefix("trainable_linearlayer.fc.") {
             return Self::Same(format!("patch_projection.{rest}"));
+        }
+        if let Some(meaning) = name.strip_prefix("clip_model.").and_then(Self::of_adaclip) {
+            return meaning;
         }
         let Some(name) = name.strip_prefix("prompt_learner.") else {
             let meaning = Self::of_vcp(name).or_else(|| Self::of_inctrl(name));
@@ -121,6 +125,31 @@ impl Meaning {
             _ if name.starts_with("compound_prompt_projections.") => Self::Nothing,
             _ => Self::Same(format!("prompt_learner.{name}")),
         }
+    }
+
+    /// A tensor of AdaCLIP's.
+    fn of_adaclip(name: &str) -> Option<Self> {
+        let (part, rest) = name.split_once('.')?;
+        let key = match (part, rest.split_once('.')?) {
+            ("visual_prompter", ("static_prompts", n)) => format!("adaclip.image_rows.{n}"),
+            // Prompts of the text tower begin with its second block.
+            ("text_prompter", ("static_prompts", "0")) => return Some(Self::Nothing),
+            ("text_prompter", ("static_prompts", n)) => {
+                format!("adaclip.text_rows.{}", n.parse::<usize>().ok()?.checked_sub(1)?)
+            }
+            ("patch_token_layer", ("head", rest)) => format!("patch_projection.{rest}"),
+            ("cls_token_layer", ("head", rest)) => {
+                format!("adaclip.class_projection.{}", rest.strip_prefix("0.")?)
+            }
+            ("dynamic_visual_prompt_generator", ("head", rest)) => {
+                format!("adaclip.image_prompts.{rest}")
+            }
+            ("dynamic_text_prompt_generator", ("head", rest)) => {
+                format!("adaclip.text_prompts.{rest}")
+            }
+            _ => return None,
+        };
+        Some(Self::Same(key))
     }
 
     /// A tensor of VCP-CLIP's beside the linear layers, which are named as APRIL-GAN's.

@@ -6,6 +6,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
+use crate::adaclip::AdaClip;
 use crate::inctrl::Inctrl;
 use crate::named;
 use crate::settings::fe_clip::{AdapterInit, FeClipConfig, Temperature};
@@ -32,6 +33,8 @@ pub struct Head {
 #[derive(Module, Debug)]
 #[expect(clippy::large_enum_variant, reason = "Burn has no boxed modules, and a head has one")]
 pub enum OwnPart {
+    /// AdaCLIP's.
+    AdaClip(AdaClip),
     /// VCP-CLIP's.
     Vcp(Vcp),
     /// InCTRL's.
@@ -42,6 +45,7 @@ impl OwnPart {
     /// Name, shape and values of its tensors, as PyTorch keeps them.
     pub(crate) fn tensors(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         match self {
+            Self::AdaClip(part) => named::collect(part, ADACLIP),
             Self::Vcp(part) => named::collect(part, VCP),
             Self::Inctrl(part) => named::collect(part, INCTRL),
         }
@@ -55,12 +59,14 @@ impl OwnPart {
         source: impl FnMut(&str, &[usize]) -> Option<Vec<f32>>,
     ) -> Self {
         match self {
+            Self::AdaClip(part) => Self::AdaClip(named::replace(part, ADACLIP, device, source)),
             Self::Vcp(part) => Self::Vcp(named::replace(part, VCP, device, source)),
             Self::Inctrl(part) => Self::Inctrl(named::replace(part, INCTRL, device, source)),
         }
     }
 }
 
+const ADACLIP: &str = "adaclip";
 const VCP: &str = "vcp";
 const INCTRL: &str = "inctrl";
 

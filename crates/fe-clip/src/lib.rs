@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adaclip;
 mod assemble;
 mod backbone;
 mod cache;
@@ -14,7 +15,9 @@ mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+mod foreground;
 mod foreign;
+mod fusion;
 pub mod geometry;
 pub mod group;
 mod group_detection;
@@ -24,6 +27,7 @@ mod input;
 mod inspect;
 mod inspect_group;
 mod judge;
+mod kmeans;
 mod loss;
 mod masks;
 mod memory;
@@ -52,6 +56,7 @@ mod vcp;
 mod verdict;
 mod wording;
 
+pub use adaclip::AdaClip;
 pub use assemble::{Assembled, ImageFile, ModelChoice, Parts};
 pub use backbone::{Backbone, Weights};
 pub use calibrate::{
@@ -86,6 +91,7 @@ pub use run::{Interpolation, ModelConfig, RunConfig};
 pub use scope::Scope;
 pub use score::ScoreScale;
 pub use scorer::Prediction;
+pub use settings::adaclip::AdaClipConfig;
 pub use settings::eval::{EvalConfig, Source};
 pub use settings::fe_clip::{
     AdapterInit, Aggregate, ConvAdapterConfig, FeClipConfig, FewFeature, FewScore, ImageScore,

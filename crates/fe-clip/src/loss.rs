@@ -183,7 +183,7 @@ impl LossForm {
     }
 
     /// Focal loss over both channels, mean over pixels: -(1 - p)^gamma log p of the true class.
-    fn focal(&self, map: Tensor<2>, masks: Tensor<2>) -> Tensor<1> {
+    pub(crate) fn focal(&self, map: Tensor<2>, masks: Tensor<2>) -> Tensor<1> {
         let target = masks.clone().clamp(SMOOTH, 1.0 - SMOOTH);
         let p = target.clone() * map.clone() + (target.neg() + 1.0) * (map.neg() + 1.0) + SMOOTH;
         let miss = p.clone().neg() + 1.0;

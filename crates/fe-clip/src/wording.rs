@@ -71,17 +71,31 @@ impl Wording {
 
     /// APRIL-GAN's ensemble: 245 and 175 prompts.
     pub(crate) fn april_gan() -> Self {
+        Self::of_april_gan(&APRIL_GAN_TEMPLATES)
+    }
+
+    fn of_april_gan(templates: &[&str]) -> Self {
         let anomalous =
             ["damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage"];
         Self {
-            normal: compose(&NORMAL_STATES, &APRIL_GAN_TEMPLATES),
-            anomalous: compose(&anomalous, &APRIL_GAN_TEMPLATES),
+            normal: compose(&NORMAL_STATES, templates),
+            anomalous: compose(&anomalous, templates),
             averaging: Averaging::Normalized,
         }
     }
 
-    /// All that is said of a category.
-    fn about(&self, category: &str) -> impl Iterator<Item = String> {
+    /// AdaCLIP's: APRIL-GAN's states in four templates, 28 and 20 prompts.
+    pub(crate) fn adaclip() -> Self {
+        Self::of_april_gan(&ADACLIP_TEMPLATES)
+    }
+
+    /// Prompts of the normal side.
+    pub(crate) fn normal(&self) -> usize {
+        self.normal.len()
+    }
+
+    /// All that is said of a category, the normal side first.
+    pub(crate) fn about(&self, category: &str) -> impl Iterator<Item = String> {
         let category = category.replace('_', " ");
         let said = self.normal.iter().chain(&self.anomalous);
         said.map(move |text| text.replace(CATEGORY, &category))
@@ -250,6 +264,14 @@ const INCTRL_TEMPLATES: [&str; 22] = [
     "a photo of a {} for anomaly detection.",
 ];
 
+/// Source: AdaCLIP, `method/adaclip.py`; as long before the category as its learned rows.
+const ADACLIP_TEMPLATES: [&str; 4] = [
+    "a bad photo of a {}.",
+    "a low resolution photo of the {}.",
+    "a bad photo of the {}.",
+    "a cropped photo of the {}.",
+];
+
 /// Source: APRIL-GAN, `prompt_ensemble.py`.
 const APRIL_GAN_TEMPLATES: [&str; 35] = [
     "a photo of a {}.",
@@ -299,6 +321,7 @@ mod tests {
         assert_eq!(sizes(&Wording::winclip()), (147, 84));
         assert_eq!(sizes(&Wording::inctrl()), (154, 88));
         assert_eq!(sizes(&Wording::april_gan()), (245, 175));
+        assert_eq!(sizes(&Wording::adaclip()), (28, 20));
         let normal = Wording::winclip().normal;
         assert!(normal.contains(&"a photo of a {} without flaw for visual inspection.".into()));
         assert!(!Wording::of(&Prompts::default()).names_category());

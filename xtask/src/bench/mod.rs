@@ -46,6 +46,8 @@ enum Section {
     Adapters,
     /// A training epoch of a deep tower with and without the cached prefix.
     Epoch,
+    /// The search of the memory bank beside faiss.
+    Bank,
     /// Peak memory of training tiny and on ViT-L/14@336.
     Memory,
     /// Start-up beside importing the Python packages.
@@ -67,9 +69,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(python) => python.clone(),
         None => python(Path::new("target/bench-python"), &REQUIREMENTS)?,
     };
-    let examples = ["--example", "forward", "--example", "throughput"];
+    let examples = ["forward", "throughput", "bank_search"].map(|name| ["--example", name]);
     execute(
-        cargo().args(["build", "--release", "--workspace", "--bin", "fe-clip"]).args(examples),
+        cargo()
+            .args(["build", "--release", "--workspace", "--bin", "fe-clip"])
+            .args(examples.as_flattened()),
     )?;
     let bench = Bench { quick: args.quick, python, folder: PathBuf::from("target/bench") };
     std::fs::create_dir_all(&bench.folder)?;
@@ -99,6 +103,7 @@ impl Section {
             Self::Training => "Training",
             Self::Adapters => "Adapters beside the forward pass",
             Self::Epoch => "Training with the prefix kept",
+            Self::Bank => "Search of the memory bank",
             Self::Memory => "Memory of training",
             Self::Startup => "Start-up",
         }
@@ -152,6 +157,11 @@ impl Bench {
             }
             Section::Adapters => self.training(&["adapters"], &json),
             Section::Epoch => self.training(&["epoch"], &json),
+            Section::Bank => {
+                let mut script = self.script("crates/fe-clip/benches/bank_search.py");
+                script.arg(built("examples/bank_search")).arg(rounds(15));
+                self.rows(script.arg(&json), &json)
+            }
             Section::Memory if self.quick => self.training(&["memory-tiny"], &json),
             Section::Memory => self.training(&["memory-tiny", "memory-large"], &json),
             Section::Startup => {

@@ -58,13 +58,19 @@ pub(super) fn print(
 /// Forward passes that a job costs.
 fn passes(setting: &Setting, plan: &Plan, job: &Job) -> f64 {
     let images = plan.images(job.dataset) as f64;
-    let windows = if job.method == Method::WinClip { WINDOWS } else { 1.0 };
+    let windows = match job.method {
+        Method::WinClip => WINDOWS,
+        // Without prompts, then with them; its many texts about each image are not counted.
+        Method::AdaClip => 2.0,
+        _ => 1.0,
+    };
     match job.kind {
         Kind::Eval { .. } => images * windows,
         Kind::Time => 10.0 * windows,
         Kind::Train => {
             let epochs = setting.profile.epochs(job.method, job.dataset) as f64;
-            let steps = setting.max_steps.map_or(images * epochs, |steps| 16.0 * steps as f64);
+            let batch = if job.method == Method::AdaClip { 1.0 } else { 16.0 };
+            let steps = setting.max_steps.map_or(images * epochs, |steps| batch * steps as f64);
             // Short texts, which are not counted, in place of image layers.
             let step = if job.method.keeps_answers() { 0.0 } else { STEP };
             images + steps.min(images * epochs) * step

@@ -14,6 +14,7 @@ pub(super) enum Method {
     AprilGan,
     Coop,
     AnomalyClip,
+    AdaClip,
     VcpClip,
     Inctrl,
     PromptAd,
@@ -41,6 +42,7 @@ impl Method {
             Self::AprilGan => "april-gan",
             Self::Coop => "coop",
             Self::AnomalyClip => "anomalyclip",
+            Self::AdaClip => "adaclip",
             Self::VcpClip => "vcp-clip",
             Self::Inctrl => "inctrl",
             Self::PromptAd => "promptad",
@@ -106,6 +108,7 @@ impl Method {
             Self::AnomalyClip => {
                 "method = \"anomalyclip\"\npositional_interpolation = \"bilinear\"\n"
             }
+            Self::AdaClip => "method = \"adaclip\"\n",
             Self::VcpClip => "method = \"vcp-clip\"\n",
             Self::Inctrl => "method = \"inctrl\"\n",
             Self::PromptAd => "method = \"promptad\"\n",
@@ -129,6 +132,7 @@ impl Method {
             (Self::AprilGan, _) => "APRIL-GAN",
             (Self::Coop, _) => "CoOp",
             (Self::AnomalyClip, _) => "AnomalyCLIP",
+            (Self::AdaClip, _) => "AdaCLIP",
             (Self::VcpClip, _) => "VCP-CLIP",
             (Self::Inctrl, _) => "InCTRL",
             (Self::PromptAd, _) => "PromptAD",
@@ -150,6 +154,10 @@ impl Method {
             Self::MemoryBank => {
                 Some("memory-bank: here on CLIP's tokens, published on a WideResNet-50")
             }
+            Self::AdaClip => Some(
+                "here trained on the auxiliary set alone, and the last epoch; published with \
+                 endoscopic images beside it, and the epoch that is best on the evaluated set",
+            ),
             Self::VcpClip => Some(
                 "here without augmentation, with the activation that the backbone was trained with",
             ),
@@ -191,6 +199,7 @@ impl Method {
                 Self::Coop,
                 Self::AprilGan,
                 Self::AnomalyClip,
+                Self::AdaClip,
                 Self::FeClip,
             ],
             2 => &[
@@ -199,6 +208,7 @@ impl Method {
                 Self::Coop,
                 Self::AprilGan,
                 Self::AnomalyClip,
+                Self::AdaClip,
                 Self::VcpClip,
                 Self::FeClip,
             ],

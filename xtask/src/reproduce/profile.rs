@@ -57,6 +57,7 @@ impl Profile {
                 | Method::AprilGan
                 | Method::Coop
                 | Method::AnomalyClip
+                | Method::AdaClip
                 | Method::VcpClip
                 | Method::Inctrl
                 | Method::PromptAd
@@ -77,6 +78,7 @@ impl Profile {
             (_, Method::AprilGan, _) => 3,
             (_, Method::Coop, _) => 200,
             (_, Method::AnomalyClip, _) => 15,
+            (_, Method::AdaClip, _) => 5,
             (_, Method::VcpClip | Method::Inctrl, _) => 10,
             _ => 9,
         }
@@ -88,6 +90,8 @@ impl Profile {
         let rest = match self {
             // Without image layers to go through again a whole batch fits.
             Self::Paper | Self::Fast if method.learns_prompts() => "",
+            // A batch is one image.
+            _ if method == Method::AdaClip => "",
             // Its norms are of whole batches.
             Self::Paper | Self::Fast if method == Method::Inctrl => "",
             Self::Quick if method == Method::Inctrl => "epoch_steps = 20",

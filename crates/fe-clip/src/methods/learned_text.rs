@@ -133,13 +133,13 @@ impl LearnedText {
 }
 
 /// Takes vectors to the places after the first of `n` tokens, `[n, count]`.
-fn placement(n: usize, count: usize, device: &Device) -> Tensor<2> {
+pub(super) fn placement(n: usize, count: usize, device: &Device) -> Tensor<2> {
     let values = (0..n * count).map(|i| f32::from(u8::from(i / count == 1 + i % count)));
     Tensor::from_data(TensorData::new(values.collect::<Vec<_>>(), [n, count]), device)
 }
 
 /// 0 at those places and 1 at all others, `[1, n, 1]`.
-fn kept(n: usize, count: usize, device: &Device) -> Tensor<3> {
+pub(super) fn kept(n: usize, count: usize, device: &Device) -> Tensor<3> {
     let values = (0..n).map(|i| f32::from(u8::from(i == 0 || i > count)));
     Tensor::from_data(TensorData::new(values.collect::<Vec<_>>(), [1, n, 1]), device)
 }

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::coreset::reduced;
 use crate::counted::Ignored;
 use crate::memory::{Memory, highest_similarity, neighbourhood_mean};
-use crate::model::FeClip;
+use crate::model::{FeClip, Stages};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
 use crate::settings::fe_clip::{FeClipConfig, FewScore};
@@ -36,6 +36,10 @@ pub struct MemoryBankConfig {
     pub few_stages: Option<Vec<usize>>,
     /// What of the distances the image score is.
     pub few_score: FewScore,
+    /// Whether distances count on the object of an image alone, by the first principal component
+    /// of its tokens.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub few_foreground: bool,
     /// Most tokens of a stage in the memory bank; 0 = all. Of more, those are kept that are far
     /// from one another.
     pub few_limit: usize,
@@ -70,6 +74,7 @@ impl MemoryBankConfig {
             few_rotate: self.few_rotate,
             few_stages: self.few_stages.clone(),
             few_score: self.few_score,
+            few_foreground: self.few_foreground,
             few_limit: self.few_limit,
             few_seed: self.few_seed,
             smoothing_sigma: self.smoothing_sigma,
@@ -94,8 +99,8 @@ struct BankScorer {
 
 impl BankScorer {
     /// `[batch, height, width, stages * channels]`, the last axis of unit length.
-    fn features(&self, images: &[Array3<f32>]) -> Tensor<4> {
-        let stages = self.staged.compared(&self.staged.stages(images));
+    fn features(&self, stages: &Stages) -> Tensor<4> {
+        let stages = self.staged.compared(stages);
         let parts: Vec<Tensor<4>> =
             stages.into_iter().map(|t| normalize(neighbourhood_mean(t, NEIGHBOURHOOD))).collect();
         normalize(Tensor::cat(parts, 3))
@@ -108,7 +113,8 @@ impl Scorer for BankScorer {
     }
 
     fn remember(&mut self, normals: &[Array3<f32>]) {
-        let rows = self.staged.views(normals).map(|image| rows(self.features(&[image])));
+        let own = |image| rows(self.features(&self.staged.stages(&[image])));
+        let rows = self.staged.views(normals).map(own);
         let FeClipConfig { few_limit, few_seed, .. } = *self.staged.model.config();
         self.bank = Some(reduced(Tensor::cat(rows.collect(), 0), few_limit, few_seed));
     }
@@ -123,12 +129,13 @@ impl Scorer for BankScorer {
 
     fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
         let bank = self.bank.clone().expect("memory-bank: expected normal images first");
-        let features = self.features(images);
+        let stages = self.staged.stages(images);
+        let features = self.features(&stages);
         let [b, h, w, _] = features.dims();
         let cosines = highest_similarity(rows(features), bank); // [b * h * w, 1]
         // |x - y|² = 2 - 2 cos of unit vectors; rounding may put the cosine a little above 1.
         let distances = (cosines.neg() + 1.0).clamp_min(0.0) / 2.0;
-        let maps = grids(distances.sqrt().reshape([b, h, w]));
+        let maps = self.staged.of_objects(&stages, grids(distances.sqrt().reshape([b, h, w])));
         self.staged.predictions(&maps, &self.to_pixels, ignored)
     }
 }

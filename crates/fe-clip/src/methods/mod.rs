@@ -1,5 +1,7 @@
 //! FE-CLIP and the methods that it is compared with: one variant each, with its settings.
 
+mod ada_text;
+mod adaclip;
 mod anomalyclip;
 mod april_gan;
 mod clip;
@@ -45,6 +47,7 @@ use crate::head::Head;
 use crate::loss::LossForm;
 use crate::model::FeClip;
 use crate::scorer::{Base, Scorer};
+use crate::settings::adaclip::AdaClipConfig;
 use crate::settings::fe_clip::FeClipConfig;
 use crate::settings::promptad::PromptAdConfig;
 use crate::settings::prompts::Prompts;
@@ -68,6 +71,9 @@ pub enum Method {
     /// Prompts that say no category learned, and patches that see each other by their values.
     #[serde(rename = "anomalyclip")]
     AnomalyClip(AnomalyClipConfig),
+    /// Prompts in both towers, to which every image adds what it shows.
+    #[serde(rename = "adaclip")]
+    AdaClip(AdaClipConfig),
     /// Prompts whose category is what the image shows, and texts that look at its patches.
     VcpClip(VcpClipConfig),
     /// Learned scores of how an image differs from a few normal ones.
@@ -103,6 +109,7 @@ impl Method {
             Self::AprilGan(_) => "april-gan",
             Self::Coop(_) => "coop",
             Self::AnomalyClip(_) => "anomalyclip",
+            Self::AdaClip(_) => "adaclip",
             Self::VcpClip(_) => "vcp-clip",
             Self::Inctrl(_) => "inctrl",
             Self::MemoryBank(_) => "memory-bank",
@@ -121,6 +128,7 @@ impl Method {
                 | Self::AprilGan(_)
                 | Self::Coop(_)
                 | Self::AnomalyClip(_)
+                | Self::AdaClip(_)
                 | Self::VcpClip(_)
                 | Self::Inctrl(_)
         )
@@ -152,6 +160,7 @@ impl Method {
             Self::AprilGan(_) => AprilGanConfig::usual_training(),
             Self::Coop(_) => CoopConfig::usual_training(),
             Self::AnomalyClip(_) => AnomalyClipConfig::usual_training(),
+            Self::AdaClip(_) => AdaClipConfig::usual_training(),
             Self::VcpClip(_) => VcpClipConfig::usual_training(),
             Self::Inctrl(_) => InctrlConfig::usual_training(),
             _ => TrainConfig::default(),
@@ -168,6 +177,7 @@ impl Method {
             Self::AprilGan(config) => config.check(),
             Self::Coop(config) => config.check(),
             Self::AnomalyClip(config) => config.check(),
+            Self::AdaClip(config) => config.check(),
             Self::VcpClip(config) => config.check(),
             Self::Inctrl(config) => config.check(),
             Self::MemoryBank(config) => config.check(),
@@ -216,6 +226,7 @@ impl Method {
             Self::AprilGan(config) => config.new_head(clip, device),
             Self::Coop(config) => Ok(config.new_head(clip, device)),
             Self::AnomalyClip(config) => config.new_head(clip, device),
+            Self::AdaClip(config) => config.new_head(clip, device),
             Self::VcpClip(config) => config.new_head(clip, device),
             Self::Inctrl(config) => config.new_head(clip, device),
             _ => Err(self.untrained()),
@@ -232,6 +243,7 @@ impl Method {
             Self::AprilGan(config) => Ok(Box::new(config.model(base, head)?)),
             Self::Coop(config) => config.trainee(base, head),
             Self::AnomalyClip(config) => config.trainee(base, head),
+            Self::AdaClip(config) => config.trainee(base, head),
             Self::VcpClip(config) => config.trainee(base, head),
             Self::Inctrl(config) => config.trainee(base, head),
             _ => Err(self.untrained()),
@@ -248,6 +260,7 @@ impl Method {
             Self::AprilGan(config) => Ok(config.loss_form(train)),
             Self::Coop(config) => Ok(config.loss_form(train)),
             Self::AnomalyClip(config) => Ok(config.loss_form(train)),
+            Self::AdaClip(config) => Ok(config.loss_form(train)),
             Self::VcpClip(config) => Ok(config.loss_form(train)),
             Self::Inctrl(config) => Ok(config.loss_form(train)),
             _ => Err(self.untrained()),
@@ -269,6 +282,7 @@ impl Method {
             (Self::AprilGan(config), Some(head)) => config.scorer(base, head),
             (Self::Coop(config), Some(head)) => config.scorer(base, head),
             (Self::AnomalyClip(config), Some(head)) => config.scorer(base, head),
+            (Self::AdaClip(config), Some(head)) => config.scorer(base, head),
             (Self::VcpClip(config), Some(head)) => config.scorer(base, head),
             (Self::Inctrl(config), Some(head)) => config.scorer(base, head),
             (Self::Clip(config), None) => config.scorer(base),

@@ -11,7 +11,7 @@ use super::staged::{Staged, to_pixels};
 use crate::Error;
 use crate::counted::Ignored;
 use crate::memory::Memory;
-use crate::model::FeClip;
+use crate::model::{FeClip, Stages};
 
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
@@ -38,6 +38,10 @@ pub struct PcaResidualConfig {
     pub few_stages: Option<Vec<usize>>,
     /// Side of the neighbourhood over which tokens are averaged; odd, 1 = the tokens themselves.
     pub few_neighbourhood: usize,
+    /// Whether residuals count on the object of an image alone, by the first principal component
+    /// of its tokens.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub few_foreground: bool,
     /// What of the residuals the image score is.
     pub few_score: FewScore,
     /// Gaussian smoothing of the map, in pixels at `image_size`; 0 = off. Default: 4 at 518
@@ -55,6 +59,7 @@ impl Default for PcaResidualConfig {
             few_rotate: false,
             few_stages: None,
             few_neighbourhood: 1,
+            few_foreground: false,
             few_score: FewScore::TopPercent,
             smoothing_sigma: None,
         }
@@ -89,6 +94,7 @@ impl PcaResidualConfig {
             few_rotate: self.few_rotate,
             few_stages: self.few_stages.clone(),
             few_neighbourhood: self.few_neighbourhood,
+            few_foreground: self.few_foreground,
             few_score: self.few_score,
             smoothing_sigma: self.smoothing_sigma,
             ..FeClipConfig::without_adapters()
@@ -108,8 +114,8 @@ struct PcaResidual {
 
 impl PcaResidual {
     /// `[batch, height, width, channels]`
-    fn features(&self, images: &[Array3<f32>]) -> Tensor<4> {
-        let stages = self.staged.compared(&self.staged.stages(images));
+    fn features(&self, stages: &Stages) -> Tensor<4> {
+        let stages = self.staged.compared(stages);
         let count = stages.len() as f64;
         let sum = stages.into_iter().map(normalize).reduce(|a, b| a + b);
         sum.expect("a model has at least one stage") / count
@@ -124,7 +130,7 @@ impl Scorer for PcaResidual {
     fn remember(&mut self, normals: &[Array3<f32>]) {
         let (mut values, mut channels) = (Vec::new(), 0);
         for image in self.staged.views(normals) {
-            let features = self.features(&[image]);
+            let features = self.features(&self.staged.stages(&[image]));
             channels = features.dims()[3];
             values.extend(floats(features));
         }
@@ -143,10 +149,11 @@ impl Scorer for PcaResidual {
 
     fn detect(&self, images: &[Array3<f32>], ignored: Ignored<'_>) -> Vec<Prediction> {
         let normal = self.normal.as_ref().expect("pca-residual: expected normal images first");
-        let features = self.features(images);
+        let stages = self.staged.stages(images);
+        let features = self.features(&stages);
         let [b, h, w, d] = features.dims();
         let residuals = normal.residual(features.reshape([b * h * w, d])) / 2.0;
-        let maps = grids(residuals.reshape([b, h, w]));
+        let maps = self.staged.of_objects(&stages, grids(residuals.reshape([b, h, w])));
         self.staged.predictions(&maps, &self.to_pixels, ignored)
     }
 }

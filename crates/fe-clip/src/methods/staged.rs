@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 use crate::counted::{Ignored, counted, of_image, spread};
+use crate::foreground::foreground;
 use crate::group::GroupTokens;
 use crate::memory::{MemoryBank, neighbourhood_mean};
 use crate::model::{FeClip, Stages};
@@ -94,8 +95,27 @@ impl Staged {
     /// Weighted distances to what is remembered, `[batch, height, width]`.
     pub(super) fn few(&self, stages: &Stages) -> Option<Array3<f32>> {
         let weight = self.model.config().few_weight as f32;
-        let distance = |bank: &MemoryBank| grids(bank.distance(&self.compared(stages))) * weight;
-        self.memory.as_ref().map(distance)
+        let bank = self.memory.as_ref()?;
+        let distances = grids(bank.distance(&self.compared(stages))) * weight;
+        Some(self.of_objects(stages, distances))
+    }
+
+    /// Distances of tokens, `[batch, height, width]`, without those beside the objects of the
+    /// images, where the settings ask for that.
+    pub(super) fn of_objects(&self, stages: &Stages, mut distances: Array3<f32>) -> Array3<f32> {
+        if !self.model.config().few_foreground {
+            return distances;
+        }
+        let tokens = self.model.vision.ln_post.forward(stages.last.clone());
+        let [_, h, w, d] = tokens.dims();
+        let tokens = floats(tokens);
+        for (mut map, own) in distances.outer_iter_mut().zip(tokens.chunks_exact(h * w * d)) {
+            let own = ArrayView2::from_shape((h * w, d), own).expect("a token a place");
+            map.zip_mut_with(&foreground(own, (h, w)), |value, object| {
+                *value *= f32::from(u8::from(*object));
+            });
+        }
+        distances
     }
 }
 

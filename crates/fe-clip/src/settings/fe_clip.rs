@@ -54,6 +54,10 @@ pub struct FeClipConfig {
     pub few_neighbourhood: usize,
     /// What of the distances from the memory bank the image score has.
     pub few_score: FewScore,
+    /// Whether distances from the memory bank count on the object of an image alone, by the first
+    /// principal component of its tokens.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub few_foreground: bool,
     /// Most tokens of a stage in the memory bank; 0 = all. Of more, those are kept that are far
     /// from one another.
     pub few_limit: usize,
@@ -97,6 +101,7 @@ impl Default for FeClipConfig {
             few_stages: None,
             few_neighbourhood: 1,
             few_score: FewScore::Max,
+            few_foreground: false,
             few_limit: 0,
             few_seed: 0,
             smoothing_sigma: None,

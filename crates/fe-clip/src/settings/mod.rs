@@ -1,5 +1,6 @@
 //! The parts of `run.toml` that more than one module reads.
 
+pub(crate) mod adaclip;
 pub(crate) mod eval;
 pub(crate) mod fe_clip;
 pub(crate) mod group;

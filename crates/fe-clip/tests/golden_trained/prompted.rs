@@ -75,6 +75,27 @@ fn the_residual_of_a_subspace() {
 }
 
 #[test]
+fn residuals_beside_the_object_are_none() {
+    let golden = Golden::of("prompted", 6);
+    let config = PcaResidualConfig {
+        smoothing_sigma: Some(0.0),
+        few_foreground: true,
+        ..PcaResidualConfig::default()
+    };
+    let run = RunConfig::of_method(Method::PcaResidual(config));
+    let mut detector = Detector::new(&run, Some(golden.clip()), None, &golden.device).unwrap();
+    let mut images = golden.images();
+    detector.remember(&images[..1]);
+    for image in &mut images[1..] {
+        image.slice_mut(ndarray::s![.., .., 12..]).fill(20.0);
+    }
+    let few = Golden { bytes: std::fs::read(folder().join("few.safetensors")).unwrap(), ..golden };
+    few.assert_predictions("pca_foreground", &detector.detect(&images[1..]));
+    let map = few.values("pca_foreground.map");
+    assert!(map.contains(&0.0) && map.iter().any(|value| *value > 0.0));
+}
+
+#[test]
 fn losses_and_gradients() {
     each(check_gradients);
 }

@@ -163,8 +163,9 @@ impl Job {
     }
 
     fn print(&self, line: &Line<'_>) -> anyhow::Result<()> {
-        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))?;
-        self.publishers.send(line, self.done + 1)
+        // First: what was printed is on its way, or on disk, should the program be killed now.
+        self.publishers.send(line, self.done + 1)?;
+        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))
     }
 }
 

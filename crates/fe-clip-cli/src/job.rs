@@ -119,7 +119,7 @@ impl Job {
             overlay: overlay.as_deref().map(to_text).as_deref(),
             raw_score,
             regions: verdict.regions.iter().map(place).collect(),
-            summary,
+            summary: summary.clone(),
             error: error.as_deref(),
             monitor,
             moment: self.moment,

@@ -52,12 +52,13 @@ mod trainee;
 mod vcp;
 mod verdict;
 mod wording;
+mod zones;
 
 pub use assemble::{Assembled, ImageFile, ModelChoice, Parts};
 pub use backbone::{Backbone, Weights};
 pub use calibrate::{
-    Calibration, DataIdentity, ModelIdentity, NormalImage, Scores, Threshold, calibration_rank,
-    images_needed,
+    Calibration, DataIdentity, ModelIdentity, NormalImage, Scores, Threshold, ZoneThreshold,
+    ZoneThresholds, calibration_rank, images_needed,
 };
 pub use checkpoint::{Checkpoint, Origin, save};
 pub use clip_vit::{Activation, Arithmetic, keep_freed_memory};
@@ -104,3 +105,4 @@ pub use trainee::{Trainee, Truth};
 pub use vcp::Vcp;
 pub use verdict::{Failed, Verdict};
 pub use wording::CutText;
+pub use zones::{ZoneLevels, Zones, ZonesIdentity};

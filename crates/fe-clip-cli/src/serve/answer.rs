@@ -96,6 +96,7 @@ pub(super) async fn answer(
         thresholds,
         rule: RegionRule::default(),
         preprocess: loaded.preprocess.clone(),
+        zones: None,
     };
     server
         .compute(move |server| {
@@ -220,7 +221,7 @@ impl Judged {
         }
         let (level, ignored) = (self.thresholds.map(|t| t.pixel), ignored.as_ref());
         let ignored = ignored.map(|ignored| ignored.view());
-        let picture = overlay(&image, map.view(), &caption, level, ignored);
+        let picture = overlay(&image, map.view(), &caption, level.as_slice(), None, ignored);
         let bytes = rgb_png(&picture).map_err(|_| Problem::internal())?;
         Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
     }

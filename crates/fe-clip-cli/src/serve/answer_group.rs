@@ -70,6 +70,7 @@ pub(super) async fn answer_group(
         thresholds,
         rule: RegionRule::default(),
         preprocess: loaded.preprocess.clone(),
+        zones: None,
     };
     server
         .compute(move |_| judged_group(&loaded, &judge, files, sizes, grouped, options.map))

@@ -54,7 +54,7 @@ pub use error::Error;
 pub use find::find_images;
 pub use inspect::inspect;
 pub use layouts::{Counts, Layout, Scan, UnknownLayout, scan};
-pub use mask::{read_mask, read_mask_of};
+pub use mask::{decode_mask, read_mask, read_mask_of};
 pub use prefetch::{Prefetch, prefetch};
 pub use preprocess::{Placement, Preprocess, Resize, preprocess, resize_mask, resize_rgb};
 pub use read::{Limits, decode_image, image_size, read_image};

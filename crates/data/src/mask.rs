@@ -25,7 +25,15 @@ const MOST_LABELS: usize = 16;
 /// # Errors
 /// As [`read_image`](crate::read_image).
 pub fn read_mask(path: &Path, limits: &Limits) -> Result<Array2<bool>, Error> {
-    let (image, format) = decode(&read_file(path, limits)?, path, limits)?;
+    decode_mask(&read_file(path, limits)?, path, limits)
+}
+
+/// Reads the bytes of a mask, as [`read_mask`] does its file; errors call it `name`.
+///
+/// # Errors
+/// As [`read_mask`].
+pub fn decode_mask(bytes: &[u8], name: &Path, limits: &Limits) -> Result<Array2<bool>, Error> {
+    let (image, format) = decode(bytes, name, limits)?;
     let shape = (image.height() as usize, image.width() as usize);
     let levels = levels(image);
     let soft = format == Format::Jpeg || distinct(&levels) > MOST_LABELS;

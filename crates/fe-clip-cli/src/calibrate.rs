@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use fe_clip::{Calibration, Error, Failed, NormalImage, Scores, images_needed};
+use fe_clip::{
+    Calibration, Error, Failed, NormalImage, Scores, ZoneThresholds, Zones, images_needed,
+};
 
 use crate::model::ModelArgs;
 use crate::protect::Protected;
@@ -18,6 +20,7 @@ use crate::{normals, stdout};
     fe-clip calibrate --normals good-parts/ --out calibration.json\n  \
     fe-clip detect parts/ --calibration calibration.json --out results\n  \
     fe-clip calibrate --add calibration.json --normals more/ --out calibration.json\n  \
+    fe-clip calibrate --normals good-parts/ --zones zones.json --out calibration.json\n  \
     fe-clip calibrate --normals good-parts/ --shots 4 --out calibration.json\n  \
     fe-clip detect parts/ --normals good-parts/ --calibration calibration.json")]
 pub(crate) struct Args {
@@ -45,6 +48,11 @@ pub(crate) struct Args {
     shots: usize,
     #[command(flatten)]
     scope: ScopeArgs,
+    /// Parts of the images that get a threshold each for their pixels: JSON
+    /// `{"zones": [{"name": "rim", "polygons": [[[x, y], ...], ...]}, {"name": "label", "mask":
+    /// "label.png"}]}`; `detect` takes the same file.
+    #[arg(long, value_name = "FILE")]
+    zones: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -84,6 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     check_count(normals.len() + kept).with_context(named)?;
 
     let scope = args.scope.scope()?;
+    let zones = args.zones.as_deref().map(Zones::read).transpose().context("--zones")?;
     let (mut inspector, _, mut model) = args.model.identified_inspector()?;
     inspector.detector().check_group(false)?;
     if references.is_empty() {
@@ -94,13 +103,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         model.references.sort();
     }
     model.scope = scope.as_ref().map(|scope| scope.sha256().to_owned());
+    model.zones = zones.as_ref().map(Zones::identity);
     inspector.look(scope);
+    inspector.divide(zones);
     if let (Some(earlier), Some(path)) = (&earlier, &args.add) {
         earlier.check(&model, path).context("--add")?;
     }
     let progress = Progress::new(normals.len(), "normal images");
     let files = normals.iter().chain(&references).map(|file| file.path.as_path());
     let files = files.chain(args.model.files()).chain(args.scope.files());
+    let files = files.chain(args.zones.as_deref());
     Protected::new(files).check(&args.out).context("--out")?;
     let mut scored = Vec::new();
     let found = inspector.inspect(normals.iter().map(|file| &file.path));
@@ -109,7 +121,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         match found {
             Ok(verdict) => {
                 let Scores { image, pixel } = verdict.scores();
-                scored.push(NormalImage { sha256: file.sha256.clone(), image, pixel });
+                let (sha256, zones) = (file.sha256.clone(), verdict.zone_scores());
+                scored.push(NormalImage { sha256, image, pixel, zones });
             }
             // A model that has no numbers for one image is not calibrated on the others.
             Err(found @ Failed { error: Error::NoNumber { .. }, .. }) => return Err(found.into()),
@@ -135,6 +148,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         calibration.pixel.threshold,
         rate
     ));
+    if let Some(ZoneThresholds { elsewhere, named }) = &calibration.zones {
+        let named = named.iter().map(|zone| format!("{} {:.4}", zone.name, zone.threshold));
+        let levels: Vec<String> =
+            named.chain([format!("elsewhere {:.4}", elsewhere.threshold)]).collect();
+        talk::note(format_args!("with --zones, a pixel above: {}", levels.join(", ")));
+    }
     stdout::print_path(&args.out)?;
     Ok(failed == 0)
 }

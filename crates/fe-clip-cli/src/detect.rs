@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use fe_clip::{Inspector, ModelIdentity, RunConfig, Thresholds};
+use fe_clip::{Inspector, ModelIdentity, RunConfig, Thresholds, Zones};
 
 use crate::camera::CameraArgs;
 use crate::exchange::{Exchange, RunFile, Wanted};
@@ -77,6 +77,10 @@ pub(crate) struct Args {
     regions: RegionArgs,
     #[command(flatten)]
     scope: ScopeArgs,
+    /// The zones that --calibration was made with: pixels count by the threshold of theirs, and
+    /// regions name it.
+    #[arg(long, value_name = "FILE", requires = "calibration")]
+    zones: Option<PathBuf>,
     #[command(flatten)]
     camera: CameraArgs,
     #[command(flatten)]
@@ -128,7 +132,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
     }
     let files = || {
         let named = args.calibration.as_deref().into_iter().chain(args.list.as_deref());
-        args.model.files().chain(named).chain(args.scope.files())
+        args.model.files().chain(named).chain(args.scope.files()).chain(args.zones.as_deref())
     };
     let read = || Protected::new(files());
     if let (Some(out), true) = (&args.out, args.report) {
@@ -252,11 +256,13 @@ fn load(
     thresholds: Option<Thresholds>,
 ) -> anyhow::Result<(Inspector, RunConfig, Option<ModelIdentity>)> {
     let scope = args.scope.scope()?;
+    let zones = args.zones.as_deref().map(Zones::read).transpose().context("--zones")?;
     let loaded = args.model.load()?;
     let run = loaded.run.clone();
-    let identity = args.shard.map(|_| loaded.identity(scope.as_ref())).transpose()?;
+    let identity =
+        args.shard.map(|_| loaded.identity(scope.as_ref(), zones.as_ref())).transpose()?;
     let inspector = match &args.calibration {
-        Some(file) => calibrated_inspector(loaded, args.normals.as_deref(), scope, file)?,
+        Some(file) => calibrated_inspector(loaded, args.normals.as_deref(), (scope, zones), file)?,
         None => {
             let mut inspector = Inspector::new(loaded.detector).threads(threads::count());
             match &args.normals {

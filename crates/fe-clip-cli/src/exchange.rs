@@ -173,6 +173,14 @@ struct Annotation {
     segmentation: [Vec<f64>; 1],
     iscrowd: u8,
     score: f32,
+    /// What CVAT shows beside the category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Attributes>,
+}
+
+#[derive(Serialize)]
+struct Attributes {
+    zone: String,
 }
 
 impl<'a> Coco<'a> {
@@ -190,6 +198,7 @@ impl<'a> Coco<'a> {
             segmentation: [region.polygon.as_flattened().to_vec()],
             iscrowd: 0,
             score: region.peak,
+            attributes: region.zone.clone().map(|zone| Attributes { zone }),
         };
         let image = |(n, image): (usize, &'a Image)| CocoImage {
             id: n + 1,

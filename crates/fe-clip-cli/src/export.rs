@@ -74,7 +74,7 @@ fn load(
     if let Some(file) = &args.calibration {
         let calibration = Calibration::read(file)?;
         let normals = args.normals.as_deref();
-        let inspector = calibrated_inspector(args.model.load()?, normals, None, file)?;
+        let inspector = calibrated_inspector(args.model.load()?, normals, (None, None), file)?;
         inspector.detector().check_export()?;
         if let Some(folder) = &args.normals {
             read.extend(inputs::images(folder).context("--normals")?.into_iter().flatten());

@@ -119,7 +119,7 @@ impl Job {
             overlay: overlay.as_deref().map(to_text).as_deref(),
             raw_score,
             regions: verdict.regions.iter().map(place).collect(),
-            summary,
+            summary: summary.clone(),
             error: error.as_deref(),
             monitor,
             moment: self.moment,
@@ -163,8 +163,9 @@ impl Job {
     }
 
     fn print(&self, line: &Line<'_>) -> anyhow::Result<()> {
-        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))?;
-        self.publishers.send(line, self.done + 1)
+        // First: what was printed is on its way, or on disk, should the program be killed now.
+        self.publishers.send(line, self.done + 1)?;
+        self.progress.suspend(|| lines::print(line, self.format, self.done == 0))
     }
 }
 

@@ -85,6 +85,9 @@ pub(crate) struct Place<'a> {
     /// The highest value of the map in it.
     score: f32,
     polygon: &'a [[f64; 2]],
+    /// Where it lies in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
     /// Where the size of a pixel is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     area_mm2: Option<f64>,
@@ -93,13 +96,14 @@ pub(crate) struct Place<'a> {
 impl<'a> Place<'a> {
     /// Of a region of an image whose pixels have this area in mm².
     pub(crate) fn new(region: &'a Region, pixel_area: Option<f64>) -> Self {
-        let Region { x, y, width, height, area, peak, ref polygon } = *region;
+        let Region { x, y, width, height, area, peak, ref polygon, ref zone } = *region;
         let area_mm2 = pixel_area.map(|pixel| pixel * area as f64);
-        Self { x, y, width, height, area, score: peak, polygon, area_mm2 }
+        let zone = zone.as_deref();
+        Self { x, y, width, height, area, score: peak, polygon, zone, area_mm2 }
     }
 }
 
-const COLUMNS: usize = 18;
+const COLUMNS: usize = 19;
 const CSV_HEAD: [&str; COLUMNS] = [
     "path",
     "score",
@@ -119,6 +123,7 @@ const CSV_HEAD: [&str; COLUMNS] = [
     "largest_area",
     "largest_score",
     "largest_area_mm2",
+    "largest_zone",
 ];
 const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -151,7 +156,8 @@ impl Line<'_> {
     fn cells(&self) -> [String; COLUMNS] {
         match self {
             Self::Found(found) => {
-                let Summary { count, largest } = found.summary;
+                let Summary { count, ref largest } = found.summary;
+                let largest = largest.as_ref();
                 let text = |value: Option<String>| value.unwrap_or_default();
                 [
                     found.path.to_string(),
@@ -172,6 +178,7 @@ impl Line<'_> {
                     text(largest.map(|l| l.area.to_string())),
                     text(largest.map(|l| l.score.to_string())),
                     text(largest.and_then(|l| l.area_mm2).map(|area| area.to_string())),
+                    text(largest.and_then(|l| l.zone.clone())),
                 ]
             }
             Self::Failed { path, error, .. } => {

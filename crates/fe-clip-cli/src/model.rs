@@ -99,7 +99,7 @@ impl ModelArgs {
         &self,
     ) -> anyhow::Result<(Inspector, RunConfig, ModelIdentity)> {
         let loaded = self.load()?;
-        let identity = loaded.identity(None)?;
+        let identity = loaded.identity(None, None)?;
         let inspector = Inspector::new(loaded.detector).threads(threads::count());
         Ok((inspector, loaded.run, identity))
     }

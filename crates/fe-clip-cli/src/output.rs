@@ -127,12 +127,18 @@ impl Save {
         full: ArrayView2<'_, f32>,
         mark: Mark,
     ) -> anyhow::Result<Vec<u8>> {
-        let Scored { verdict, ref caption, pixel_threshold } = *scored;
+        let Scored { verdict, ref caption, ref pixel_threshold } = *scored;
         let Verdict { image, map, .. } = verdict;
+        let levels = match verdict.zone_levels() {
+            Some(zones) => zones.levels(),
+            None => pixel_threshold.as_slice(),
+        };
         match self {
             Self::Overlay => {
                 let ignored = verdict.ignored().map(|ignored| ignored.view());
-                let picture = overlay(image, full, caption, pixel_threshold, ignored);
+                let zones = verdict.zones_on_image();
+                let zones = zones.as_ref().map(|zones| zones.view());
+                let picture = overlay(image, full, caption, levels, zones, ignored);
                 marked_png(&picture, Some(mark))
             }
             Self::Features => {
@@ -146,11 +152,19 @@ impl Save {
             }
             Self::Tiff => tiff_bytes(full, mark),
             Self::Mask => {
+                let everywhere = *levels.first().context("a mask needs a threshold")?;
                 // 0 is what stands where nothing was looked at.
-                let threshold = pixel_threshold.context("a mask needs a threshold")?;
-                let threshold = threshold.max(f32::MIN_POSITIVE);
-                let mask: Vec<u8> =
-                    full.iter().map(|v| if *v >= threshold { 255 } else { 0 }).collect();
+                let level = |v: f32, level: f32| match v >= level.max(f32::MIN_POSITIVE) {
+                    true => 255,
+                    false => 0,
+                };
+                let mask: Vec<u8> = match verdict.zones_on_image() {
+                    Some(zones) if levels.len() > 1 => {
+                        let zoned = full.iter().zip(&zones);
+                        zoned.map(|(v, zone)| level(*v, levels[usize::from(*zone)])).collect()
+                    }
+                    _ => full.iter().map(|v| level(*v, everywhere)).collect(),
+                };
                 let (w, h) = image.dimensions();
                 png(&mask, (w, h), ExtendedColorType::L8, Some(mark))
             }

@@ -56,7 +56,7 @@ impl RegionArgs {
 }
 
 /// The regions of an image in a row of a table.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Summary {
     /// How many there are; absent without a threshold.
     pub(crate) count: Option<usize>,
@@ -65,7 +65,7 @@ pub(crate) struct Summary {
 }
 
 /// The largest region.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Largest {
     pub(crate) x: u32,
     pub(crate) y: u32,
@@ -74,6 +74,8 @@ pub(crate) struct Largest {
     pub(crate) area: u64,
     pub(crate) score: f32,
     pub(crate) area_mm2: Option<f64>,
+    /// The zone that it lies in.
+    pub(crate) zone: Option<String>,
 }
 
 impl Summary {
@@ -83,8 +85,9 @@ impl Summary {
         let largest = regions.iter().rev().max_by_key(|region| region.area);
         let largest = largest.map(|region| {
             let Region { x, y, width, height, area, peak: score, .. } = *region;
+            let zone = region.zone.clone();
             let area_mm2 = pixel_area.map(|pixel| pixel * area as f64);
-            Largest { x, y, width, height, area, score, area_mm2 }
+            Largest { x, y, width, height, area, score, area_mm2, zone }
         });
         Self { count: Some(regions.len()), largest }
     }
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
 
     fn region(x: u32, area: u64, peak: f32) -> Region {
-        Region { x, y: 2, width: 3, height: 4, area, peak, polygon: Vec::new() }
+        Region { x, y: 2, width: 3, height: 4, area, peak, polygon: Vec::new(), zone: None }
     }
 
     #[test]

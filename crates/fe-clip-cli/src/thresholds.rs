@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fe_clip::{Assembled, Calibration, Inspector, Scope, ScoreScale, Thresholds};
+use fe_clip::{Assembled, Calibration, Inspector, Scope, ScoreScale, Thresholds, Zones};
 
 use crate::model::ModelArgs;
 use crate::{normals, threads};
@@ -15,18 +15,19 @@ pub(crate) fn shipped(model: &ModelArgs) -> anyhow::Result<Option<Thresholds>> {
 
 /// The inspector that a calibration was made with, with its thresholds. Of the folder of normal
 /// images those are remembered that the calibration did not count on. It looks where the scope
-/// says.
+/// says, and divides images into zones.
 ///
 /// # Errors
-/// If the model, its settings, the memory bank or the scope are not those of the calibration.
+/// If the model, its settings, the memory bank, the scope or the zones are not those of the
+/// calibration.
 pub(crate) fn calibrated_inspector(
     loaded: Assembled,
     normals: Option<&Path>,
-    scope: Option<Scope>,
+    (scope, zones): (Option<Scope>, Option<Zones>),
     file: &Path,
 ) -> anyhow::Result<Inspector> {
     let mut unreadable = 0;
     let list = |folder| normals::list(folder, "--normals", &mut unreadable);
     let normals = normals.map(list).transpose()?;
-    Ok(loaded.calibrated(file, normals, scope)?.threads(threads::count()))
+    Ok(loaded.calibrated(file, normals, scope, zones)?.threads(threads::count()))
 }

@@ -139,7 +139,8 @@ fn paths_come_from_standard_input_and_results_as_csv() {
         rows.next(),
         Some(
             "path,score,label,map_max,width,height,map,overlay,error,raw_score,regions,largest_x,\
-             largest_y,largest_width,largest_height,largest_area,largest_score,largest_area_mm2"
+             largest_y,largest_width,largest_height,largest_area,largest_score,largest_area_mm2,\
+             largest_zone"
         )
     );
     assert!(rows.next().unwrap().starts_with(&format!("\"{}\",0.", path.display())));

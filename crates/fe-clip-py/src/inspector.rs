@@ -59,7 +59,7 @@ impl Inspector {
                     (assembled.run.to_toml(), assembled.run.model.backbone.clone());
                 let inspector = if let Some(calibration) = &calibration {
                     let files = files.map(|files| files.into_iter().map(ImageFile::new).collect());
-                    assembled.calibrated(calibration, files.transpose()?, None)?
+                    assembled.calibrated(calibration, files.transpose()?, None, None)?
                 } else if normals.is_empty() {
                     let inspector = assembled.inspector()?;
                     inspector.detector().check_normals(0)?;

@@ -91,7 +91,8 @@ pub(crate) fn overlay<'py>(
         let text = format!("expected a map of {height} x {width}, got {:?}", map.dim());
         return Err(PyValueError::new_err(text));
     }
-    let picture = py.detach(|| fe_clip::overlay::overlay(&image, map, caption, threshold, None));
+    let levels = threshold.as_slice();
+    let picture = py.detach(|| fe_clip::overlay::overlay(&image, map, caption, levels, None, None));
     Ok(array(picture).into_pyarray(py))
 }
 

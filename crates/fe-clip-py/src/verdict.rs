@@ -49,7 +49,7 @@ pub(crate) fn to_python(found: Result<Kept, Failed>, py: Python<'_>) -> PyResult
 }
 
 fn place(region: Region, py: Python<'_>) -> Place<'_> {
-    let Region { x, y, width, height, area, peak, polygon } = region;
+    let Region { x, y, width, height, area, peak, polygon, .. } = region;
     let outline = Array2::from_shape_fn((polygon.len(), 2), |(corner, axis)| polygon[corner][axis]);
     (x, y, width, height, area, shortest(peak), outline.into_pyarray(py))
 }

@@ -16,6 +16,7 @@ use crate::inspect::Inspector;
 use crate::methods::Method;
 use crate::run::{ModelConfig, RunConfig};
 use crate::scope::Scope;
+use crate::zones::Zones;
 
 /// What a model is put together from, by name.
 #[derive(Debug, Clone, Default)]
@@ -182,11 +183,15 @@ const NO_SETTINGS: &str = "the adapters do not say their settings: give them by 
 
 impl Assembled {
     /// All that decides a score beside the image, without normal images, where it looks as a scope
-    /// says; reads the weights once more.
+    /// says, in zones; reads the weights once more.
     ///
     /// # Errors
     /// If the weights cannot be read.
-    pub fn identity(&self, scope: Option<&Scope>) -> Result<ModelIdentity, Error> {
+    pub fn identity(
+        &self,
+        scope: Option<&Scope>,
+        zones: Option<&Zones>,
+    ) -> Result<ModelIdentity, Error> {
         let image_size = Some(self.detector.preprocess().height);
         Ok(ModelIdentity {
             backbone: self.weights.as_ref().map(Weights::sha256).transpose()?,
@@ -195,6 +200,7 @@ impl Assembled {
             prompts: self.run.prompts.clone(),
             references: Vec::new(),
             scope: scope.map(|scope| scope.sha256().to_owned()),
+            zones: zones.map(Zones::identity),
         })
     }
 
@@ -210,18 +216,20 @@ impl Assembled {
 
     /// The inspector that a calibration was made with, with its thresholds. Of the normal images,
     /// where there are any, those are remembered that the calibration did not count on. It looks
-    /// where the scope says.
+    /// where the scope says, and divides images into zones.
     ///
     /// # Errors
-    /// If the model, its settings, the memory bank or the scope are not those of the calibration.
+    /// If the model, its settings, the memory bank, the scope or the zones are not those of the
+    /// calibration.
     pub fn calibrated(
         self,
         file: &Path,
         normals: Option<Vec<ImageFile>>,
         scope: Option<Scope>,
+        zones: Option<Zones>,
     ) -> Result<Inspector, Error> {
         let calibration = Calibration::read(file)?;
-        let mut identity = self.identity(scope.as_ref())?;
+        let mut identity = self.identity(scope.as_ref(), zones.as_ref())?;
         let mut inspector = Inspector::new(self.detector);
         let wanted = &calibration.model.references;
         let refused = |reason: String| Err(Error::invalid(file, reason));
@@ -251,8 +259,13 @@ impl Assembled {
             }
             None => {}
         }
+        if let (Some(wanted), None) = (&calibration.model.zones, &zones) {
+            let names = wanted.names.join(", ");
+            return refused(format!("calibrated in the zones {names}: give their file"));
+        }
         calibration.check(&identity, file)?;
         inspector.look(scope);
+        inspector.divide(zones);
         Ok(inspector.calibration(calibration))
     }
 }

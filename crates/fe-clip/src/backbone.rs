@@ -219,6 +219,7 @@ mod tests {
             prompts: adapters.origin.prompts.clone().unwrap_or_default(),
             references: Vec::new(),
             scope: None,
+            zones: None,
         };
         let calibration = Calibration::of_tiny().unwrap();
         calibration.check(&model, Path::new("calibration.json")).unwrap();

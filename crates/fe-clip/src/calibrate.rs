@@ -18,6 +18,7 @@ use crate::files::{read_to_string, sha256_of_lines, write_atomic};
 use crate::run::ModelConfig;
 use crate::scorer::Prediction;
 use crate::settings::prompts::Prompts;
+use crate::zones::ZonesIdentity;
 
 const TINY: &str = include_str!("../assets/tiny/calibration.json");
 const FORMAT: &str = "fe-clip-calibration";
@@ -66,6 +67,9 @@ pub struct Calibration {
     /// For the maximum of a map: a normal image has any pixel above it with at most the wanted
     /// probability.
     pub pixel: Threshold,
+    /// The same of each zone, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<ZoneThresholds>,
     /// The model that gave the scores.
     pub model: ModelIdentity,
     /// The images that gave them.
@@ -85,6 +89,32 @@ pub struct NormalImage {
     pub image: f32,
     /// Its map's maximum.
     pub pixel: f32,
+    /// The map's maximum in no zone, then in each zone; empty where there are no zones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<f32>,
+}
+
+/// Thresholds of the maximum of a map by zone: a normal image has any pixel of a zone above its
+/// one with at most the wanted probability.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneThresholds {
+    /// Of what lies in no zone.
+    pub elsewhere: Threshold,
+    /// Of each zone.
+    pub named: Vec<ZoneThreshold>,
+}
+
+/// The threshold of a zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneThreshold {
+    /// The zone's.
+    pub name: String,
+    /// As of [`Threshold`].
+    pub threshold: f32,
+    /// As of [`Threshold`].
+    pub rank: usize,
 }
 
 /// One threshold.
@@ -115,6 +145,9 @@ pub struct ModelIdentity {
     /// everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// The zones; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<ZonesIdentity>,
 }
 
 /// The calibration images.
@@ -131,7 +164,8 @@ impl Calibration {
     /// The thresholds that normal images give; copies of an image count once.
     ///
     /// # Errors
-    /// [`Error::TooFewNormals`], or if a score is not finite.
+    /// [`Error::TooFewNormals`], or if a score is not finite, or an image has not one for each zone
+    /// of the model.
     ///
     /// # Panics
     /// If the rate is not in (0, 1).
@@ -146,7 +180,7 @@ impl Calibration {
         let given = normals.len();
         let few = Error::TooFewNormals { rate: false_alarm_rate, needed, given };
         let rank = calibration_rank(given, false_alarm_rate).ok_or(few)?;
-        let threshold = |of: fn(&NormalImage) -> f32| {
+        let threshold = |of: &dyn Fn(&NormalImage) -> f32| {
             let mut scores: Vec<f32> = normals.iter().map(of).collect();
             if let Some(bad) = scores.iter().find(|s| !s.is_finite()) {
                 return Err(Error::Settings(format!("calibration: a score is {bad}")));
@@ -154,12 +188,28 @@ impl Calibration {
             scores.sort_by(f32::total_cmp);
             Ok(Threshold { threshold: scores[rank - 1], rank })
         };
+        let zones = match &model.zones {
+            None => None,
+            Some(ZonesIdentity { names, .. }) => {
+                if normals.iter().any(|normal| normal.zones.len() != names.len() + 1) {
+                    let reason = "calibration: an image has no score for each zone";
+                    return Err(Error::Settings(reason.into()));
+                }
+                let of_zone = |(at, name): (usize, &String)| {
+                    let Threshold { threshold, rank } = threshold(&|s| s.zones[at + 1])?;
+                    Ok::<_, Error>(ZoneThreshold { name: name.clone(), threshold, rank })
+                };
+                let named = names.iter().enumerate().map(of_zone).collect::<Result<_, Error>>()?;
+                Some(ZoneThresholds { elsewhere: threshold(&|s| s.zones[0])?, named })
+            }
+        };
         Ok(Self {
             format: FORMAT.into(),
             version: VERSION,
             false_alarm_rate,
-            image: threshold(|s| s.image)?,
-            pixel: threshold(|s| s.pixel)?,
+            image: threshold(&|s| s.image)?,
+            pixel: threshold(&|s| s.pixel)?,
+            zones,
             model,
             data: DataIdentity::of(&normals),
             normals,

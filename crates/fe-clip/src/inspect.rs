@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use data::{Prefetch, Preprocess, prefetch, preprocess, resize_mask};
 use image::RgbImage;
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -17,7 +17,8 @@ use crate::judge::{Judge, Judgement, Thresholds};
 use crate::regions::RegionRule;
 use crate::scope::{Out, Scope};
 use crate::scorer::Prediction;
-use crate::verdict::{Failed, Verdict};
+use crate::verdict::{Divided, Failed, Verdict};
+use crate::zones::{ZoneLevels, Zones};
 
 /// Images of a forward pass, but for the first: its answer should not wait for others.
 pub(crate) const BATCH: usize = 4;
@@ -44,6 +45,7 @@ pub struct Inspector {
     levels: Levels,
     rule: RegionRule,
     scope: Option<Arc<Scope>>,
+    zones: Option<Arc<Zones>>,
     /// Whether normal images are remembered.
     compared: bool,
     features: bool,
@@ -64,8 +66,8 @@ impl Inspector {
     pub fn new(detector: Detector) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (levels, rule) = (Levels::None, RegionRule::default());
-        let (scope, compared, features) = (None, false, false);
-        Self { detector, levels, rule, scope, compared, features, threads }
+        let (scope, zones, compared, features) = (None, None, false, false);
+        Self { detector, levels, rule, scope, zones, compared, features, threads }
     }
 
     /// Takes the thresholds that the model was shipped with.
@@ -157,6 +159,12 @@ impl Inspector {
         self.scope = scope.map(Arc::new);
     }
 
+    /// From now on divides images into zones, or does not. A calibration with these zones has a
+    /// threshold for each.
+    pub fn divide(&mut self, zones: Option<Zones>) {
+        self.zones = zones.map(Arc::new);
+    }
+
     /// Where it looks, if not everywhere.
     pub(crate) fn scope(&self) -> Option<&Scope> {
         self.scope.as_deref()
@@ -183,8 +191,13 @@ impl Inspector {
             }
             Levels::Shipped(_) | Levels::None => None,
         };
+        let zones = match &self.levels {
+            Levels::Calibrated(calibration) if self.zones.is_some() => calibration.zones.as_ref(),
+            _ => None,
+        };
+        let zones = zones.map(ZoneLevels::of).map(Arc::new);
         let preprocess = self.detector.preprocess().clone();
-        Judge { scale, thresholds, rule: self.rule, preprocess }
+        Judge { scale, thresholds, rule: self.rule, preprocess, zones }
     }
 
     /// What turns predictions for the images of a group into verdicts: those move all scores, so
@@ -198,8 +211,8 @@ impl Inspector {
     /// Reads images ahead of the one who asks.
     pub(crate) fn reading(&self, inputs: &Arc<Vec<Input>>) -> Prefetch<Read> {
         let (preprocessing, all) = (self.detector.preprocess().clone(), inputs.clone());
-        let scope = self.scope.clone();
-        let read = move |i: &usize| Read::new(&all[*i], &preprocessing, scope.as_deref());
+        let places = self.places();
+        let read = move |i: &usize| Read::new(&all[*i], &preprocessing, &places);
         prefetch((0..inputs.len()).collect(), self.threads, AHEAD, read)
     }
 
@@ -217,7 +230,7 @@ impl Inspector {
     /// If it cannot be read, or the method needs normal images and remembers none, or its answer
     /// is not finite.
     pub fn inspect_one(&self, image: impl Into<Input>) -> Result<Verdict, Failed> {
-        let read = Read::new(&image.into(), self.detector.preprocess(), self.scope());
+        let read = Read::new(&image.into(), self.detector.preprocess(), &self.places());
         self.judge_all(&self.judge(), vec![read]).swap_remove(0)
     }
 
@@ -228,8 +241,13 @@ impl Inspector {
         images: impl IntoIterator<Item = impl Into<Input>>,
     ) -> Vec<Result<Verdict, Failed>> {
         let inputs: Vec<Input> = images.into_iter().map(Into::into).collect();
-        let read = |input: &Input| Read::new(input, self.detector.preprocess(), self.scope());
+        let places = self.places();
+        let read = |input: &Input| Read::new(input, self.detector.preprocess(), &places);
         self.judge_all(&self.judge(), inputs.par_iter().map(read).collect())
+    }
+
+    fn places(&self) -> Places {
+        Places { scope: self.scope.clone(), zones: self.zones.clone() }
     }
 
     /// One forward pass; one result an image.
@@ -243,19 +261,19 @@ impl Inspector {
             });
             items.push((
                 path,
-                ready.and(found).map(|Seen { image, input, out }| {
+                ready.and(found).map(|Seen { image, input, out, zones }| {
                     pixels.push(input);
                     ignored.push(out.as_ref().map(|out| out.on_map.clone()));
-                    (image, out)
+                    Shown { image, out, zones }
                 }),
             ));
         }
         let predictions = self.detector.detect_without(&pixels, &ignored);
         let mut predictions = predictions.into_iter().zip(&pixels);
-        let verdict = |(path, seen): (PathBuf, Result<(RgbImage, Option<Out>), Error>)| {
-            let found = seen.and_then(|(image, out)| {
+        let verdict = |(path, seen): (PathBuf, Result<Shown, Error>)| {
+            let found = seen.and_then(|shown| {
                 let (prediction, input) = predictions.next().expect("one prediction an image");
-                self.verdict(judge, path.clone(), (image, out), input, prediction)
+                self.verdict(judge, path.clone(), shown, input, prediction)
             });
             found.map_err(|error| Failed { path, error })
         };
@@ -266,7 +284,7 @@ impl Inspector {
         &self,
         judge: &Judge,
         path: PathBuf,
-        (image, mut out): (RgbImage, Option<Out>),
+        Shown { image, mut out, mut zones }: Shown,
         input: &Array3<f32>,
         mut prediction: Prediction,
     ) -> Result<Verdict, Error> {
@@ -277,10 +295,15 @@ impl Inspector {
             if let Some(out) = &mut out {
                 out.on_map = resize_mask(out.on_image.view(), &judge.preprocess);
             }
+            if let (Some(numbers), Some(zones)) = (&mut zones, &self.zones) {
+                *numbers = zones.on_map(image.dimensions(), &judge.preprocess)?;
+            }
             let detect = |tiles: &[_], ignored: &[_]| self.detector.detect_without(tiles, ignored);
             prediction = tiling.add(detect, &image, out.as_ref(), (&prediction, &preprocess))?;
         }
-        let Judgement { score, label, regions } = judge.judge(&prediction, image.dimensions())?;
+        let numbers = zones.as_ref().map(|numbers| numbers.view());
+        let Judgement { score, label, regions } =
+            judge.judge_divided(&prediction, image.dimensions(), numbers)?;
         let Prediction { score: raw_score, map } = prediction;
         Ok(Verdict {
             path,
@@ -295,6 +318,11 @@ impl Inspector {
             preprocess,
             frame: judge.preprocess,
             out,
+            divided: self.zones.clone().zip(zones).map(|(zones, on_map)| Divided {
+                zones,
+                on_map,
+                levels: judge.zones.clone(),
+            }),
         })
     }
 }
@@ -310,15 +338,33 @@ pub(crate) struct Seen {
     pub(crate) image: RgbImage,
     pub(crate) input: Array3<f32>,
     pub(crate) out: Option<Out>,
+    /// In which zone each pixel of the map lies.
+    pub(crate) zones: Option<Array2<u8>>,
+}
+
+/// The same when the model has its input.
+pub(crate) struct Shown {
+    pub(crate) image: RgbImage,
+    pub(crate) out: Option<Out>,
+    pub(crate) zones: Option<Array2<u8>>,
+}
+
+/// What is said of places on images.
+struct Places {
+    scope: Option<Arc<Scope>>,
+    zones: Option<Arc<Zones>>,
 }
 
 impl Read {
-    fn new(input: &Input, preprocessing: &Preprocess, scope: Option<&Scope>) -> Self {
+    fn new(input: &Input, preprocessing: &Preprocess, places: &Places) -> Self {
+        let Places { scope, zones } = places;
         let found = input.read().map_err(Error::from).and_then(|image| {
-            let out =
-                scope.map(|scope| scope.out(image.dimensions(), preprocessing)).transpose()?;
+            let size = image.dimensions();
+            let out = scope.as_ref().map(|scope| scope.out(size, preprocessing)).transpose()?;
+            let zones =
+                zones.as_ref().map(|zones| zones.on_map(size, preprocessing)).transpose()?;
             let input = preprocess(&image, preprocessing);
-            Ok(Seen { image, input, out })
+            Ok(Seen { image, input, out, zones })
         });
         Self { path: input.path.clone(), found }
     }

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::group::{GroupCost, GroupLimits};
 use crate::group_detection::GroupScores;
 use crate::input::Input;
-use crate::inspect::{BATCH, Inspector, Read, Seen};
+use crate::inspect::{BATCH, Inspector, Read, Seen, Shown};
 use crate::verdict::{Failed, Verdict};
 
 /// How far a group has come.
@@ -116,9 +116,10 @@ impl Inspector {
         let judge = self.group_judge();
         let each = self.reading(&inputs).zip(places);
         each.map(move |(Read { path, found }, place)| {
-            let verdict = found.and_then(|Seen { image, input, out }| {
+            let verdict = found.and_then(|Seen { image, input, out, zones }| {
                 let prediction = self.detector().group_prediction(&scores, place?);
-                self.verdict(&judge, path.clone(), (image, out), &input, prediction)
+                let shown = Shown { image, out, zones };
+                self.verdict(&judge, path.clone(), shown, &input, prediction)
             });
             verdict.map_err(|error| Failed { path, error })
         })

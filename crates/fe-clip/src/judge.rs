@@ -1,8 +1,10 @@
 //! From a prediction to a verdict: score, label and regions.
 
 use std::fmt;
+use std::sync::Arc;
 
 use data::Preprocess;
+use ndarray::ArrayView2;
 use serde::Serialize;
 
 use crate::Error;
@@ -11,6 +13,7 @@ use crate::geometry::Extent;
 use crate::regions::{Region, RegionRule, regions};
 use crate::score::ScoreScale;
 use crate::scorer::Prediction;
+use crate::zones::ZoneLevels;
 
 /// What an image is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,6 +75,8 @@ pub struct Judge {
     pub rule: RegionRule,
     /// How the image became the model's input.
     pub preprocess: Preprocess,
+    /// From when on pixels are anomalous in each zone of an image that is divided.
+    pub zones: Option<Arc<ZoneLevels>>,
 }
 
 /// What is said of an image beside its map.
@@ -92,6 +97,16 @@ impl Judge {
     /// # Errors
     /// [`Error::NoNumber`] if the prediction is not finite.
     pub fn judge(&self, prediction: &Prediction, size: (u32, u32)) -> Result<Judgement, Error> {
+        self.judge_divided(prediction, size, None)
+    }
+
+    /// The same of an image that is divided: `zones` has the number of each pixel of the map.
+    pub(crate) fn judge_divided(
+        &self,
+        prediction: &Prediction,
+        size: (u32, u32),
+        zones: Option<ArrayView2<'_, u8>>,
+    ) -> Result<Judgement, Error> {
         prediction.require_finite()?;
         let score = self.scale.score(prediction.score);
         let label = |t: Thresholds| match score >= t.image {
@@ -99,8 +114,11 @@ impl Judge {
             false => Label::Normal,
         };
         let extent = Extent::new(&self.preprocess, size);
-        let found =
-            |t: Thresholds| regions(prediction.map.view(), t.pixel, self.rule, &extent, size);
+        let map = prediction.map.view();
+        let found = |t: Thresholds| match (&self.zones, zones) {
+            (Some(levels), Some(zones)) => levels.regions(map, zones, self.rule, &extent, size),
+            _ => regions(map, t.pixel, self.rule, &extent, size),
+        };
         Ok(Judgement {
             score,
             label: self.thresholds.map(label),

@@ -47,6 +47,7 @@ mod scope;
 mod score;
 mod scorer;
 mod settings;
+mod shape;
 mod subspace;
 pub mod tensors;
 mod tile;
@@ -55,13 +56,14 @@ mod trainee;
 mod vcp;
 mod verdict;
 mod wording;
+mod zones;
 
 pub use adaclip::AdaClip;
 pub use assemble::{Assembled, ImageFile, ModelChoice, Parts};
 pub use backbone::{Backbone, Weights};
 pub use calibrate::{
-    Calibration, DataIdentity, ModelIdentity, NormalImage, Scores, Threshold, calibration_rank,
-    images_needed,
+    Calibration, DataIdentity, ModelIdentity, NormalImage, Scores, Threshold, ZoneThreshold,
+    ZoneThresholds, calibration_rank, images_needed,
 };
 pub use checkpoint::{Checkpoint, Origin, save};
 pub use clip_vit::{Activation, Arithmetic, keep_freed_memory};
@@ -88,7 +90,7 @@ pub use precision::Precision;
 pub use prefix::{Prefixes, Preparation, Storage};
 pub use regions::{Region, RegionRule, regions};
 pub use run::{Interpolation, ModelConfig, RunConfig};
-pub use scope::Scope;
+pub use scope::{Out, Scope};
 pub use score::ScoreScale;
 pub use scorer::Prediction;
 pub use settings::adaclip::AdaClipConfig;
@@ -109,3 +111,4 @@ pub use trainee::{Trainee, Truth};
 pub use vcp::Vcp;
 pub use verdict::{Failed, Verdict};
 pub use wording::CutText;
+pub use zones::{ZoneLevels, Zones, ZonesIdentity};

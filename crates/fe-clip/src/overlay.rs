@@ -13,25 +13,29 @@ pub const PAPER: Rgb<u8> = Rgb([24, 24, 24]);
 const CONTOUR: Rgb<u8> = Rgb([0, 229, 255]);
 /// The edge of what is not looked at, in another such colour.
 const EDGE: Rgb<u8> = Rgb([90, 230, 90]);
+/// The borders of zones.
+const BORDER: Rgb<u8> = Rgb([205, 205, 205]);
 const SHADE: Rgb<u8> = Rgb([10, 20, 30]);
 /// Width of the colour bar, in units of the letters' size.
 const BAR: u32 = 8;
 
 /// Draws the heat map over an image. Colours stand for values in [0, 1] whatever the image, so a
 /// normal image stays as it is. Above the image stands the caption, right of it the scale; a line
-/// runs around what is at least `threshold`, and the scale has a mark there; another runs along
-/// the edge of what is ignored.
+/// runs around what is at least the level of its zone, or the only one, and the scale has a mark at
+/// each level; others run along the borders of zones, and along the edge of what is ignored.
 ///
 /// # Shapes
-/// - map, ignored: as high and wide as the image; values are clamped to [0, 1] here
+/// - map, zones, ignored: as high and wide as the image; values are clamped to [0, 1] here
+/// - levels: one; none; or of what lies in no zone, then of each zone
 ///
 /// # Panics
-/// If the map has another size.
+/// If the map has another size, or there are zones without a level.
 pub fn overlay(
     image: &RgbImage,
     map: ArrayView2<'_, f32>,
     caption: &str,
-    threshold: Option<f32>,
+    levels: &[f32],
+    zones: Option<ArrayView2<'_, u8>>,
     ignored: Option<ArrayView2<'_, bool>>,
 ) -> RgbImage {
     let (w, h) = image.dimensions();
@@ -47,13 +51,18 @@ pub fn overlay(
     if let Some(ignored) = ignored {
         draw_contour(&mut picture, (w, h), top, zoom, EDGE, |y, x| !ignored[[y, x]]);
     }
-    if let Some(threshold) = threshold {
-        draw_contour(&mut picture, (w, h), top, zoom, CONTOUR, |y, x| map[[y, x]] >= threshold);
+    let zone = |y: usize, x: usize| zones.map_or(0, |zones| usize::from(zones[[y, x]]));
+    for number in 1..levels.len() {
+        draw_contour(&mut picture, (w, h), top, zoom, BORDER, |y, x| zone(y, x) == number);
+    }
+    if !levels.is_empty() {
+        let reached = |y: usize, x: usize| map[[y, x]] >= levels[zone(y, x)];
+        draw_contour(&mut picture, (w, h), top, zoom, CONTOUR, reached);
     }
     write(&mut picture, caption, 2 * zoom, 2 * zoom, zoom);
     let bar_left = w + 4 * zoom;
     scale(&mut picture, bar_left, top, h, zoom);
-    if let Some(threshold) = threshold {
+    for threshold in levels {
         let y = ((1.0 - threshold.clamp(0.0, 1.0)) * h.saturating_sub(zoom) as f32) as u32;
         for (dx, dy) in (0..(BAR + 2) * zoom * zoom).map(|k| (k / zoom, k % zoom)) {
             picture.put_pixel(bar_left - zoom + dx, (y + dy).min(h - 1) + top, CONTOUR);
@@ -144,7 +153,7 @@ mod tests {
     fn a_cold_map_leaves_the_image_as_it_is() {
         let image = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8, y as u8, 7]));
         let cold = Array2::from_elem((30, 40), 0.09);
-        let picture = overlay(&image, cold.view(), "0.090", Some(0.5), None);
+        let picture = overlay(&image, cold.view(), "0.090", &[0.5], None, None);
         for (x, y, pixel) in image.enumerate_pixels() {
             assert_eq!(picture.get_pixel(x, y + 12), pixel);
         }
@@ -156,8 +165,8 @@ mod tests {
         let inside = |y: usize, x: usize| (5..15).contains(&y) && (10..25).contains(&x);
         let map = Array2::from_shape_fn((30, 40), |(y, x)| if inside(y, x) { 0.5 } else { 0.0 });
         let ignored = Array2::from_shape_fn((30, 40), |(y, x)| !inside(y, x));
-        let at_threshold = overlay(&image, map.view(), "", Some(0.5), None);
-        let at_edge = overlay(&image, map.view(), "", None, Some(ignored.view()));
+        let at_threshold = overlay(&image, map.view(), "", &[0.5], None, None);
+        let at_edge = overlay(&image, map.view(), "", &[], None, Some(ignored.view()));
         for (picture, colour) in [(at_threshold, CONTOUR), (at_edge, EDGE)] {
             let is_line =
                 |y: usize, x: usize| *picture.get_pixel(x as u32, y as u32 + 12) == colour;
@@ -166,5 +175,17 @@ mod tests {
                 assert_eq!(is_line(y, x), inside(y, x) && edge, "row {y}, column {x}");
             }
         }
+    }
+    #[test]
+    fn each_zone_has_a_contour_at_its_level_inside_its_border() {
+        let image = RgbImage::from_pixel(40, 30, Rgb([90, 90, 90]));
+        let zones = Array2::from_shape_fn((30, 40), |(_, x)| u8::from(x >= 20));
+        let map = Array2::from_elem((30, 40), 0.05);
+        let picture =
+            |levels: &[f32]| overlay(&image, map.view(), "", levels, Some(zones.view()), None);
+        let row = |picture: &RgbImage| [18, 19, 20, 21].map(|x| *picture.get_pixel(x, 12 + 15));
+        let plain = Rgb([90, 90, 90]);
+        assert_eq!(row(&picture(&[0.5, 0.5])), [plain, SHADE, BORDER, plain]);
+        assert_eq!(row(&picture(&[0.5, 0.01])), [plain, SHADE, CONTOUR, plain]);
     }
 }

@@ -36,6 +36,9 @@ pub struct Region {
     /// Its outline `[x, y]` in pixels of the image, clockwise from its upper left corner, first point not repeated;
     /// holes are not told. Parts that touch at a corner alone are one outline, which passes the corner twice.
     pub polygon: Vec<[f64; 2]>,
+    /// Which of the [`Zones`](crate::Zones) it lies in, where there are zones and it lies in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// The regions of a map, the highest peak first. 0 is what stands where nothing was looked at, and no part of any.
@@ -82,6 +85,7 @@ pub fn regions(
                 area: area as u64,
                 peak,
                 polygon: outline(&runs).into_iter().map(|[r, c]| [across(c), down(r)]).collect(),
+                zone: None,
             })
         });
     let mut regions: Vec<Region> = found.collect();
@@ -191,7 +195,9 @@ mod tests {
         let extent = Extent::new(&preprocess(Resize::Squash), size);
         let found = all(map.view(), &extent, size);
         let polygon = vec![[60.0, 10.0], [80.0, 10.0], [80.0, 30.0], [60.0, 30.0]];
-        let right = Region { x: 60, y: 10, width: 20, height: 20, area: 400, peak: 0.95, polygon };
+        let zone = None;
+        let right =
+            Region { x: 60, y: 10, width: 20, height: 20, area: 400, peak: 0.95, polygon, zone };
         // Two cells that touch at the corner [20, 10].
         let polygon = vec![
             [0.0, 0.0],
@@ -203,7 +209,8 @@ mod tests {
             [20.0, 10.0],
             [0.0, 10.0],
         ];
-        let left = Region { x: 0, y: 0, width: 40, height: 20, area: 400, peak: 0.9, polygon };
+        let left =
+            Region { x: 0, y: 0, width: 40, height: 20, area: 400, peak: 0.9, polygon, zone: None };
         assert_eq!(found, [right, left]);
     }
 
@@ -216,7 +223,16 @@ mod tests {
         let whole = |x: u32, width: u32| {
             let [left, right] = [x, x + width].map(f64::from);
             let polygon = vec![[left, 0.0], [right, 0.0], [right, 40.0], [left, 40.0]];
-            Region { x, y: 0, width, height: 40, area: u64::from(width * 40), peak: 1.0, polygon }
+            Region {
+                x,
+                y: 0,
+                width,
+                height: 40,
+                area: u64::from(width * 40),
+                peak: 1.0,
+                polygon,
+                zone: None,
+            }
         };
         assert_eq!(found, [whole(20, 40)]);
         let extent = Extent::new(&preprocess(Resize::Letterbox), size);

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{Limits, Preprocess, read_mask, resize_mask};
+use data::{Limits, Preprocess, resize_mask};
 use ndarray::Array2;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::files::hex;
+use crate::shape::Shape;
 
 /// Which pixels of images count.
 #[derive(Debug, Clone)]
@@ -25,22 +25,6 @@ struct Part {
     inside: bool,
 }
 
-#[derive(Debug, Clone)]
-enum Shape {
-    Mask(Array2<bool>),
-    Polygons(Vec<Polygon>),
-}
-
-/// Corners `[x, y]` in pixels of the image.
-type Polygon = Vec<[f64; 2]>;
-
-/// A file of polygons.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Polygons {
-    polygons: Vec<Polygon>,
-}
-
 impl Scope {
     /// Of files: what is inside of `roi` counts, what is inside of `ignore` does not. A file is a
     /// mask, an image whose non-zero pixels are inside, or polygons, JSON
@@ -50,14 +34,32 @@ impl Scope {
     /// # Errors
     /// If a file cannot be read or is neither; the message names it.
     pub fn new(roi: Option<&Path>, ignore: Option<&Path>) -> Result<Self, Error> {
+        let read = |path: Option<&Path>| {
+            path.map(|path| std::fs::read(path).map_err(|e| Error::io(path, e))).transpose()
+        };
+        let (inside, outside) = (read(roi)?, read(ignore)?);
+        let (roi, ignore) = (roi.zip(inside.as_deref()), ignore.zip(outside.as_deref()));
+        Self::of_bytes(roi, ignore, &Limits::default())
+    }
+
+    /// The same of what files hold, and what messages call them; masks within limits.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn of_bytes(
+        roi: Option<(&Path, &[u8])>,
+        ignore: Option<(&Path, &[u8])>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let mut hasher = Sha256::new();
         let mut parts = Vec::new();
-        for (path, inside) in [(roi, true), (ignore, false)] {
-            let Some(path) = path else { continue };
-            let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        for (part, inside) in [(roi, true), (ignore, false)] {
+            let Some((path, bytes)) = part else { continue };
             hasher.update([u8::from(inside)]);
-            hasher.update(Sha256::digest(&bytes));
-            parts.push(Part { path: path.to_owned(), shape: Shape::parse(path, &bytes)?, inside });
+            hasher.update(Sha256::digest(bytes));
+            // A mask that cannot be read is no fault of the image that it is for.
+            let shape = Shape::parse(path, bytes, limits).map_err(|e| Error::invalid(path, e))?;
+            parts.push(Part { path: path.to_owned(), shape, inside });
         }
         Ok(Self { parts, sha256: hex(hasher) })
     }
@@ -99,7 +101,7 @@ impl Scope {
         let (width, height) = size;
         let mut ignored = Array2::from_elem((height as usize, width as usize), false);
         for part in &self.parts {
-            let inside = part.inside(size)?;
+            let inside = part.shape.inside(size).map_err(|e| Error::invalid(&part.path, e))?;
             ndarray::Zip::from(&mut ignored)
                 .and(&inside)
                 .for_each(|ignored, inside| *ignored |= *inside != part.inside);
@@ -110,11 +112,12 @@ impl Scope {
         Ok(ignored)
     }
 
-    /// What of an image does not count, on the image and as the model sees it.
+    /// What of an image of `size`, width and height, does not count, on the image and as the model
+    /// sees it.
     ///
     /// # Errors
     /// Those of [`ignored`](Self::ignored), or if nothing is left at the model's size.
-    pub(crate) fn out(&self, size: (u32, u32), frame: &Preprocess) -> Result<Out, Error> {
+    pub fn out(&self, size: (u32, u32), frame: &Preprocess) -> Result<Out, Error> {
         let on_image = self.ignored(size)?;
         let seen = resize_mask(on_image.mapv(|ignored| !ignored).view(), frame);
         if !seen.iter().any(|seen| *seen) {
@@ -135,85 +138,9 @@ impl Scope {
 
 /// The pixels of an image that do not count.
 #[derive(Debug, Clone)]
-pub(crate) struct Out {
+pub struct Out {
     /// `[height, width]` of the image.
-    pub(crate) on_image: Array2<bool>,
+    pub on_image: Array2<bool>,
     /// The size of the map.
-    pub(crate) on_map: Array2<bool>,
-}
-
-impl Shape {
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        let text = bytes.trim_ascii_start();
-        if !text.starts_with(b"{") && !text.starts_with(b"[") {
-            // A mask that cannot be read is no fault of the image that it is for.
-            let mask = read_mask(path, &Limits::default());
-            return mask.map(Self::Mask).map_err(|e| Error::invalid(path, e.cause()));
-        }
-        let Polygons { polygons } = serde_json::from_slice(bytes).map_err(|e| {
-            Error::invalid(path, format!("expected {{\"polygons\": [[[x, y], …], …]}}: {e}"))
-        })?;
-        if polygons.is_empty() {
-            return Err(Error::invalid(path, "expected at least one polygon"));
-        }
-        if let Some(short) = polygons.iter().find(|polygon| polygon.len() < 3) {
-            let reason = format!("a polygon has at least three corners, not {}", short.len());
-            return Err(Error::invalid(path, reason));
-        }
-        Ok(Self::Polygons(polygons))
-    }
-}
-
-impl Part {
-    /// The pixels inside of it, `[height, width]`.
-    fn inside(&self, (width, height): (u32, u32)) -> Result<Array2<bool>, Error> {
-        match &self.shape {
-            Shape::Mask(mask) => {
-                let (h, w) = mask.dim();
-                if (w, h) != (width as usize, height as usize) {
-                    let reason = format!("the mask is {w} x {h}, the image {width} x {height}");
-                    return Err(Error::invalid(&self.path, reason));
-                }
-                Ok(mask.clone())
-            }
-            Shape::Polygons(polygons) => {
-                let (right, bottom) = (f64::from(width), f64::from(height));
-                let outside =
-                    |[x, y]: &&[f64; 2]| !((0.0..=right).contains(x) && (0.0..=bottom).contains(y));
-                if let Some([x, y]) = polygons.iter().flatten().find(outside) {
-                    let reason = format!(
-                        "the corner [{x}, {y}] lies outside of an image of {width} x {height}"
-                    );
-                    return Err(Error::invalid(&self.path, reason));
-                }
-                let mut inside = Array2::from_elem((height as usize, width as usize), false);
-                polygons.iter().for_each(|polygon| fill(&mut inside, polygon));
-                Ok(inside)
-            }
-        }
-    }
-}
-
-/// Marks the pixels whose centres lie inside of a polygon within the array.
-fn fill(inside: &mut Array2<bool>, polygon: &[[f64; 2]]) {
-    let (_, width) = inside.dim();
-    let mut crossings: Vec<f64> = Vec::new();
-    for (y, mut row) in inside.outer_iter_mut().enumerate() {
-        let level = y as f64 + 0.5;
-        crossings.clear();
-        for (i, &[x0, y0]) in polygon.iter().enumerate() {
-            let [x1, y1] = polygon[(i + 1) % polygon.len()];
-            // Half open, so that a corner on the level is counted once.
-            if (y0 <= level) != (y1 <= level) {
-                crossings.push(x0 + (level - y0) / (y1 - y0) * (x1 - x0));
-            }
-        }
-        crossings.sort_by(f64::total_cmp);
-        // The first pixel whose centre is not left of a crossing.
-        let column = |x: f64| ((x - 0.5).ceil().max(0.0) as usize).min(width);
-        for pair in crossings.chunks_exact(2) {
-            let (start, end) = (column(pair[0]), column(pair[1]));
-            row.slice_mut(ndarray::s![start..end.max(start)]).fill(true);
-        }
-    }
+    pub on_map: Array2<bool>,
 }

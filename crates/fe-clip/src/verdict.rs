@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use data::Preprocess;
 use image::RgbImage;
@@ -14,6 +15,7 @@ use crate::judge::Label;
 use crate::model::LastStage;
 use crate::regions::Region;
 use crate::scope::Out;
+use crate::zones::{ZoneLevels, Zones, highest};
 
 /// What is said of an image.
 #[derive(Debug, Clone)]
@@ -44,6 +46,17 @@ pub struct Verdict {
     pub(crate) preprocess: Preprocess,
     pub(crate) frame: Preprocess,
     pub(crate) out: Option<Out>,
+    pub(crate) divided: Option<Divided>,
+}
+
+/// An image in zones.
+#[derive(Debug, Clone)]
+pub(crate) struct Divided {
+    pub(crate) zones: Arc<Zones>,
+    /// The number of each pixel of the map.
+    pub(crate) on_map: Array2<u8>,
+    /// Absent without thresholds.
+    pub(crate) levels: Option<Arc<ZoneLevels>>,
 }
 
 impl Verdict {
@@ -69,6 +82,24 @@ impl Verdict {
     /// The same at the size of the map.
     pub fn ignored_on_map(&self) -> Option<&Array2<bool>> {
         self.out.as_ref().map(|out| &out.on_map)
+    }
+
+    /// In which of the [`Zones`] each pixel of the image lies, `[height, width]`, as
+    /// [`Zones::on_image`] says; absent where there are none.
+    pub fn zones_on_image(&self) -> Option<Array2<u8>> {
+        self.divided.as_ref().and_then(|divided| divided.zones.on_image(self.size).ok())
+    }
+
+    /// From when on pixels are anomalous in each zone; absent where there are none, or no
+    /// thresholds.
+    pub fn zone_levels(&self) -> Option<&ZoneLevels> {
+        self.divided.as_ref().and_then(|divided| divided.levels.as_deref())
+    }
+
+    /// The map's highest value in no zone, then in each zone; empty where there are none.
+    pub fn zone_scores(&self) -> Vec<f32> {
+        let Some(Divided { zones, on_map, .. }) = &self.divided else { return Vec::new() };
+        highest(self.map.view(), on_map.view(), zones.identity().names.len())
     }
 
     /// The map's highest value.

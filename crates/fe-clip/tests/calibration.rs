@@ -1,9 +1,11 @@
 //! The guarantee of split conformal prediction, and calibrations as files.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use fe_clip::{
-    Calibration, Error, FeClipConfig, ModelConfig, ModelIdentity, NormalImage, Prompts,
-    calibration_rank, images_needed,
+    Calibration, Error, FeClipConfig, ModelConfig, ModelIdentity, NormalImage, Prompts, Threshold,
+    ZoneThresholds, ZonesIdentity, calibration_rank, images_needed,
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +19,7 @@ fn identity() -> ModelIdentity {
         prompts: Prompts::default(),
         references: Vec::new(),
         scope: None,
+        zones: None,
     }
 }
 
@@ -26,6 +29,7 @@ fn calibrate(scores: &[f32], rate: f64) -> Result<Calibration, Error> {
         sha256: format!("{n:04}"),
         image: *s,
         pixel: 1.0 - s,
+        zones: Vec::new(),
     };
     Calibration::new(scores.iter().enumerate().map(normal).collect(), rate, identity())
 }
@@ -131,4 +135,36 @@ fn a_calibration_comes_back_from_its_file_and_names_what_differs() {
         let message = Calibration::read(&path).unwrap_err().to_string();
         assert!(message.contains("calibration.json") && message.contains(expected), "{message}");
     }
+}
+
+/// Each zone has the rank of the others among scores of its own, also when images are added.
+#[test]
+fn zones_have_thresholds_of_their_own() {
+    let zones = ZonesIdentity { names: vec!["rim".into(), "label".into()], sha256: "z".into() };
+    let model = || ModelIdentity { zones: Some(zones.clone()), ..identity() };
+    let normal = |n: u16| {
+        let s = f32::from(n) / 100.0;
+        let (sha256, zones) = (format!("{n:04}"), vec![s / 2.0, s, 1.0 - s]);
+        NormalImage { sha256, image: s, pixel: s, zones }
+    };
+    let first = Calibration::new((1..=19).map(normal).collect(), 0.1, model()).unwrap();
+    let all = first.with((20..=39).map(normal).collect(), 0.1, Path::new("a")).unwrap();
+    // The 18th of 19 and the 36th of 39.
+    for (found, rank, highest, label) in [(first, 18, 0.18, 0.98), (all, 36, 0.36, 0.96)] {
+        let ZoneThresholds { elsewhere, named } = found.zones.clone().unwrap();
+        let told: Vec<_> = named.iter().map(|z| (z.name.as_str(), z.threshold, z.rank)).collect();
+        assert_eq!(elsewhere, Threshold { threshold: highest / 2.0, rank });
+        assert_eq!(told[0], ("rim", highest, rank));
+        assert_eq!(told[1], ("label", label, rank));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calibration.json");
+        found.write(&path).unwrap();
+        assert_eq!(Calibration::read(&path).unwrap(), found);
+        let other = found.check(&identity(), &path).unwrap_err().to_string();
+        assert!(other.contains("zones was"), "{other}");
+    }
+    let few = NormalImage { zones: vec![0.1], ..normal(1) };
+    let normals = (2..=19).map(normal).chain([few]).collect();
+    let error = Calibration::new(normals, 0.1, model()).unwrap_err().to_string();
+    assert!(error.contains("score for each zone"), "{error}");
 }

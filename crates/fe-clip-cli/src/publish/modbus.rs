@@ -6,8 +6,9 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 
+use super::message::Message;
 use super::target::Url;
-use super::{Deliver, Message, PATIENCE, Refusal};
+use super::{Deliver, PATIENCE, Refusal};
 
 const WRITE_SINGLE_COIL: u8 = 5;
 const WRITE_MULTIPLE_REGISTERS: u8 = 16;

@@ -1,11 +1,14 @@
 //! Addresses of `--publish`.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
+use sha2::{Digest, Sha256};
 use ureq::http::Uri;
 
+use super::security::Security;
 use super::{Deliver, modbus, mqtt, webhook};
 
 /// Where results go. It is shown without a password and without what follows a question mark.
@@ -13,6 +16,8 @@ use super::{Deliver, modbus, mqtt, webhook};
 pub(crate) struct Target {
     kind: Kind,
     shown: String,
+    /// Where its results wait, below the folder of all.
+    folder: PathBuf,
 }
 
 #[derive(Clone)]
@@ -28,13 +33,26 @@ impl Target {
         matches!(self.kind, Kind::Modbus(_))
     }
 
-    /// What delivers there; it connects when there is something to deliver.
-    pub(super) fn open(&self) -> Box<dyn Deliver> {
-        match &self.kind {
-            Kind::Mqtt(address) => Box::new(mqtt::Broker::new(address.clone())),
-            Kind::Webhook(address) => Box::new(webhook::Server::new(address.clone())),
+    /// Whether what was found before is of use to it: registers say what is now.
+    pub(super) fn takes_what_waited(&self) -> bool {
+        !matches!(self.kind, Kind::Modbus(_))
+    }
+
+    /// The name of the folder in which its results wait.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What delivers there; it connects by and by.
+    ///
+    /// # Errors
+    /// If a certificate or the key is of no use.
+    pub(super) fn open(&self, security: &Security) -> anyhow::Result<Box<dyn Deliver + Send>> {
+        Ok(match &self.kind {
+            Kind::Mqtt(address) => Box::new(mqtt::Broker::new(address, security)?),
+            Kind::Webhook(address) => Box::new(webhook::Server::new(address, security)?),
             Kind::Modbus(address) => Box::new(modbus::Controller::new(address.clone())),
-        }
+        })
     }
 }
 
@@ -50,17 +68,27 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         let url = Url::parse(text)?;
         let kind = match url.scheme.as_str() {
-            "mqtt" => Kind::Mqtt(mqtt::Address::new(&url)?),
+            "mqtt" | "mqtts" => Kind::Mqtt(mqtt::Address::new(&url)?),
             "http" | "https" => Kind::Webhook(webhook::Address::new(&url)),
             "modbus" => Kind::Modbus(modbus::Address::new(&url)?),
             other => {
                 return Err(format!(
-                    "expected mqtt, http, https or modbus before ://, got {other}"
+                    "expected mqtt, mqtts, http, https or modbus before ://, got {other}"
                 ));
             }
         };
-        Ok(Self { kind, shown: format!("{}{}", url.base(), url.path) })
+        let shown = format!("{}{}", url.base(), url.path);
+        Ok(Self { kind, folder: folder(&url, &shown), shown })
     }
+}
+
+/// A name for the folder of a target: two have the same one only if they differ in nothing but the
+/// login, which may change.
+fn folder(url: &Url, shown: &str) -> PathBuf {
+    let whole = Sha256::digest(format!("{shown}?{}", url.query.as_deref().unwrap_or_default()));
+    let hash: String = whole[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let host = url.host.trim_matches(['[', ']']).replace(':', "-");
+    format!("{}-{host}-{hash}", url.scheme).into()
 }
 
 /// An address in its parts.
@@ -84,7 +112,9 @@ impl Url {
         }
         let url: Uri = text.parse().map_err(|error| format!("no address: {error}"))?;
         let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
-            return Err("expected mqtt://, http://, https:// or modbus:// and a host".into());
+            return Err(
+                "expected mqtt://, mqtts://, http://, https:// or modbus:// and a host".into()
+            );
         };
         if authority.host().is_empty() {
             return Err("a host is missing".into());
@@ -135,17 +165,30 @@ mod tests {
     }
 
     #[test]
+    fn folders_tell_targets_apart_and_hold_no_secret() {
+        let name = |url: &str| url.parse::<Target>().unwrap().folder;
+        let first = name("https://me:secret@host/hook?key=secret");
+        assert!(first.to_str().unwrap().starts_with("https-host-"), "{first:?}");
+        assert!(!first.to_str().unwrap().contains("secret"));
+        assert_eq!(first, name("https://you@host/hook?key=secret"));
+        assert_ne!(first, name("https://host/hook?key=other"));
+        assert_ne!(name("mqtt://[::1]:1/a"), name("mqtt://[::1]:1/b"));
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_with_the_reason() {
         for (given, reason) in [
             ("broker/topic", "no address"),
             ("broker", "and a host"),
             ("ftp://host/", "expected mqtt, http"),
-            ("mqtts://host/topic", "got mqtts"),
+            ("mqtts://host", "topic is missing: mqtts://"),
+            ("mqtts://[::1]/topic", "a name or an address of IPv4"),
             ("mqtt:///topic", "no address"),
             ("mqtt://host", "topic is missing"),
             ("mqtt://host/a/+", "wildcard"),
             ("mqtt://host/a/#", "has no #"),
             ("mqtt://host/a?qos=2", "question mark"),
+            ("mqtt://host/a?status=b/+", "wildcard"),
             ("modbus://host/256", "unit"),
             ("modbus://host/?coil=70000", "coil"),
             ("modbus://host/?register=65535", "register"),

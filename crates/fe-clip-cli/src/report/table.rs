@@ -16,7 +16,7 @@ enum Cell {
     Integer(fn(&Row) -> Option<i32>),
 }
 
-const COLUMNS: [(&str, Cell); 22] = [
+const COLUMNS: [(&str, Cell); 23] = [
     ("path", Cell::Text(|row| Some(text(&row.path)))),
     ("dataset", Cell::Text(|row| row.dataset.clone())),
     ("category", Cell::Text(|row| row.category.clone())),
@@ -32,13 +32,14 @@ const COLUMNS: [(&str, Cell); 22] = [
     ("error", Cell::Text(|row| row.error.clone())),
     ("raw_score", Cell::Float(|row| row.raw_score)),
     ("regions", Cell::Integer(|row| row.regions.count.map(|count| count as i32))),
-    ("largest_x", Cell::Integer(|row| row.regions.largest.map(|l| l.x as i32))),
-    ("largest_y", Cell::Integer(|row| row.regions.largest.map(|l| l.y as i32))),
-    ("largest_width", Cell::Integer(|row| row.regions.largest.map(|l| l.width as i32))),
-    ("largest_height", Cell::Integer(|row| row.regions.largest.map(|l| l.height as i32))),
-    ("largest_area", Cell::Integer(|row| row.regions.largest.map(|l| l.area as i32))),
-    ("largest_score", Cell::Float(|row| row.regions.largest.map(|l| l.score))),
-    ("largest_area_mm2", Cell::Double(|row| row.regions.largest.and_then(|l| l.area_mm2))),
+    ("largest_x", Cell::Integer(|row| row.regions.largest.as_ref().map(|l| l.x as i32))),
+    ("largest_y", Cell::Integer(|row| row.regions.largest.as_ref().map(|l| l.y as i32))),
+    ("largest_width", Cell::Integer(|row| row.regions.largest.as_ref().map(|l| l.width as i32))),
+    ("largest_height", Cell::Integer(|row| row.regions.largest.as_ref().map(|l| l.height as i32))),
+    ("largest_area", Cell::Integer(|row| row.regions.largest.as_ref().map(|l| l.area as i32))),
+    ("largest_score", Cell::Float(|row| row.regions.largest.as_ref().map(|l| l.score))),
+    ("largest_area_mm2", Cell::Double(|row| row.regions.largest.as_ref().and_then(|l| l.area_mm2))),
+    ("largest_zone", Cell::Text(|row| row.regions.largest.as_ref().and_then(|l| l.zone.clone()))),
 ];
 
 fn text(path: &Path) -> String {

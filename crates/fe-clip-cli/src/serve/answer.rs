@@ -10,15 +10,16 @@ use base64::prelude::BASE64_STANDARD;
 use data::{decode_image, preprocess};
 use fe_clip::geometry::{Extent, to_image};
 use fe_clip::overlay::overlay;
-use fe_clip::{Judge, Judgement, Label, Prediction, Region, RegionRule, Thresholds};
+use fe_clip::{Judge, Judgement, Label, Out, Prediction, Region, RegionRule, Thresholds};
 use ndarray::Array3;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::banks::BankId;
 use super::problem::Problem;
-use super::request::{File, Form, Options, Upload};
+use super::request::{Form, Options};
 use super::state::Server;
+use super::upload::{File, Places, Upload};
 use super::worker::{Job, Loaded, Normals, NotKept, Work};
 use crate::job::caption;
 use crate::output::rgb_png;
@@ -74,13 +75,19 @@ pub(super) async fn answer(
         return Err(Problem::parameter(words));
     }
     let remembered = normals.as_ref().map(|normals| (normals.id, normals.count));
-    let image = Arc::new(upload.image);
-    let (size, pixels) = {
-        let image = Arc::clone(&image);
-        server.compute(move |server| read(server, &image)).await??
+    let (image, places) = (Arc::new(upload.image), upload.places);
+    let (size, pixels, ignored) = {
+        let (image, places) = (Arc::clone(&image), places.clone());
+        server
+            .compute(move |server| {
+                let (size, pixels) = read(server, &image)?;
+                let ignored = ignored(server, &places, size)?.map(|out| out.on_map);
+                Ok::<_, Problem>((size, pixels, ignored))
+            })
+            .await??
     };
     let (sender, receiver) = oneshot::channel();
-    server.send(Work::Image(Job { pixels, normals, answer: sender }))?;
+    server.send(Work::Image(Job { pixels, ignored, normals, answer: sender }))?;
     let prediction =
         receiver.await.map_err(|_| Problem::internal())?.map_err(|NotKept| not_kept())?;
     let thresholds = server.levels.of(options.threshold, remembered.is_some());
@@ -89,6 +96,7 @@ pub(super) async fn answer(
         thresholds,
         rule: RegionRule::default(),
         preprocess: loaded.preprocess.clone(),
+        zones: None,
     };
     server
         .compute(move |server| {
@@ -99,7 +107,7 @@ pub(super) async fn answer(
             let judged = Judged { image, size, prediction, judgement, thresholds, remembered, map };
             match form {
                 Form::Json => Ok(Json(judged.found(&loaded)).into_response()),
-                Form::Png => judged.png(server),
+                Form::Png => judged.png(server, &places),
             }
         })
         .await?
@@ -151,6 +159,13 @@ pub(super) fn read(server: &Server, file: &File) -> Result<((u32, u32), Array3<f
     Ok((image.dimensions(), preprocess(&image, &loaded.preprocess)))
 }
 
+/// What of an image of `size`, width and height, is not looked at.
+fn ignored(server: &Server, places: &Places, size: (u32, u32)) -> Result<Option<Out>, Problem> {
+    let Some(scope) = places.scope(&server.limits.image)? else { return Ok(None) };
+    let out = scope.out(size, &server.loaded()?.preprocess);
+    out.map(Some).map_err(|error| Problem::parameter(error.to_string()))
+}
+
 /// An image and what the model says about it.
 pub(super) struct Judged {
     pub(super) image: Arc<File>,
@@ -188,15 +203,25 @@ impl Judged {
     }
 
     /// The picture that `fe-clip detect --out` writes.
-    fn png(&self, server: &Server) -> Result<Response, Problem> {
+    fn png(&self, server: &Server, places: &Places) -> Result<Response, Problem> {
         // Decoding twice costs less than keeping large pictures while they wait for the model.
         let image = decode_image(&self.image.bytes, &self.image.name, &server.limits.image)
             .map_err(|e| Problem::image(&self.image.name, &e))?;
         let caption = caption(self.judgement.score, self.judgement.label);
         let loaded = server.loaded()?;
         let map = self.prediction.map.view();
-        let map = to_image(map, &loaded.preprocess, self.size, self.size);
-        let picture = overlay(&image, map.view(), &caption, self.thresholds.map(|t| t.pixel), None);
+        let mut map = to_image(map, &loaded.preprocess, self.size, self.size);
+        let ignored = ignored(server, places, self.size)?.map(|out| out.on_image);
+        if let Some(ignored) = &ignored {
+            map.zip_mut_with(ignored, |value, ignored| {
+                if *ignored {
+                    *value = 0.0;
+                }
+            });
+        }
+        let (level, ignored) = (self.thresholds.map(|t| t.pixel), ignored.as_ref());
+        let ignored = ignored.map(|ignored| ignored.view());
+        let picture = overlay(&image, map.view(), &caption, level.as_slice(), None, ignored);
         let bytes = rgb_png(&picture).map_err(|_| Problem::internal())?;
         Ok(([(header::CONTENT_TYPE, "image/png")], bytes).into_response())
     }

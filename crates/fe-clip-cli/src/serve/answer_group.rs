@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::answer::{Found, Judged, read};
 use super::problem::Problem;
-use super::request::{File, GroupOptions};
+use super::request::GroupOptions;
 use super::state::Server;
+use super::upload::File;
 use super::worker::{GroupJob, Grouped, Loaded, Work};
 
 /// The answer about images that were compared with each other.
@@ -69,6 +70,7 @@ pub(super) async fn answer_group(
         thresholds,
         rule: RegionRule::default(),
         preprocess: loaded.preprocess.clone(),
+        zones: None,
     };
     server
         .compute(move |_| judged_group(&loaded, &judge, files, sizes, grouped, options.map))

@@ -28,6 +28,8 @@ pub(super) const LINGER_TIME: Duration = Duration::from_secs(5);
 pub(super) const HEAD_BYTES: usize = 16 << 10;
 /// Most normal images of a request.
 pub(super) const NORMALS: usize = 16;
+/// Most bytes of polygons: filling takes as long as there are corners and rows.
+pub(super) const POLYGONS: usize = 256 << 10;
 /// Most images that are compared with each other.
 pub(super) const GROUP: usize = 64;
 /// Most normal images in all memory banks that are kept.

@@ -15,6 +15,7 @@ mod request;
 mod routes;
 mod signals;
 mod state;
+mod upload;
 mod worker;
 
 use std::net::{SocketAddr, ToSocketAddrs};

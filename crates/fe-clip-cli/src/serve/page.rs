@@ -13,12 +13,14 @@ pub(super) struct Page {
     pub(super) policy: HeaderValue,
 }
 
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("page/regions.js"),
+    include_str!("page/places.js"),
     include_str!("page/server.js"),
     include_str!("page/picture.js"),
     include_str!("page/results.js"),
     include_str!("page/page.js"),
+    include_str!("page/drawing.js"),
 ];
 
 impl Page {

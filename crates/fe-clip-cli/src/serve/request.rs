@@ -1,19 +1,18 @@
-//! From the bytes of a request to images and options.
+//! From a request to its options, the form of its answer, and its body.
 
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Query, Request};
-use axum::http::request::Parts;
+use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use fe_clip::group::SMALLEST_GROUP;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::banks::BankId;
-use super::limits::{GROUP, Limits, NORMALS};
+use super::limits::Limits;
 use super::problem::Problem;
+use super::upload::Kind;
 
 /// Parameters of `POST /v1/detect`, all of them optional.
 #[derive(Debug, Default, Deserialize)]
@@ -136,141 +135,6 @@ impl Form {
     }
 }
 
-/// A file that was sent.
-pub(super) struct File {
-    pub(super) name: String,
-    pub(super) bytes: Bytes,
-}
-
-/// What was sent to be judged, and against what.
-pub(super) struct Upload {
-    pub(super) image: File,
-    pub(super) normals: Vec<File>,
-}
-
-impl Upload {
-    /// Takes a body apart: a form with the part `image` and any number of parts `normals`, or the
-    /// image itself.
-    pub(super) async fn read(
-        parts: Parts,
-        body: Bytes,
-        options: &Options,
-    ) -> Result<Self, Problem> {
-        match Kind::of(&parts.headers)? {
-            Kind::Image => {
-                let name = options.name.as_deref().unwrap_or("image").to_owned();
-                Ok(Self { image: File { name, bytes: body }, normals: Vec::new() })
-            }
-            Kind::Form => Self::read_form(Request::from_parts(parts, Body::from(body))).await,
-        }
-    }
-
-    async fn read_form(request: Request) -> Result<Self, Problem> {
-        let mut form = SentForm::open(request).await?;
-        let (mut image, mut normals) = (None, Vec::new());
-        while let Some((part, file)) = form.next().await? {
-            match part.as_str() {
-                "image" if image.is_some() => {
-                    return Err(Problem::parameter("expected one part named image, got several"));
-                }
-                "image" => image = Some(file),
-                "normals" if normals.len() == NORMALS => {
-                    return Err(Problem::parameter(format!(
-                        "expected at most {NORMALS} parts named normals"
-                    )));
-                }
-                "normals" => normals.push(file),
-                other => {
-                    return Err(Problem::parameter(format!(
-                        "expected parts named image and normals, got {other:?}"
-                    )));
-                }
-            }
-        }
-        let image = image.ok_or_else(|| Problem::parameter("expected a part named image"))?;
-        Ok(Self { image, normals })
-    }
-}
-
-/// Takes a form of parts `images` apart.
-pub(super) async fn read_group(parts: Parts, body: Bytes) -> Result<Vec<File>, Problem> {
-    if let Kind::Image = Kind::of(&parts.headers)? {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "expected multipart/form-data with parts named images",
-        ));
-    }
-    let mut form = SentForm::open(Request::from_parts(parts, Body::from(body))).await?;
-    let mut images = Vec::new();
-    while let Some((part, file)) = form.next().await? {
-        if part != "images" {
-            return Err(Problem::parameter(format!("expected parts named images, got {part:?}")));
-        }
-        if images.len() == GROUP {
-            return Err(Problem::parameter(format!("expected at most {GROUP} images")));
-        }
-        images.push(file);
-    }
-    if images.len() < SMALLEST_GROUP {
-        return Err(Problem::parameter(format!(
-            "expected at least {SMALLEST_GROUP} parts named images, got {}",
-            images.len()
-        )));
-    }
-    Ok(images)
-}
-
-/// A form, part by part.
-struct SentForm(Multipart);
-
-impl SentForm {
-    async fn open(request: Request) -> Result<Self, Problem> {
-        Ok(Self(Multipart::from_request(request, &()).await.map_err(|e| broken_form(&e))?))
-    }
-
-    /// The next part's name, and its file.
-    async fn next(&mut self) -> Result<Option<(String, File)>, Problem> {
-        let Some(field) = self.0.next_field().await.map_err(|e| broken_form(&e))? else {
-            return Ok(None);
-        };
-        let part = field.name().unwrap_or_default().to_owned();
-        let name = field.file_name().unwrap_or(&part).to_owned();
-        let bytes = field.bytes().await.map_err(|e| broken_form(&e))?;
-        Ok(Some((part, File { name, bytes })))
-    }
-}
-
-fn broken_form(error: &dyn std::error::Error) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, format!("broken form: {}", root_cause(error)))
-}
-
-/// What a body claims to be.
-enum Kind {
-    Form,
-    Image,
-}
-
-impl Kind {
-    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Image) };
-        let value = value.to_str().unwrap_or_default();
-        let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if kind == "multipart/form-data" {
-            Ok(Self::Form)
-        } else if kind.starts_with("image/") || kind == "application/octet-stream" {
-            Ok(Self::Image)
-        } else {
-            Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                format!(
-                    "content type {value:?}: expected multipart/form-data, image/* or \
-                     application/octet-stream"
-                ),
-            ))
-        }
-    }
-}
-
 /// Refuses a body by its head alone.
 pub(super) fn check_head(headers: &HeaderMap, limits: &Limits) -> Result<(), Problem> {
     Kind::of(headers)?;
@@ -329,7 +193,7 @@ pub(super) async fn receive(
 }
 
 /// The innermost reason of an error; the outer ones repeat one another.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -18,8 +18,9 @@ use super::guard::{guard, harden};
 use super::linger::Lingering;
 use super::meters::Meters;
 use super::problem::Problem;
-use super::request::{Form, GroupOptions, Options, Upload, check_head, read_group, receive};
+use super::request::{Form, GroupOptions, Options, check_head, receive};
 use super::state::Server;
+use super::upload::{Upload, read_group};
 
 /// All routes, guarded and counted.
 pub(super) fn router(server: Arc<Server>) -> axum::Router {

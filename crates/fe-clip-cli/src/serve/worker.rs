@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use data::Preprocess;
 use fe_clip::group::GroupLimits;
 use fe_clip::{Detector, Memory, Prediction, RunConfig, ScoreScale};
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 use tokio::sync::{mpsc, oneshot};
 
 use super::banks::{BankId, Banks};
@@ -21,6 +21,8 @@ use crate::model::ModelArgs;
 /// A preprocessed image that waits for the model.
 pub(super) struct Job {
     pub(super) pixels: Array3<f32>,
+    /// What of it is not looked at, at the model's size.
+    pub(super) ignored: Option<Array2<bool>>,
     pub(super) normals: Option<Normals>,
     /// Where the prediction goes; dropped without one if the model fails.
     pub(super) answer: oneshot::Sender<Result<Prediction, NotKept>>,
@@ -200,8 +202,12 @@ impl Worker {
         // Of those that bring the images along one is enough.
         let normals = jobs.iter_mut().filter_map(|job| job.normals.take());
         let remembered = normals.max_by_key(|n| n.images.len()).map(|n| self.remember(n));
-        let (images, answers): (Vec<_>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.pixels, job.answer)).unzip();
+        let (mut images, mut ignored, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for Job { pixels, ignored: not_seen, answer, .. } in jobs {
+            images.push(pixels);
+            ignored.push(not_seen);
+            answers.push(answer);
+        }
         let kept = match remembered.transpose() {
             Ok(kept) => kept,
             Err(NotKept) => {
@@ -210,7 +216,7 @@ impl Worker {
             }
         };
         let start = Instant::now();
-        let predictions = self.detector.detect(&images);
+        let predictions = self.detector.detect_without(&images, &ignored);
         self.meters.batch(images.len(), start.elapsed());
         let memory = self.detector.exchange_memory(Memory::default());
         if let Some((id, count)) = kept {

@@ -85,6 +85,82 @@ async function accessible(page, what) {
   console.log(`accessible: ${what} (${passes.length} rules passed)`);
 }
 
+// Draws where to look by mouse and keys; the answers are those of the program for the same files.
+async function drawn(page, whole) {
+  const at = async (x, y) => {
+    const box = await page.locator("#picture").boundingBox();
+    return [box.x + (x / whole.width) * box.width, box.y + (y / whole.height) * box.height];
+  };
+  const save = async (kind) => {
+    const [file] = await Promise.all([page.waitForEvent("download"), page.click(`#save-${kind}`)]);
+    const path = join(folder, `${kind}.json`);
+    await file.saveAs(path);
+    return path;
+  };
+  const same = async (flags) => {
+    await idle(page);
+    const found = JSON.parse(execFileSync(program, ["detect", damaged, "--format", "jsonl", ...flags]));
+    assert.equal(await text(page, "score"), found.score.toFixed(3));
+    const most = await page.evaluate(() => view.result.map_max);
+    assert.ok(Math.abs(most - found.map_max) < 1e-5, `${most} ${found.map_max}`);
+    return found;
+  };
+  await page.locator("#regions tr.chosen button").click();
+  const before = await pixels(page);
+
+  // A rectangle is dragged; what lies outside is not looked at.
+  await page.click("#draw-roi");
+  assert.match(await text(page, "places-note"), /Drag a rectangle/);
+  await accessible(page, "while drawing");
+  await page.locator("#picture").scrollIntoViewIfNeeded();
+  await page.mouse.move(...(await at(20, 30)));
+  await page.mouse.down();
+  await page.mouse.move(...(await at(200, 350)), { steps: 5 });
+  await page.mouse.up();
+  assert.equal(await text(page, "status"), "Looking again …");
+  await idle(page);
+  const roi = await save("roi");
+  const [box] = JSON.parse(readFileSync(roi)).polygons;
+  const near = (found, [x, y]) => Math.hypot(found[0] - x, found[1] - y) <= 2;
+  assert.ok(near(box[0], [20, 30]) && near(box[2], [200, 350]), JSON.stringify(box));
+  await same(["--roi", roi]);
+  assert.notEqual(await pixels(page), before);
+  const outside = await page.evaluate(() => shownRegions.filter((r) => r.x + r.width > 210));
+  assert.deepEqual(outside, []);
+
+  // A polygon by keys, of what is not looked at.
+  await page.selectOption("#shape", "polygon");
+  await page.click("#draw-ignore");
+  for (const keys of ["Enter", "ArrowLeft ArrowLeft ArrowLeft ArrowLeft Enter", "ArrowUp ArrowUp ArrowUp ArrowUp Shift+ArrowUp Enter"]) {
+    for (const key of keys.split(" ")) await page.keyboard.press(key);
+  }
+  await page.screenshot({ path: join(out, "drawing.png"), fullPage: true });
+  await page.click("#close-shape");
+  await idle(page);
+  const ignore = await save("ignore");
+  const [x, y] = [whole.width / 2, whole.height / 2];
+  const step = Math.ceil(Math.max(whole.width, whole.height) / 50);
+  assert.deepEqual(JSON.parse(readFileSync(ignore)), { polygons: [[[x, y], [x - 4 * step, y], [x - 4 * step, y - 4 * step - 1]]] });
+  const both = await same(["--roi", roi, "--ignore", ignore]);
+  await accessible(page, "with places");
+  await page.screenshot({ path: join(out, "places.png"), fullPage: true });
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click("#save-json")]);
+  const [record] = JSON.parse(readFileSync(await file.path()));
+  assert.ok(Math.abs(record.score - both.score) < 1e-6);
+  assert.equal(record.looked_at.ignore.length, 1);
+
+  // Taken back one after the other.
+  await page.click("#remove-last");
+  await same(["--roi", roi]);
+  await page.click("#draw-roi");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.getAttribute("#draw-roi", "aria-pressed"), "false");
+  await page.click("#remove-places");
+  await same([]);
+  assert.equal(await pixels(page), before);
+  console.log("drawn: a rectangle by mouse, a polygon by keys");
+}
+
 const server = await serve([]);
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 try {
@@ -142,6 +218,22 @@ try {
   await page.keyboard.press("Enter");
   assert.equal(await page.getAttribute("#regions button", "aria-pressed"), "true");
   assert.notEqual(await pixels(page), before);
+
+  // It is chosen in the picture, too, and no longer.
+  const spot = async () => {
+    const [box, { x, y, width, height }, size] = await page.evaluate(() => [
+      document.getElementById("picture").getBoundingClientRect().toJSON(), shownRegions[0],
+      { width: view.result.width, height: view.result.height },
+    ]);
+    return [box.x + ((x + width / 2) / size.width) * box.width, box.y + ((y + height / 2) / size.height) * box.height];
+  };
+  await page.locator("#picture").scrollIntoViewIfNeeded();
+  await page.mouse.click(...(await spot()));
+  assert.equal(await page.locator("#regions tr.chosen").count(), 0);
+  await page.mouse.click(...(await spot()));
+  assert.equal(await page.locator("#regions tr.chosen").count(), 1);
+
+  await drawn(page, answer);
 
   // Five or more images are compared with each other; the damaged ones come first.
   const many = await context.newPage();

@@ -2,11 +2,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod broker;
+mod certificates;
 mod controller;
+#[path = "../python/mod.rs"]
+mod python;
+mod spool;
 mod webhook;
 
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Child, ChildStdout, Output, Stdio};
 
 use assert_cmd::Command;
 use image::{Rgb, RgbImage};
@@ -35,6 +40,60 @@ fn detect(folder: &Path, flags: &[&str]) -> Output {
         .args(flags)
         .output()
         .unwrap()
+}
+
+/// What was sent, as it was printed.
+fn without_id(mut sent: Value) -> Value {
+    let id = sent.as_object_mut().unwrap().remove("id");
+    assert!(id.is_some_and(|id| id.is_string()));
+    sent
+}
+
+/// Says loudly that nothing is tested; not by `eprintln!`, which is silent in a test that passes.
+fn skipped(test: &str, why: &str) {
+    writeln!(std::io::stderr(), "\n{test}: SKIPPED, {why}\n").unwrap();
+}
+
+/// A watched folder.
+struct Watch {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    fn start(folder: &Path, flags: &[&str]) -> Self {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("fe-clip"))
+            .args(["detect", "--format", "jsonl", "--watch"])
+            .arg(folder)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next line that is printed.
+    fn next(&mut self) -> Value {
+        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// As a loss of power does.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// As Ctrl-C does; the exit code and what was said.
+    fn stop(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().to_string();
+        let signalled = std::process::Command::new("kill").args(["-INT", &pid]).status();
+        assert!(signalled.unwrap().success());
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
 }
 
 fn lines(stdout: &[u8]) -> Vec<Value> {
@@ -78,8 +137,14 @@ fn addresses_that_are_none_and_targets_without_labels_are_refused_at_the_start()
     let folder = images(1);
     let normals = folder.path().to_str().unwrap();
     for (flags, reason) in [
-        (vec!["--publish", "ftp://host/"], "expected mqtt, http, https or modbus"),
+        (vec!["--publish", "ftp://host/"], "expected mqtt, mqtts, http, https or modbus"),
         (vec!["--publish", "mqtt://host"], "topic is missing"),
+        (vec!["--spool", "spool"], "--publish"),
+        (vec!["--publish", "modbus://host", "--spool", "spool"], "what is now"),
+        (
+            vec!["--publish", "http://host", "--publish-secret-file", "none"],
+            "publish-secret-file none",
+        ),
         (vec!["--publish", "modbus://host", "--normals", normals], "--threshold or --calibration"),
     ] {
         let output = detect(folder.path(), &flags);

@@ -8,4 +8,5 @@ mod groups;
 mod images;
 mod limits;
 mod load;
+mod places;
 mod process;

@@ -1,12 +1,15 @@
 // The page itself: what is chosen, what is shown.
 
 const byId = (id) => document.getElementById(id);
-const items = []; // { file, entry, button, plain, compared, grouped, error }: results alone, with examples, among all
+// { file, entry, button, plain, compared, grouped, error, version }: results alone, with examples,
+// among all; which places the first two are of
+const items = [];
 let normals = []; // files
 let current = null;
 let asked = null; // the files that are being compared with each other
 let view = null; // what the picture shows: { item, result, bitmap, heat }
 let region = null;
+let shownRegions = []; // those in the list
 
 const say = (words) => (byId("status").textContent = words);
 const threshold = () => Number(byId("threshold").value);
@@ -31,14 +34,22 @@ function judge(item) {
 }
 
 async function work(item) {
-  const examples = normals;
+  const [examples, version] = [normals, places.version];
+  const changed = () => examples !== normals || version !== places.version;
   try {
     item.error = null;
-    item.plain ??= await detect(item.file, []);
+    const size = item.plain ?? (await sizeOf(item.file));
+    const plain = item.version === version && item.plain;
+    // Shapes hold for images of one size: where that is not known yet, the first answer tells it.
+    let found = plain || (await detect(item.file, [], size && placesFor(size.width, size.height)));
+    const where = placesFor(found.width, found.height);
+    if (!size && where) found = await detect(item.file, [], where);
+    if (changed()) return judge(item);
+    if (!plain) Object.assign(item, { plain: found, compared: null, version });
     refresh(item);
-    if (examples.length) {
-      const compared = await detect(item.file, examples);
-      if (examples !== normals) return judge(item); // they have changed meanwhile
+    if (examples.length && !item.compared) {
+      const compared = await detect(item.file, examples, where);
+      if (changed()) return judge(item);
       normalsId = compared.normals.id;
       item.compared = compared;
     }
@@ -87,7 +98,7 @@ function summary() {
 
 function addImages(files) {
   const added = [...files].map((file) => {
-    const item = { file, plain: null, compared: null, grouped: null, error: null };
+    const item = { file, plain: null, compared: null, grouped: null, error: null, version: places.version };
     item.button = document.createElement("button");
     item.button.type = "button";
     const name = document.createElement("span");
@@ -146,6 +157,7 @@ function select(item) {
   current?.button.removeAttribute("aria-current");
   current = item;
   region = null;
+  drawing = null;
   item.button.setAttribute("aria-current", "true");
   show();
 }
@@ -166,6 +178,7 @@ async function show() {
   }
   byId("picture-note").hidden = Boolean(view.bitmap);
   byId("picture-note").textContent = "This browser cannot show the image; the heat map is drawn on grey.";
+  showPlaces();
   const other = grouping() || using() ? item.plain : null;
   const without = grouping() ? "alone" : "without the normal examples";
   byId("change").textContent = other ? `${without} ${other.score.toFixed(3)}` : "";
@@ -185,7 +198,7 @@ function update() {
   byId("opacity-value").textContent = `${byId("opacity").value} %`;
   const found = findRegions(result.map, level, result.width, result.height);
   if (!found.some((r) => same(r, region))) region = null;
-  listRegions(found, result);
+  listRegions(found);
   paint();
   byId("picture").setAttribute("aria-label",
     `${view.item.file.name} with its heat map: ${found.length} ${found.length === 1 ? "region" : "regions"} at or above ${level.toFixed(2)}, highest value ${result.map_max.toFixed(3)}`);
@@ -197,23 +210,31 @@ function paint() {
   draw(byId("picture"), { ...view, threshold: threshold(), opacity: byId("opacity").value / 100, region }, shownSide(view.result));
 }
 
-function listRegions(found, result) {
+// Points a region out, or no longer.
+function choose(chosen) {
+  region = same(chosen, region) ? null : chosen;
+  const rows = [...byId("regions").querySelectorAll("tr")];
+  shownRegions.forEach((r, i) => {
+    rows[i].className = same(r, region) ? "chosen" : "";
+    rows[i].querySelector("button").setAttribute("aria-pressed", String(same(r, region)));
+  });
+  paint();
+}
+
+function listRegions(found) {
+  shownRegions = found.slice(0, 100);
   byId("no-regions").hidden = found.length > 0;
   byId("regions-box").hidden = found.length === 0;
-  byId("regions").replaceChildren(...found.slice(0, 100).map((r, i) => {
+  byId("regions").replaceChildren(...shownRegions.map((r, i) => {
     const row = document.createElement("tr");
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = `Region ${i + 1}`;
+    button.textContent = i + 1;
+    button.setAttribute("aria-label", `Region ${i + 1}`);
     button.setAttribute("aria-pressed", String(same(r, region)));
-    button.addEventListener("click", () => {
-      region = same(r, region) ? null : r;
-      for (const other of byId("regions").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
-      button.setAttribute("aria-pressed", String(region === r));
-      paint();
-    });
-    const share = (100 * r.area) / (result.width * result.height);
-    const cells = [button, r.peak.toFixed(3), `${r.area} px (${share.toFixed(1)} %)`, `${r.x}, ${r.y}`, `${r.width} × ${r.height}`];
+    row.addEventListener("click", () => choose(r));
+    row.className = same(r, region) ? "chosen" : "";
+    const cells = [button, r.peak.toFixed(3), `${r.area} px`, `${r.x}, ${r.y}; ${r.width} × ${r.height}`];
     row.append(...cells.map((content) => {
       const cell = document.createElement("td");
       cell.append(content);

@@ -45,7 +45,7 @@ function contour(map, threshold, toX, toY) {
   return path;
 }
 
-// Draws a result with a longer side of so many pixels. shown: { bitmap or null, result, heat, threshold, opacity, region or null }.
+// Draws a result with a longer side of so many pixels, and what it did not look at. shown: { bitmap or null, result, heat, threshold, opacity, region or null }.
 function draw(canvas, shown, side) {
   const { bitmap, result, heat, threshold, opacity, region } = shown;
   const scale = side / Math.max(result.width, result.height);
@@ -74,6 +74,7 @@ function draw(canvas, shown, side) {
       context.stroke(path);
     }
   };
+  drawPlaces(context, result, scale, pen);
   if (threshold > 0) stroke(contour(result.map, threshold, toX, toY));
   if (region) {
     const box = new Path2D();
@@ -82,6 +83,13 @@ function draw(canvas, shown, side) {
     stroke(box);
   }
 }
+
+// Width and height of a file's image; null if the browser cannot show it.
+const sizeOf = (file) => createImageBitmap(file).then((bitmap) => {
+  const { width, height } = bitmap;
+  bitmap.close();
+  return { width, height };
+}).catch(() => null);
 
 // A small picture of a file; stays empty if the browser cannot show it.
 function thumbnail(file) {

@@ -2,7 +2,8 @@
 // request. map: { rows, columns, values, extent }.
 function findRegions(map, threshold, width, height) {
   const { rows, columns, values, extent } = map;
-  const level = Math.fround(threshold);
+  // 0 is what stands where nothing was looked at, and no part of any region.
+  const level = Math.max(Math.fround(threshold), 2 ** -126);
   const clamp = (value, most) => Math.min(Math.max(value, 0), most);
   const across = (column) => clamp(extent.left + column * (extent.width / columns), width);
   const down = (row) => clamp(extent.top + row * (extent.height / rows), height);

@@ -11,10 +11,10 @@ function offer(name, blob) {
 // A result without its map, with what the threshold makes of it.
 function record(item, result, threshold) {
   if (!result) return { path: item.file.name, error: item.error ?? "not judged yet" };
-  const { map, ...rest } = result;
+  const { map, places, ...rest } = result;
   const label = result.score >= threshold ? "anomalous" : "normal";
   const regions = findRegions(map, threshold, result.width, result.height);
-  return { ...rest, label, threshold, regions };
+  return { ...rest, label, threshold, regions, ...(places ? { looked_at: places } : {}) };
 }
 
 const CSV_COLUMNS = ["path", "score", "label", "map_max", "width", "height", "threshold", "regions", "normals", "error", "raw_score"];

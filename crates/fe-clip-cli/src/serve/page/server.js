@@ -36,11 +36,14 @@ async function ask(path, options = {}) {
   }
 }
 
-// Judges a file, against normal examples if there are any.
-async function detect(file, normals) {
+// Judges a file, against normal examples if there are any, where it is to be looked at: { roi, ignore } or null.
+async function detect(file, normals, places) {
   const send = (known) => {
     const form = new FormData();
     form.append("image", file, file.name);
+    for (const kind of ["roi", "ignore"]) {
+      if (places?.[kind].length) form.append(kind, polygonFile(places[kind]), `${kind}.json`);
+    }
     if (!known) for (const normal of normals) form.append("normals", normal, normal.name);
     const query = known ? `&normals=${known}` : "";
     return ask(`v1/detect?map=true${query}`, { method: "POST", body: form });
@@ -54,7 +57,7 @@ async function detect(file, normals) {
     if (!(known && error.status === 404)) throw error;
     found = await send(null);
   }
-  return withMap(found);
+  return { ...withMap(found), places };
 }
 
 // Judges files by comparing them with each other; one result a file, or its error.

@@ -77,6 +77,7 @@ fn settings(config: &ModelConfig) -> Export {
             prompts: Prompts::default(),
             references: vec!["4567".into()],
             scope: None,
+            zones: None,
         },
         calibration: None,
     }

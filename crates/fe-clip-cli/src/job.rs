@@ -108,7 +108,7 @@ impl Job {
         let path_text = to_text(path);
         let watched = self.monitor.as_mut().map(|m| m.observe(&path_text, raw_score));
         let (monitor, news) = watched.map_or((None, None), |(found, news)| (Some(found), news));
-        self.print(&Line::Found(Found {
+        self.print(&Line::Found(Box::new(Found {
             path: &path_text,
             score,
             label,
@@ -123,7 +123,7 @@ impl Job {
             error: error.as_deref(),
             monitor,
             moment: self.moment,
-        }))?;
+        })))?;
         if let Some(news) = news {
             self.progress.suspend(|| talk::warning(news));
         }

@@ -34,7 +34,7 @@ impl Format {
 #[serde(untagged)]
 pub(crate) enum Line<'a> {
     /// It was scored.
-    Found(Found<'a>),
+    Found(Box<Found<'a>>),
     /// It could not be.
     Failed {
         path: &'a str,
@@ -200,7 +200,7 @@ impl Line<'_> {
                     "normal" => GREEN,
                     _ => Style::new(),
                 };
-                let Found { score, map_max, .. } = found;
+                let Found { score, map_max, .. } = &**found;
                 let numbers = format!("{score:.4}  {map_max:>7.4}  {style}{label:<9}{style:#}");
                 (found.path, found.error, numbers)
             }

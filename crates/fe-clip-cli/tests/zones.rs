@@ -33,7 +33,7 @@ fn part(n: u32, spot: bool) -> RgbImage {
         let grain = (hash(x * 7919 + y * 104_729 + n) >> 30) as u8;
         let is_spot = spot && x.abs_diff(190) < 20 && y.abs_diff(70) < 20;
         match (x < LEFT, is_spot) {
-            (true, _) if (x / 12 + y / 12 + n) % 3 == 0 => {
+            (true, _) if (x / 12 + y / 12 + n).is_multiple_of(3) => {
                 let colour = hash(n * 31 + x / 12 + 97 * (y / 12)).to_be_bytes();
                 Rgb([colour[0], colour[1], colour[2]])
             }

@@ -180,7 +180,7 @@ mod tests {
         for (given, reason) in [
             ("broker/topic", "no address"),
             ("broker", "and a host"),
-            ("ftp://host/", "expected mqtt, http"),
+            ("ftp://host/", "expected mqtt, mqtts, http"),
             ("mqtts://host", "topic is missing: mqtts://"),
             ("mqtts://[::1]/topic", "a name or an address of IPv4"),
             ("mqtt:///topic", "no address"),

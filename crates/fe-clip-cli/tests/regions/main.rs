@@ -126,12 +126,12 @@ fn columns_count_regions_where_there_is_a_threshold() {
         assert_eq!(code, Some(0), "{said}");
         text.lines().nth(1).unwrap().split(',').skip(10).map(str::to_owned).collect()
     };
-    assert_eq!(row(&["--threshold", "1"]), ["0", "", "", "", "", "", "", ""]);
+    assert_eq!(row(&["--threshold", "1"]), ["0", "", "", "", "", "", "", "", ""]);
     fs::write(folder.path().join("clip.toml"), "[model]\nmethod = \"clip\"\n").unwrap();
-    assert_eq!(row(&["--config", "clip.toml"]), [""; 8]);
+    assert_eq!(row(&["--config", "clip.toml"]), [""; 9]);
     let whole = row(&["--threshold", "0", "--scale", "0.5"]);
     assert_eq!(whole[..6], ["1", "0", "0", "240", "240", "57600"]);
-    assert_eq!(whole[7], "14400");
+    assert_eq!(whole[7..], ["14400", ""]); // and no zone
 }
 
 #[test]

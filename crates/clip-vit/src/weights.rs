@@ -289,7 +289,7 @@ fn assemble(
 fn token_heads(config: &ClipConfig, files: &Files<'_>, device: &Device) -> Vec<Option<TokenHead>> {
     let head = |layer| {
         let name = files.layout.name(&format!("vision.token_heads.{layer}.linear.weight"));
-        let [features, _] = files.tensors.shape(&name)? else { return None };
+        let [features @ 1..=usize::MAX, _] = files.tensors.shape(&name)? else { return None };
         Some(TokenHead::new(config.vision.width, *features, device))
     };
     let heads: Vec<_> = (0..config.vision.layers).map(head).collect();

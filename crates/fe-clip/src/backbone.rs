@@ -120,12 +120,7 @@ impl Backbone {
     /// # Errors
     /// If the backbone's vocabulary is not CLIP's.
     pub fn tokenize(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, Error> {
-        let [entries, _] = self.clip.text.token_embedding.weight.dims();
-        if entries != VOCABULARY_SIZE {
-            return Err(Error::Settings(format!(
-                "the backbone has a vocabulary of {entries} entries, not CLIP's {VOCABULARY_SIZE}"
-            )));
-        }
+        check_vocabulary(&self.clip)?;
         let [context, _] = self.clip.text.positional_embedding.dims();
         Ok(Tokenizer::new().tokenize(texts, context))
     }
@@ -187,6 +182,17 @@ impl Backbone {
                       on another one";
         Err(Error::invalid(path, reason))
     }
+}
+
+/// Refuses a text tower whose rows are not of the words that CLIP's tokenizer finds.
+pub(crate) fn check_vocabulary(clip: &Clip) -> Result<(), Error> {
+    let [entries, _] = clip.text.token_embedding.weight.dims();
+    if entries == VOCABULARY_SIZE {
+        return Ok(());
+    }
+    let problem =
+        format!("the backbone has a vocabulary of {entries} entries, not CLIP's {VOCABULARY_SIZE}");
+    Err(Error::Settings(problem))
 }
 
 #[cfg(test)]

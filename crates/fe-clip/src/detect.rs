@@ -8,6 +8,7 @@ use data::Preprocess;
 use ndarray::{Array2, Array3};
 
 use crate::Error;
+use crate::backbone::check_vocabulary;
 use crate::export::{Export, Exported, Facts, export};
 use crate::head::Head;
 use crate::memory::Memory;
@@ -62,6 +63,7 @@ impl Detector {
         }
         let size = image_size(&clip, run)?;
         let grid = regrid(&mut clip, size, run.model.positional_interpolation);
+        check_vocabulary(&clip)?;
         let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
         let scorer = method.scorer(&base, head)?;
         let preprocess = Preprocess::clip(size, run.model.resize);
@@ -238,6 +240,7 @@ pub fn model_to_train(
 ) -> Result<(Box<dyn Trainee>, Preprocess), Error> {
     let size = image_size(&clip, run)?;
     let grid = regrid(&mut clip, size, run.model.positional_interpolation);
+    check_vocabulary(&clip)?;
     let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
     Ok((run.model.method.trainee(&base, head)?, Preprocess::clip(size, run.model.resize)))
 }

@@ -8,14 +8,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
+use burn::nn::EmbeddingConfig;
 use burn::tensor::{Device, Distribution, Tensor};
 use clip_vit::{Clip, TokenHead};
 use data::{Defect, Sample, Split};
 use fe_clip::{
-    AdapterInit, AprilGanConfig, Checkpoint, Detector, Error, FeClip, FeClipConfig, FewFeature,
-    GroupConfig, Head, Interpolation, LossForm, LossTerms, Method, ModelConfig, Origin, Precision,
-    Preparation, Prompts, RunConfig, Stages, Storage, Temperature, TrainConfig, TrainingRun,
-    model_to_train, save,
+    AdaClipConfig, AdapterInit, AprilGanConfig, Checkpoint, ClipConfig, Detector, Error, FeClip,
+    FeClipConfig, FewFeature, GroupConfig, Head, Interpolation, LossForm, LossTerms, Method,
+    ModelConfig, Origin, Precision, Preparation, Prompts, RunConfig, Stages, Storage, Temperature,
+    TrainConfig, TrainingRun, model_to_train, save,
 };
 use image::{Rgb, RgbImage};
 use ndarray::Array3;
@@ -195,6 +196,25 @@ fn the_memory_bank_compares_what_the_tokens_predict() {
     assert_eq!(found.dims(), [2, h, w, 9]);
     let own = clip.vision.token_heads[1].as_ref().unwrap().forward(before);
     assert_eq!(difference(found, own), 0.0);
+}
+
+/// Its rows would not be of the words that the prompts have.
+#[test]
+fn another_vocabulary_than_clips_is_refused() {
+    let device = Device::flex();
+    let mut clip = backbone(&device);
+    clip.text.token_embedding = EmbeddingConfig::new(64, 16).init(&device);
+    for method in [
+        Method::Clip(ClipConfig::default()),
+        Method::FeClip(FeClipConfig::default()),
+        Method::AdaClip(AdaClipConfig::default()),
+    ] {
+        let head = method.is_trained().then(|| method.new_head(&clip, &device).unwrap());
+        let model = ModelConfig { method, ..ModelConfig::default() };
+        let run = RunConfig { model, ..RunConfig::default() };
+        let refused = Detector::new(&run, Some(clip.clone()), head, &device).err().unwrap();
+        assert!(refused.to_string().contains("vocabulary of 64 entries"), "{refused}");
+    }
 }
 
 #[test]

@@ -107,22 +107,12 @@ fn our_numbers_stand_beside_the_authors() {
     let text = |path: &Path| path.to_str().unwrap().to_string();
     let (data, out_text, file) = (text(folder), text(&out), text(&checkpoint));
     let program = text(&program);
-    let output = published(&[
-        "anomalyclip",
-        "mvtec-ad",
-        "--checkpoint",
-        &file,
-        "--backbone",
-        "tiny",
-        "--data",
-        &data,
-        "--image-size",
-        "96",
-        "--out",
-        &out_text,
-        "--fe-clip",
-        &program,
-    ]);
+    let evaluated = |method: &str| {
+        let files = ["--checkpoint", &file, "--backbone", "tiny", "--data", &data];
+        let rest = ["--image-size", "96", "--out", &out_text, "--fe-clip", &program];
+        published(&[&[method, "mvtec-ad"][..], &files, &rest].concat())
+    };
+    let output = evaluated("anomalyclip");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let page = String::from_utf8(output.stdout).unwrap();
     let row = |name: &str| {
@@ -140,22 +130,7 @@ fn our_numbers_stand_beside_the_authors() {
     assert_eq!(json["checkpoint_sha256"].as_str().unwrap().len(), 64);
 
     // Another method's file is refused with the differences.
-    let output = published(&[
-        "vcp-clip",
-        "mvtec-ad",
-        "--checkpoint",
-        &file,
-        "--backbone",
-        "tiny",
-        "--data",
-        &data,
-        "--image-size",
-        "96",
-        "--out",
-        &out_text,
-        "--fe-clip",
-        &program,
-    ]);
+    let output = evaluated("vcp-clip");
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && errors.contains("missing vcp.query"), "{errors}");
 }

@@ -94,24 +94,17 @@ fn squared_distance(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, Distribution};
-    use safetensors::SafeTensors;
 
     use super::*;
+    use crate::golden::few;
 
     /// Against NumPy (`golden_methods/few.py`).
     #[test]
     fn the_rows_are_those_of_a_plain_loop() {
-        let file = include_bytes!("../tests/golden_methods/few.safetensors");
-        let file = SafeTensors::deserialize(file).unwrap();
-        let read = |name: &str| {
-            let view = file.tensor(name).unwrap();
-            let words = view.data().as_chunks::<4>().0.iter();
-            (view.shape().to_vec(), words.map(|word| f32::from_le_bytes(*word)).collect::<Vec<_>>())
-        };
-        let (shape, points) = read("coreset.points");
+        let (shape, points) = few("coreset.points");
         let points = Array2::from_shape_vec((shape[0], shape[1]), points).unwrap();
         let expected: Vec<usize> =
-            read("coreset.chosen").1.iter().map(|row| *row as usize).collect();
+            few("coreset.chosen").1.iter().map(|row| *row as usize).collect();
         assert_eq!(k_centre(points.view(), expected.len(), expected[0]), expected);
     }
 

@@ -70,23 +70,15 @@ fn wider(side: &Array2<bool>) -> Array2<bool> {
 
 #[cfg(test)]
 mod tests {
-    use safetensors::SafeTensors;
-
     use super::*;
+    use crate::golden::few;
 
     /// Against scikit-learn and SciPy (`golden_methods/few.py`).
     #[test]
     fn objects_are_those_of_scikit_learn() {
-        let file = include_bytes!("../tests/golden_methods/few.safetensors");
-        let file = SafeTensors::deserialize(file).unwrap();
-        let read = |name: &str| {
-            let view = file.tensor(name).unwrap();
-            let words = view.data().as_chunks::<4>().0.iter();
-            (view.shape().to_vec(), words.map(|word| f32::from_le_bytes(*word)).collect::<Vec<_>>())
-        };
         for case in ["disc", "frame", "noise"] {
-            let (shape, tokens) = read(&format!("foreground.{case}.tokens"));
-            let (grid, expected) = read(&format!("foreground.{case}.mask"));
+            let (shape, tokens) = few(&format!("foreground.{case}.tokens"));
+            let (grid, expected) = few(&format!("foreground.{case}.mask"));
             let tokens = Array2::from_shape_vec((shape[0], shape[1]), tokens).unwrap();
             let found = foreground(tokens.view(), (grid[0], grid[1]));
             let found: Vec<f32> = found.iter().map(|taken| f32::from(u8::from(*taken))).collect();

@@ -19,6 +19,8 @@ mod foreground;
 mod foreign;
 mod fusion;
 pub mod geometry;
+#[cfg(test)]
+mod golden;
 pub mod group;
 mod group_detection;
 mod head;

@@ -77,29 +77,21 @@ fn explained(values: &Array1<f64>, share: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use safetensors::SafeTensors;
-
     use super::*;
+    use crate::golden::few;
     use crate::tensors::floats;
 
     /// Against scikit-learn (`golden_methods/few.py`).
     #[test]
     fn residuals_are_those_of_scikit_learn() {
-        let file = include_bytes!("../tests/golden_methods/few.safetensors");
-        let file = SafeTensors::deserialize(file).unwrap();
-        let read = |name: &str| {
-            let view = file.tensor(name).unwrap();
-            let words = view.data().as_chunks::<4>().0.iter();
-            (view.shape().to_vec(), words.map(|word| f32::from_le_bytes(*word)).collect::<Vec<_>>())
-        };
         let device = Device::flex();
         for case in ["many", "few", "one"] {
-            let (shape, normals) = read(&format!("{case}.normals"));
-            let (other, queries) = read(&format!("{case}.queries"));
+            let (shape, normals) = few(&format!("{case}.normals"));
+            let (other, queries) = few(&format!("{case}.queries"));
             let normals = Array2::from_shape_vec((shape[0], shape[1]), normals).unwrap();
             let subspace = Subspace::of(normals.view(), 0.99, &device);
             let (count, expected) =
-                (read(&format!("{case}.components")).1[0], read(&format!("{case}.residuals")).1);
+                (few(&format!("{case}.components")).1[0], few(&format!("{case}.residuals")).1);
             assert_eq!(subspace.components.dims()[0], count as usize, "{case}");
             let queries =
                 Tensor::from_data(TensorData::new(queries, [other[0], other[1]]), &device);

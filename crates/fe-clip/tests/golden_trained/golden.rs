@@ -9,8 +9,9 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use clip_vit::Clip;
 use data::{Defect, Limits, Preprocess, Resize, Sample, Split, preprocess, read_image};
 use fe_clip::{
-    Backbone, Checkpoint, Head, LossTerms, Method, Origin, Precision, Prediction, Preparation,
-    RunConfig, StepReport, Storage, Supervision, TrainingRun, Truth, model_to_train, save,
+    Backbone, Checkpoint, Detector, Head, LossTerms, Method, Origin, Precision, Prediction,
+    Preparation, RunConfig, StepReport, Storage, Supervision, TrainingRun, Truth, model_to_train,
+    save,
 };
 use ndarray::Array3;
 use safetensors::SafeTensors;
@@ -261,6 +262,16 @@ impl ModuleMapper for ToGradients<'_> {
 /// The terms, as they were written: CoOp has one alone.
 fn terms(found: &LossTerms, count: usize) -> Vec<f32> {
     [found.loss_cls, found.loss_focal, found.loss_dice][..count].iter().map(|v| *v as f32).collect()
+}
+
+/// What is ignored, the left half, is nothing in the map and counts for no score.
+pub(crate) fn check_ignored(detector: &Detector, images: &[Array3<f32>]) {
+    let mut ignored = ndarray::Array2::from_elem((24, 24), false);
+    ignored.slice_mut(ndarray::s![.., ..12]).fill(true);
+    let found = &detector.detect_without(&images[..1], &[Some(ignored)])[0];
+    assert!(found.map.slice(ndarray::s![.., ..12]).iter().all(|value| *value == 0.0));
+    assert!(found.map.slice(ndarray::s![.., 13..]).iter().all(|value| *value > 0.0));
+    assert!(found.score != detector.detect(&images[..1])[0].score);
 }
 
 /// A file of the first weights gives them back; returns the file.

@@ -3,7 +3,7 @@
 use fe_clip::{Checkpoint, Detector, InctrlConfig, Method, RunConfig};
 
 use crate::golden::{
-    Golden, check_given_back, check_gradients, check_steps, folder, refusal_on_tiny,
+    Golden, check_given_back, check_gradients, check_ignored, check_steps, folder, refusal_on_tiny,
 };
 
 /// Every image once a step.
@@ -51,12 +51,7 @@ fn scores_and_maps() {
 fn what_is_ignored_is_no_distance() {
     let golden = Golden::of("inctrl", 6);
     let (detector, images) = (detector(&golden, None), golden.images());
-    let mut ignored = ndarray::Array2::from_elem((24, 24), false);
-    ignored.slice_mut(ndarray::s![.., ..12]).fill(true);
-    let found = &detector.detect_without(&images[..1], &[Some(ignored)])[0];
-    assert!(found.map.slice(ndarray::s![.., ..12]).iter().all(|value| *value == 0.0));
-    assert!(found.map.slice(ndarray::s![.., 13..]).iter().all(|value| *value > 0.0));
-    assert!(found.score != detector.detect(&images[..1])[0].score);
+    check_ignored(&detector, &images);
 }
 
 #[test]

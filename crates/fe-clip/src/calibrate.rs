@@ -18,7 +18,7 @@ use crate::files::{read_to_string, sha256_of_lines, write_atomic};
 use crate::run::ModelConfig;
 use crate::scorer::Prediction;
 use crate::settings::prompts::Prompts;
-use crate::zones::ZonesIdentity;
+use crate::zones::{ZoneLevels, ZonesIdentity};
 
 const TINY: &str = include_str!("../assets/tiny/calibration.json");
 const FORMAT: &str = "fe-clip-calibration";
@@ -103,6 +103,14 @@ pub struct ZoneThresholds {
     pub elsewhere: Threshold,
     /// Of each zone.
     pub named: Vec<ZoneThreshold>,
+}
+
+impl ZoneThresholds {
+    /// From when on pixels are anomalous.
+    pub(crate) fn levels(&self) -> ZoneLevels {
+        let named = self.named.iter().map(|zone| (zone.name.as_str(), zone.threshold));
+        ZoneLevels::above(self.elsewhere.threshold, named)
+    }
 }
 
 /// The threshold of a zone.

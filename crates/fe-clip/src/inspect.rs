@@ -10,7 +10,7 @@ use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, ZoneThresholds};
 use crate::detect::Detector;
 use crate::input::Input;
 use crate::judge::{Judge, Judgement, Thresholds};
@@ -18,7 +18,7 @@ use crate::regions::RegionRule;
 use crate::scope::{Out, Scope};
 use crate::scorer::Prediction;
 use crate::verdict::{Divided, Failed, Verdict};
-use crate::zones::{ZoneLevels, Zones};
+use crate::zones::Zones;
 
 /// Images of a forward pass, but for the first: its answer should not wait for others.
 pub(crate) const BATCH: usize = 4;
@@ -195,7 +195,7 @@ impl Inspector {
             Levels::Calibrated(calibration) if self.zones.is_some() => calibration.zones.as_ref(),
             _ => None,
         };
-        let zones = zones.map(ZoneLevels::of).map(Arc::new);
+        let zones = zones.map(ZoneThresholds::levels).map(Arc::new);
         let preprocess = self.detector.preprocess().clone();
         Judge { scale, thresholds, rule: self.rule, preprocess, zones }
     }

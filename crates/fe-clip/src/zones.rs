@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::calibrate::ZoneThresholds;
 use crate::files::hex;
 use crate::geometry::Extent;
 use crate::regions::{Region, RegionRule, regions};
@@ -157,14 +156,17 @@ pub struct ZoneLevels {
 }
 
 impl ZoneLevels {
-    /// Those above the thresholds of a calibration.
-    pub(crate) fn of(thresholds: &ZoneThresholds) -> Self {
-        let ZoneThresholds { elsewhere, named } = thresholds;
-        let all = [elsewhere.threshold].into_iter().chain(named.iter().map(|zone| zone.threshold));
-        Self {
-            names: named.iter().map(|zone| zone.name.clone()).collect(),
-            levels: all.map(f32::next_up).collect(),
+    /// Those above thresholds: of what lies in no zone, and of each zone.
+    pub(crate) fn above<'a>(
+        elsewhere: f32,
+        named: impl IntoIterator<Item = (&'a str, f32)>,
+    ) -> Self {
+        let (mut names, mut levels) = (Vec::new(), vec![elsewhere.next_up()]);
+        for (name, threshold) in named {
+            names.push(name.to_owned());
+            levels.push(threshold.next_up());
         }
+        Self { names, levels }
     }
 
     /// By the numbers of [`Zones::on_image`].
@@ -246,8 +248,7 @@ mod tests {
         let frame = Preprocess::clip(4, Resize::Squash);
         let (size, extent) = ((8, 8), Extent::new(&frame, (8, 8)));
         let numbers = read(TWO).unwrap().on_map(size, &frame).unwrap();
-        let levels =
-            ZoneLevels { names: vec!["left".into(), "top".into()], levels: vec![0.9, 0.5, 0.2] };
+        let levels = ZoneLevels::above(0.9, [("left", 0.5), ("top", 0.2)]);
         let map = Array2::from_elem((4, 4), 0.6f32);
         let found =
             levels.regions(map.view(), numbers.view(), RegionRule::default(), &extent, size);

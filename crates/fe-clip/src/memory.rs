@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use burn::tensor::{Tensor, TensorData};
+use clip_vit::highest_products;
 use ndarray::Array2;
 
 use crate::coreset::reduced;
@@ -34,9 +35,6 @@ pub struct MemoryBank {
     /// Remembered tokens of each stage, `[tokens, channels]`.
     stages: Vec<Option<Tensor<2>>>,
 }
-
-/// Rows of the similarity matrix that are held at once.
-const CHUNK: usize = 1024;
 
 impl MemoryBank {
     /// An empty bank for so many stages.
@@ -86,27 +84,13 @@ impl MemoryBank {
         let [b, h, w, _] = stages[0].dims();
         let per_stage = self.stages.iter().zip(stages).map(|(bank, tokens)| {
             let bank = bank.clone().expect("memory bank: expected a remembered image");
-            highest_similarity(rows(tokens.clone()), bank)
+            highest_products(rows(tokens.clone()), bank)
         });
         let sum = per_stage.reduce(|a, b| a + b).expect("a model has at least one stage");
         let similarity = sum / self.stages.len() as f64;
         // Rounding may put a token's similarity to itself a little above 1.
         (similarity.neg() + 1.0).clamp_min(0.0).reshape([b, h, w])
     }
-}
-
-/// The largest product of each query with any row of the bank, without holding all products.
-///
-/// # Shapes
-/// - query: `[n, channels]`, bank: `[tokens, channels]`
-/// - output: `[n, 1]`
-pub(crate) fn highest_similarity(query: Tensor<2>, bank: Tensor<2>) -> Tensor<2> {
-    let (n, bank) = (query.dims()[0], bank.transpose());
-    let nearest = (0..n).step_by(CHUNK).map(|start| {
-        let part = query.clone().narrow(0, start, CHUNK.min(n - start));
-        part.matmul(bank.clone()).max_dim(1)
-    });
-    Tensor::cat(nearest.collect(), 0)
 }
 
 fn rows(tokens: Tensor<4>) -> Tensor<2> {

@@ -5,7 +5,7 @@
 
 use burn::tensor::activation::{sigmoid, softplus};
 use burn::tensor::{Device, Tensor, TensorData};
-use clip_vit::Clip;
+use clip_vit::{Clip, highest_products};
 use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::counted::{Ignored, of_image, spread};
 use crate::head::{Head, OwnPart};
 use crate::inctrl::Inctrl;
 use crate::loss::{LossForm, LossTerms};
-use crate::memory::{Memory, highest_similarity};
+use crate::memory::Memory;
 use crate::model::{stage_ends, usual_size};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
@@ -207,7 +207,7 @@ impl InctrlModel {
     fn distances(&self, kept: &Tensor<3>, normal: &[Tensor<2>]) -> Tensor<2> {
         let nearest = self
             .stages()
-            .map(|stage| highest_similarity(self.tokens(kept, stage), normal[stage].clone()));
+            .map(|stage| highest_products(self.tokens(kept, stage), normal[stage].clone()));
         let count = self.stages().len() as f64;
         let sum = nearest.reduce(|a, b| a + b).expect("a model has at least one stage");
         let mean = (sum / count).neg() + 1.0;

@@ -5,6 +5,7 @@
 //! transformer, and its numbers are not the original's.
 
 use burn::tensor::Tensor;
+use clip_vit::highest_products;
 use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use super::staged::{Staged, to_pixels};
 use crate::Error;
 use crate::coreset::reduced;
 use crate::counted::Ignored;
-use crate::memory::{Memory, highest_similarity, neighbourhood_mean};
+use crate::memory::{Memory, neighbourhood_mean};
 use crate::model::{FeClip, Stages};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
@@ -132,7 +133,7 @@ impl Scorer for BankScorer {
         let stages = self.staged.stages(images);
         let features = self.features(&stages);
         let [b, h, w, _] = features.dims();
-        let cosines = highest_similarity(rows(features), bank); // [b * h * w, 1]
+        let cosines = highest_products(rows(features), bank); // [b * h * w, 1]
         // |x - y|² = 2 - 2 cos of unit vectors; rounding may put the cosine a little above 1.
         let distances = (cosines.neg() + 1.0).clamp_min(0.0) / 2.0;
         let maps = self.staged.of_objects(&stages, grids(distances.sqrt().reshape([b, h, w])));

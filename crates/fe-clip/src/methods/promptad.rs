@@ -5,7 +5,7 @@
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
-use clip_vit::Clip;
+use clip_vit::{Clip, highest_products};
 use ndarray::{Array2, Array3, Axis, Zip};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -13,7 +13,7 @@ use rand_chacha::rand_core::SeedableRng;
 use super::prompt_fit::{PromptFit, PromptVectors, cut};
 use crate::Error;
 use crate::counted::{Ignored, highest, of_image, spread};
-use crate::memory::{Memory, highest_similarity};
+use crate::memory::Memory;
 use crate::resample::{bilinear, gaussian};
 use crate::score::ScoreScale;
 use crate::scorer::{Base, Normals, Prediction, Scorer};
@@ -233,7 +233,7 @@ impl Scorer for PromptAd {
         let fitted = self.fitted.as_ref().expect("promptad: expected normal images first");
         let (seen, b, grid) = (self.see(images), images.len(), self.grid);
         let nearest = seen.tokens.iter().zip(&fitted.galleries).map(|(tokens, gallery)| {
-            let cosines = highest_similarity(tokens.clone(), gallery.clone());
+            let cosines = highest_products(tokens.clone(), gallery.clone());
             (cosines.neg() + 1.0).clamp_min(0.0) / 2.0
         });
         let sum = nearest.reduce(|a, b| a + b).expect("there is a gallery");

@@ -5,12 +5,12 @@
 
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clip_vit::VisionTower;
+use clip_vit::{VisionTower, highest_products};
 use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 use crate::counted::{Ignored, highest, of_image, spread};
-use crate::memory::{Memory, highest_similarity};
+use crate::memory::Memory;
 use crate::model::temperature;
 use crate::resample::bilinear;
 use crate::score::ScoreScale;
@@ -173,7 +173,7 @@ impl Winclip {
 
     fn few_shot(&self, views: &Views, memory: &Views) -> Array2<f32> {
         let distance = |query: &Tensor<2>, bank: &Tensor<2>| -> Vec<f32> {
-            let cosines = floats(highest_similarity(query.clone(), bank.clone()));
+            let cosines = floats(highest_products(query.clone(), bank.clone()));
             cosines.into_iter().map(|cosine| 0.5 * (1.0 - cosine).max(0.0)).collect()
         };
         let patches = distance(&views.patches, &memory.patches);

@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
+use crate::activation::gelu;
 use crate::pad::{Padding, gather_grid};
 
 /// A `k x k` convolution over tokens, without an activation; zeros around the grid keep its size.

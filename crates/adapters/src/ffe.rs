@@ -2,11 +2,11 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
+use crate::activation::gelu;
 use crate::pad::{Padding, gather};
 use crate::transform::{Transform, matrix};
 

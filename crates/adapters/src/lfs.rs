@@ -1,11 +1,11 @@
 //! Local frequency statistics.
 
 use burn::module::Module;
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 use ndarray::{Array2, Axis};
 use serde::{Deserialize, Serialize};
 
+use crate::activation::gelu;
 use crate::conv::Conv;
 use crate::pad::{Padding, pad};
 use crate::transform::{Transform, matrix};

@@ -18,6 +18,7 @@
 //! assert_eq!(ffe.forward(tokens).dims(), [1, 7, 7, 8]);
 //! ```
 
+mod activation;
 mod conv;
 mod ffe;
 mod lfs;

@@ -159,18 +159,7 @@ fn evaluate(
             inspector.remember(&paths)?;
             notes.references.insert(category.to_string(), paths);
         }
-        if let Some(ignore) = &run.eval.ignore {
-            let scope = Scope::of_category(ignore, category).context("eval.ignore")?;
-            if scope.is_none() {
-                let folder = ignore.display();
-                progress.suspend(|| {
-                    talk::warning(format_args!(
-                        "{folder}: nothing for {category}: all of it counts"
-                    ))
-                });
-            }
-            inspector.look(scope);
-        }
+        inspector.look(scope(run, category, &progress)?);
         let group = if run.eval.group {
             let go_on = |_| match interrupt::asked() {
                 true => ControlFlow::Break(()),
@@ -211,6 +200,28 @@ fn evaluate(
     progress.finish();
     report.mean = mean(&report.categories);
     Ok(report)
+}
+
+/// Where to look on images of a category, if not everywhere.
+fn scope(run: &RunConfig, category: &str, progress: &Progress) -> anyhow::Result<Option<Scope>> {
+    let [roi, ignore] =
+        [("roi", &run.eval.roi), ("ignore", &run.eval.ignore)].map(|(key, named)| {
+            let Some(named) = named else { return Ok(None) };
+            let file = Scope::file_of_category(named, category);
+            let file = file.with_context(|| format!("eval.{key}"))?;
+            if file.is_none() {
+                let words =
+                    format!("{}: nothing for {category}: all of it counts", named.display());
+                progress.suspend(|| talk::warning(words));
+            }
+            anyhow::Ok(file)
+        });
+    let (roi, ignore) = (roi?, ignore?);
+    if roi.is_none() && ignore.is_none() {
+        return Ok(None);
+    }
+    let scope = Scope::new(roi.as_deref(), ignore.as_deref());
+    scope.context("eval.roi and eval.ignore").map(Some)
 }
 
 /// An image of the report.

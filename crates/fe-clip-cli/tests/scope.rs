@@ -8,7 +8,7 @@ use assert_cmd::Command;
 use data::{Limits, Preprocess, Resize, read_mask, resize_mask};
 use fe_clip::{Inspector, Scope};
 use image::{GrayImage, Luma, Rgb, RgbImage};
-use ndarray::Array1;
+use ndarray::{Array1, Array2};
 use serde_json::{Value, json};
 
 fn fe_clip(folder: &Path, flags: &[&str]) -> (Option<i32>, String, String) {
@@ -141,70 +141,138 @@ fn a_calibration_is_of_where_it_looked() {
     }
 }
 
-#[test]
-fn eval_measures_the_pixels_that_count() {
+/// A data set of two categories, small.
+fn with_set() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let synth = ["synth", "--categories", "gear,hex_nut", "--size", "96", "--train-normal", "1"];
     let counts = ["--test-normal", "3", "--test-per-defect", "1", "--out", "set"];
     let (code, _, said) = fe_clip(folder.path(), &[&synth[..], &counts].concat());
     assert_eq!(code, Some(0), "{said}");
-    fs::create_dir(folder.path().join("out-of-sight")).unwrap();
-    let top = folder.path().join("out-of-sight/gear.json");
-    fs::write(&top, r#"{"polygons": [[[0, 0], [96, 0], [96, 40], [0, 40]]]}"#).unwrap();
-    let eval = |name: &str, eval: &str| -> Value {
-        let text =
-            format!("[eval]\n{eval}\n[[eval.datasets]]\nname = \"mvtec-ad\"\nroot = \"set\"\n");
-        fs::write(folder.path().join("run.toml"), text).unwrap();
-        let (code, _, said) =
-            fe_clip(folder.path(), &["eval", "--config", "run.toml", "--out", name]);
-        assert_eq!(code, Some(0), "{said}");
-        assert_eq!(said.contains("nothing for hex_nut"), name == "without", "{said}");
-        let metrics = fs::read_to_string(folder.path().join(name).join("metrics.json")).unwrap();
-        line(&metrics)["datasets"]["mvtec-ad"]["categories"].clone()
-    };
-    let all = eval("all", "");
-    let without = eval("without", "ignore = \"out-of-sight\"");
+    folder
+}
+
+/// The rows from one to another of its images.
+fn rows(folder: &Path, file: &str, from: u32, to: u32) {
+    let path = folder.join(file);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let polygons = json!({ "polygons": [[[0, from], [96, from], [96, to], [0, to]]] });
+    fs::write(path, polygons.to_string()).unwrap();
+}
+
+/// Measures with these keys of `[eval]`: exit code, metrics by category, and what was said.
+fn eval(folder: &Path, keys: &str) -> (Option<i32>, Value, String) {
+    let text = format!("[eval]\n{keys}\n[[eval.datasets]]\nname = \"mvtec-ad\"\nroot = \"set\"\n");
+    fs::write(folder.join("run.toml"), text).unwrap();
+    let out = tempfile::tempdir_in(folder).unwrap();
+    let out = out.path().to_str().unwrap();
+    let (code, _, said) = fe_clip(folder, &["eval", "--config", "run.toml", "--out", out]);
+    let metrics = fs::read_to_string(Path::new(out).join("metrics.json")).unwrap_or("{}".into());
+    (code, line(&metrics)["datasets"]["mvtec-ad"]["categories"].take(), said)
+}
+
+/// Numbers in JSON are read back to the last digit but one.
+fn assert_close(found: &Value, expected: f64, of: &str) {
+    let found = found.as_f64().unwrap();
+    assert!((found - expected).abs() < 1e-12, "{of}: {found}, expected {expected}");
+}
+
+/// The true mask of a test image at the size of its map.
+fn truth(image: &Path, side: usize) -> Array2<bool> {
+    let defect = image.parent().unwrap().file_name().unwrap();
+    if defect == "good" {
+        return Array2::from_elem((side, side), false);
+    }
+    let name = format!("{}_mask.png", image.file_stem().unwrap().to_str().unwrap());
+    let category = image.ancestors().nth(3).unwrap();
+    let mask = category.join("ground_truth").join(defect).join(name);
+    let mask = read_mask(&mask, &Limits::default()).unwrap();
+    resize_mask(mask.view(), &Preprocess::clip(side, Resize::Squash))
+}
+
+#[test]
+fn eval_measures_the_pixels_that_count() {
+    let folder = with_set();
+    let at = folder.path();
+    rows(at, "out-of-sight/gear.json", 0, 40);
+    let (code, all, said) = eval(at, "");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, without, said) = eval(at, "ignore = \"out-of-sight\"");
+    assert!(code == Some(0) && said.contains("nothing for hex_nut"), "{said}");
     assert_eq!(all["hex_nut"], without["hex_nut"]);
     assert_ne!(all["gear"]["pixel"], without["gear"]["pixel"]);
     // The same from the verdicts themselves, pixel by pixel.
     let mut inspector = Inspector::tiny().unwrap();
+    let top = at.join("out-of-sight/gear.json");
     inspector.look(Some(Scope::new(None, Some(&top)).unwrap()));
-    let (mut scores, mut labels, mut image_scores, mut truth) = (vec![], vec![], vec![], vec![]);
-    for image in data::find_images(&folder.path().join("set/gear/test")).unwrap() {
+    let (mut scores, mut labels, mut image_scores, mut damaged) = (vec![], vec![], vec![], vec![]);
+    for image in data::find_images(&at.join("set/gear/test")).unwrap() {
         let image = image.unwrap();
         let verdict = inspector.inspect_one(&image).unwrap();
-        let defect = image.parent().unwrap().file_name().unwrap();
         let side = verdict.map.nrows();
-        let mask = if defect == "good" {
-            ndarray::Array2::from_elem((side, side), false)
-        } else {
-            let name = format!("{}_mask.png", image.file_stem().unwrap().to_str().unwrap());
-            let path = folder.path().join("set/gear/ground_truth").join(defect).join(name);
-            let mask = read_mask(&path, &Limits::default()).unwrap();
-            resize_mask(mask.view(), &Preprocess::clip(side, Resize::Squash))
-        };
         image_scores.push(verdict.raw_score);
-        truth.push(defect != "good");
+        damaged.push(image.parent().unwrap().file_name().unwrap() != "good");
         let rows = side * 40 / 96;
         scores.extend(verdict.map.slice(ndarray::s![rows.., ..]).iter().copied());
-        labels.extend(mask.slice(ndarray::s![rows.., ..]).iter().copied());
+        labels.extend(truth(&image, side).slice(ndarray::s![rows.., ..]).iter().copied());
     }
     let auroc = |scores: Vec<f32>, labels: Vec<bool>| {
         metrics::auroc(Array1::from(scores).view(), Array1::from(labels).view()).unwrap()
     };
-    for (of, expected) in [("pixel", auroc(scores, labels)), ("image", auroc(image_scores, truth))]
-    {
-        // Numbers in JSON are read back to the last digit but one.
-        let found = without["gear"][of]["auroc"].as_f64().unwrap();
-        assert!((found - expected).abs() < 1e-12, "{of}: {found}, expected {expected}");
-    }
+    assert_close(&without["gear"]["pixel"]["auroc"], auroc(scores, labels), "pixel");
+    assert_close(&without["gear"]["image"]["auroc"], auroc(image_scores, damaged), "image");
     // A file that is for every category, and settings that cannot be.
-    let both = eval("both", "ignore = \"out-of-sight/gear.json\"");
+    let (_, both, said) = eval(at, "ignore = \"out-of-sight/gear.json\"");
+    assert!(!said.contains("nothing for"), "{said}");
     assert_eq!(both["gear"], without["gear"]);
     assert_ne!(both["hex_nut"], all["hex_nut"]);
-    fs::copy(&top, folder.path().join("out-of-sight/gear.png")).unwrap();
-    let text = "[eval]\nignore = \"out-of-sight\"\n[[eval.datasets]]\nname = \"mvtec-ad\"\nroot = \"set\"\n";
-    fs::write(folder.path().join("run.toml"), text).unwrap();
-    let (code, _, said) = fe_clip(folder.path(), &["eval", "--config", "run.toml", "--out", "two"]);
+    fs::copy(&top, at.join("out-of-sight/gear.png")).unwrap();
+    let (code, _, said) = eval(at, "ignore = \"out-of-sight\"");
     assert!(code == Some(2) && said.contains("gear.png for gear, too"), "{said}");
+}
+
+/// What `eval` measures is what `detect --roi` says, without the pixels outside.
+#[test]
+fn eval_looks_only_where_detect_would() {
+    let folder = with_set();
+    let at = folder.path();
+    rows(at, "within/gear.json", 32, 96);
+    let (code, found, said) = eval(at, "roi = \"within\"");
+    assert!(code == Some(0) && said.contains("within: nothing for hex_nut"), "{said}");
+    let flags = ["detect", "set/gear/test", "--format", "jsonl", "--roi", "within/gear.json"];
+    let (code, lines, said) =
+        fe_clip(at, &[&flags[..], &["--out", "maps", "--save", "map"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    let (mut scores, mut labels, mut image_scores, mut damaged) = (vec![], vec![], vec![], vec![]);
+    for line in lines.lines().map(line) {
+        let image = at.join(line["path"].as_str().unwrap());
+        image_scores.push(line["raw_score"].as_f64().unwrap() as f32);
+        damaged.push(image.parent().unwrap().file_name().unwrap() != "good");
+        // The header of an array is padded to a multiple of 64 bytes and ends its line.
+        let array = fs::read(at.join(line["map"].as_str().unwrap())).unwrap();
+        let head = 10 + usize::from(u16::from_le_bytes([array[8], array[9]]));
+        let map: Vec<f32> =
+            array[head..].chunks(4).map(|v| f32::from_le_bytes(v.try_into().unwrap())).collect();
+        let side = map.len().isqrt();
+        let outside = side * (side * 32 / 96);
+        assert!(map[..outside].iter().all(|value| *value == 0.0));
+        scores.extend(&map[outside..]);
+        labels.extend(truth(&image, side).iter().skip(outside));
+    }
+    let (scores, labels) = (Array1::from(scores), Array1::from(labels));
+    let (image_scores, damaged) = (Array1::from(image_scores), Array1::from(damaged));
+    for (of, scores, labels) in [("pixel", scores, labels), ("image", image_scores, damaged)] {
+        let (found, s, l) = (&found["gear"][of], scores.view(), labels.view());
+        assert_close(&found["auroc"], metrics::auroc(s, l).unwrap(), of);
+        assert_close(&found["ap"], metrics::average_precision(s, l).unwrap(), of);
+        assert_close(&found["f1_max"], metrics::f1_max(s, l).unwrap().value, of);
+    }
+    // Inside of one and outside of the other is where neither complement lies.
+    rows(at, "bottom.json", 64, 96);
+    let (_, strip, _) = eval(at, "roi = \"within\"\nignore = \"bottom.json\"");
+    rows(at, "strip.json", 32, 64);
+    let (_, same, _) = eval(at, "roi = \"strip.json\"");
+    assert_eq!(strip["gear"], same["gear"]);
+    assert_ne!(strip["gear"], found["gear"]);
+    let (code, _, said) = eval(at, "roi = \"absent.json\"");
+    assert!(code == Some(2) && said.contains("absent.json"), "{said}");
 }

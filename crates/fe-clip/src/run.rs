@@ -277,7 +277,9 @@ impl RunConfig {
         for source in config.train.datasets.iter_mut().chain(&mut config.eval.datasets) {
             source.root = beside(&source.root);
         }
-        config.eval.ignore = config.eval.ignore.as_deref().map(beside);
+        for place in [&mut config.eval.roi, &mut config.eval.ignore] {
+            *place = place.as_deref().map(beside);
+        }
         let place = beside(Path::new(&config.model.backbone));
         if !is_name(&config.model.backbone, &place)
             && let Some(place) = place.to_str()

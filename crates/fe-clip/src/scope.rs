@@ -64,28 +64,25 @@ impl Scope {
         Ok(Self { parts, sha256: hex(hasher) })
     }
 
-    /// What `[eval] ignore` says of a category: the file, or the one in the folder that is called
-    /// like the category; none where there is none.
+    /// The file of a category that `[eval] roi` or `[eval] ignore` names: the file itself, or the
+    /// one in the folder that is called like the category; none where there is none.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new), or if there are several.
-    pub fn of_category(ignore: &Path, category: &str) -> Result<Option<Self>, Error> {
-        if !ignore.is_dir() {
-            return Self::new(None, Some(ignore)).map(Some);
+    /// If the folder cannot be read, or there are several.
+    pub fn file_of_category(named: &Path, category: &str) -> Result<Option<PathBuf>, Error> {
+        if !named.is_dir() {
+            return Ok(Some(named.to_owned()));
         }
-        let entries = std::fs::read_dir(ignore).map_err(|e| Error::io(ignore, e))?;
+        let entries = std::fs::read_dir(named).map_err(|e| Error::io(named, e))?;
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut named: Vec<PathBuf> =
+        let mut found: Vec<PathBuf> =
             paths.filter(|p| p.is_file() && p.file_stem() == Some(category.as_ref())).collect();
-        named.sort();
-        match &named[..] {
-            [] => Ok(None),
-            [path] => Self::new(None, Some(path)).map(Some),
-            [first, second, ..] => {
-                let reason = format!("there is {} for {category}, too", second.display());
-                Err(Error::invalid(first, reason))
-            }
+        found.sort();
+        if let [first, second, ..] = &found[..] {
+            let reason = format!("there is {} for {category}, too", second.display());
+            return Err(Error::invalid(first, reason));
         }
+        Ok(found.pop())
     }
 
     /// A hash of all that decides which pixels count.

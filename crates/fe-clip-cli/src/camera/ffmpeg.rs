@@ -1,5 +1,6 @@
 //! The ffmpeg that decodes: pictures on its standard output, when they were on standard error.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -10,6 +11,7 @@ use anyhow::{Context, bail};
 use data::Limits;
 use image::RgbImage;
 
+use super::Pace;
 use super::source::Source;
 
 /// How long a picture waits for the line that says when it was.
@@ -36,7 +38,17 @@ impl Process {
     ///
     /// # Errors
     /// If there is none.
-    pub(super) fn start(source: &Source, rate: Option<f64>) -> anyhow::Result<Self> {
+    pub(super) fn start(source: &Source, rate: Option<f64>, pace: Pace) -> anyhow::Result<Self> {
+        Self::start_as("ffmpeg", source, rate, pace)
+    }
+
+    /// Starts a program as if it were ffmpeg.
+    fn start_as(
+        program: impl AsRef<OsStr>,
+        source: &Source,
+        rate: Option<f64>,
+        pace: Pace,
+    ) -> anyhow::Result<Self> {
         // The size stands in the head of every picture: it need not be known before, and may
         // change.
         let filter = match rate {
@@ -51,9 +63,9 @@ impl Process {
                 )
             }
         };
-        let started = Command::new("ffmpeg")
+        let started = Command::new(program)
             .args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info"])
-            .args(source.input())
+            .args(source.input(pace))
             .args(["-map", "0:v:0", "-vf", &filter, "-fps_mode", "passthrough"])
             .args(["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"])
             .stdin(Stdio::null())
@@ -210,6 +222,40 @@ mod tests {
             ["P5\n1 1\n255\nx", "P6\n99999 99999\n255\n", "P6\n0 1\n255\n", "P6\n1\n255\nabc"]
         {
             assert!(picture(&mut bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    /// A camera of this machine is read by V4L2: what ffmpeg is asked, and what comes of its
+    /// answer, by a script in its place.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_device_is_read_by_v4l2() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let (script, asked) = (folder.path().join("ffmpeg"), folder.path().join("asked"));
+        let text = format!(
+            "#!/bin/sh\nprintf '%s\\n' \"$@\" > '{}'\n\
+             printf 'P6\\n1 1\\n255\\nxyz'\n\
+             echo '[Parsed_showinfo_0 @ 0x5] [info] n:   7 pts: 14 pts_time:1.4 pos: 1' >&2\n",
+            asked.display()
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let source: Source = "0".parse().unwrap();
+        // A live source has its own speed, whoever watches.
+        for pace in [Pace::Scored, Pace::Watched] {
+            let mut process = Process::start_as(&script, &source, None, pace).unwrap();
+            let mut frames = process.frames();
+            let (image, number, time) = frames.next().unwrap();
+            assert_eq!((image.into_raw(), number, time), (b"xyz".to_vec(), 7, Some(1.4)));
+            assert!(frames.next().is_none());
+            assert_eq!(process.wait(), Ok(()));
+            let expected = "-hide_banner -nostdin -nostats -loglevel level+info -f v4l2 \
+                            -i /dev/video0 -map 0:v:0 -vf showinfo=checksum=0 \
+                            -fps_mode passthrough -f image2pipe -c:v ppm -pix_fmt rgb24 pipe:1";
+            let asked = std::fs::read_to_string(&asked).unwrap();
+            assert_eq!(asked.lines().collect::<Vec<_>>().join(" "), expected);
         }
     }
 

@@ -1,4 +1,4 @@
-//! `detect --camera`: frames of a camera, a stream or a video, decoded by an ffmpeg beside us.
+//! `--camera`: frames of a camera, a stream or a video, decoded by an ffmpeg beside us.
 
 mod ffmpeg;
 mod queue;
@@ -15,7 +15,8 @@ use image::RgbImage;
 use serde::Serialize;
 
 use self::ffmpeg::Process;
-use self::queue::{Queue, Taken};
+use self::queue::Queue;
+pub(crate) use self::queue::Taken;
 pub(crate) use self::source::Source;
 use crate::job::Job;
 use crate::{interrupt, talk};
@@ -55,18 +56,23 @@ impl CameraArgs {
     /// If the rate is none, there is no such file, or no ffmpeg.
     pub(crate) fn start(&self) -> anyhow::Result<Option<Camera>> {
         let Some(source) = &self.source else { return Ok(None) };
-        if let Some(rate) = self.rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-            bail!("--rate: expected frames a second above 0, got {rate}");
-        }
-        source.check().with_context(|| format!("--camera {source}"))?;
-        Camera::start(source, self.rate).map(Some)
+        Camera::start(source, self.rate, Pace::Scored).map(Some)
     }
+}
+
+/// Which frames of a file there is time for; those of a live source are what they are.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Pace {
+    /// All of them, as fast as they are scored.
+    Scored,
+    /// Those of the video's own time, as if it were live.
+    Watched,
 }
 
 /// A frame, and when it was.
 pub(crate) struct Frame {
-    image: RgbImage,
-    moment: Moment,
+    pub(crate) image: RgbImage,
+    pub(crate) moment: Moment,
 }
 
 /// Which frame it is.
@@ -83,7 +89,7 @@ pub(crate) struct Moment {
 
 /// A source that is read.
 pub(crate) struct Camera {
-    source: Source,
+    pub(crate) source: Source,
     shared: Arc<Shared>,
     reader: Option<JoinHandle<()>>,
 }
@@ -94,27 +100,65 @@ struct Shared {
     running: Mutex<Option<Process>>,
     /// When something last came from the source.
     heard: Mutex<Instant>,
+    /// Why a live source is looked for.
+    lost: Mutex<Option<String>>,
     /// Why a file could not be read to its end.
     failure: Mutex<Option<String>>,
 }
 
 impl Camera {
-    fn start(source: &Source, rate: Option<f64>) -> anyhow::Result<Self> {
-        let live = source.is_live();
-        let queue = Queue::new(if live { WAITING_OF_LIVE } else { WAITING_OF_FILE }, live);
-        let process = Process::start(source, rate).with_context(|| format!("--camera {source}"))?;
+    /// Starts to read.
+    ///
+    /// # Errors
+    /// If the rate is none, there is no such file or device, or no ffmpeg.
+    pub(crate) fn start(source: &Source, rate: Option<f64>, pace: Pace) -> anyhow::Result<Self> {
+        if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            bail!("--rate: expected frames a second above 0, got {rate}");
+        }
+        let start = || {
+            source.check()?;
+            Process::start(source, rate, pace)
+        };
+        let process = start().with_context(|| format!("--camera {source}"))?;
+        let drops = source.is_live() || pace == Pace::Watched;
+        let queue = Queue::new(if drops { WAITING_OF_LIVE } else { WAITING_OF_FILE }, drops);
         let shared = Arc::new(Shared {
             queue,
             running: Mutex::default(),
             heard: Mutex::new(Instant::now()),
+            lost: Mutex::default(),
             failure: Mutex::default(),
         });
         let (theirs, from) = (shared.clone(), source.clone());
         let reader = std::thread::Builder::new()
             .name("camera".into())
-            .spawn(move || read(&theirs, &from, rate, process))
+            .spawn(move || read(&theirs, &from, (rate, pace), process))
             .context("--camera")?;
         Ok(Self { source: source.clone(), shared, reader: Some(reader) })
+    }
+
+    /// Frames that wait, or the next one within a fraction of a second.
+    pub(crate) fn next(&self) -> Taken<Frame> {
+        let taken = self.shared.queue.take(Duration::from_millis(200));
+        if matches!(taken, Taken::Nothing) {
+            self.end_silence();
+        }
+        taken
+    }
+
+    /// Why a live source is being looked for, while it is.
+    pub(crate) fn lost(&self) -> Option<String> {
+        lock(&self.shared.lost).clone()
+    }
+
+    /// Why a file was not read to its end, if it was not, once its last frame is taken.
+    pub(crate) fn failure(&self) -> Option<String> {
+        lock(&self.shared.failure).take()
+    }
+
+    /// Frames so far that gave way to newer ones.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.queue.dropped()
     }
 
     /// Scores frames until the file ends, or Ctrl-C. Returns whether that was the end of it.
@@ -126,12 +170,9 @@ impl Camera {
             talk::note(format_args!("watching {}; Ctrl-C ends", self.source));
         }
         while !interrupt::asked() {
-            let frames = match self.shared.queue.take(Duration::from_millis(200)) {
+            let frames = match self.next() {
                 Taken::Some(frames) => frames,
-                Taken::Nothing => {
-                    self.end_silence();
-                    continue;
-                }
+                Taken::Nothing => continue,
                 Taken::End => break,
             };
             let moments: Vec<Moment> = frames.iter().map(|frame| frame.moment).collect();
@@ -146,8 +187,8 @@ impl Camera {
         self.stop();
         // An ffmpeg that heard Ctrl-C, too, says that it failed.
         let stopped = interrupt::asked();
-        let failure = lock(&self.shared.failure).take().filter(|_| !stopped);
-        let dropped = match self.shared.queue.dropped() {
+        let failure = self.failure().filter(|_| !stopped);
+        let dropped = match self.dropped() {
             0 => String::new(),
             dropped => format!(", {dropped} dropped because scoring took longer"),
         };
@@ -200,14 +241,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Reads until the file ends or nobody takes frames; looks for a live source again when it is
 /// lost.
-fn read(shared: &Shared, source: &Source, rate: Option<f64>, first: Process) {
+fn read(shared: &Shared, source: &Source, (rate, pace): (Option<f64>, Pace), first: Process) {
     let mut process = Some(first);
-    let mut lost = false;
     let mut attempt = 0;
     while !shared.queue.is_closed() {
         let started = match process.take() {
             Some(process) => Ok(process),
-            None => Process::start(source, rate),
+            None => Process::start(source, rate, pace),
         };
         let outcome = started.map_err(|error| format!("{error:#}")).and_then(|mut process| {
             *lock(&shared.heard) = Instant::now();
@@ -216,10 +256,10 @@ fn read(shared: &Shared, source: &Source, rate: Option<f64>, first: Process) {
             let mut any = false;
             while let Some((image, frame, stream_time)) = frames.next() {
                 *lock(&shared.heard) = Instant::now();
-                if !any && lost {
+                if lock(&shared.lost).take().is_some() {
                     talk::note(format_args!("{source}: there again"));
                 }
-                (any, lost, attempt) = (true, false, 0);
+                (any, attempt) = (true, 0);
                 let unix_time = source.is_live().then(ffmpeg::unix_time);
                 let moment = Moment { frame, stream_time, unix_time };
                 if !shared.queue.push(Frame { image, moment }) {
@@ -242,11 +282,11 @@ fn read(shared: &Shared, source: &Source, rate: Option<f64>, first: Process) {
         if shared.queue.is_closed() {
             return;
         }
-        if !lost {
+        lock(&shared.lost).get_or_insert_with(|| {
             let reason = outcome.err().unwrap_or_else(|| "it ended".into());
             talk::warning(format_args!("{source}: lost, looking for it again: {reason}"));
-            lost = true;
-        }
+            reason
+        });
         shared.queue.wait_closed(PAUSES[attempt.min(PAUSES.len() - 1)]);
         attempt += 1;
     }

@@ -20,7 +20,7 @@ struct State<T> {
 }
 
 /// What there is to take.
-pub(super) enum Taken<T> {
+pub(crate) enum Taken<T> {
     /// All that waited, at least one.
     Some(Vec<T>),
     /// Nothing yet.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::bail;
 
-use super::Moment;
+use super::{Moment, Pace};
 
 /// Schemes of sources that go on until someone ends them.
 const STREAMS: [&str; 10] =
@@ -81,8 +81,8 @@ impl Source {
         }
     }
 
-    /// What ffmpeg is told to read.
-    pub(super) fn input(&self) -> Vec<std::ffi::OsString> {
+    /// What ffmpeg is told to read, and how fast.
+    pub(super) fn input(&self, pace: Pace) -> Vec<std::ffi::OsString> {
         let mut input: Vec<std::ffi::OsString> = match self {
             Self::Device(_) => vec!["-f".into(), "v4l2".into()],
             // A second shows what is in a stream; the usual five are lost at each start.
@@ -93,6 +93,9 @@ impl Source {
         if matches!(self, Self::Stream(url) if url.starts_with("rtsp")) {
             // UDP loses packets, and half pictures look like defects.
             input.extend(["-rtsp_transport".into(), "tcp".into()]);
+        }
+        if pace == Pace::Watched && !self.is_live() {
+            input.push("-re".into());
         }
         input.push("-i".into());
         input.push(match self {
@@ -117,7 +120,7 @@ impl Source {
     }
 
     /// What results call a frame.
-    pub(super) fn frame_path(&self, moment: &Moment) -> PathBuf {
+    pub(crate) fn frame_path(&self, moment: &Moment) -> PathBuf {
         let mut path = match self {
             Self::File(path) | Self::Device(path) => path.clone().into_os_string(),
             Self::Stream(_) | Self::Sequence(_) => self.to_string().into(),
@@ -179,6 +182,20 @@ mod tests {
         assert_eq!(source("100%.mp4"), Ok(Source::File("100%.mp4".into())));
         assert_eq!(source("rtsp://h/1"), Ok(Source::Stream("rtsp://h/1".into())));
         assert!(source("concat://a").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_watched_is_read_at_its_own_speed() {
+        let input = |text: &str, pace| {
+            let source: Source = text.parse().unwrap();
+            let input = source.input(pace);
+            input.iter().map(|part| part.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(input("a.mp4", Pace::Scored), "-i file:a.mp4");
+        assert_eq!(input("a.mp4", Pace::Watched), "-re -i file:a.mp4");
+        assert_eq!(input("%04d.png", Pace::Watched), "-f image2 -re -i %04d.png");
+        let rtsp = "-analyzeduration 1000000 -rtsp_transport tcp -i rtsp://h/1";
+        assert_eq!(input("rtsp://h/1", Pace::Watched), rtsp);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use data::{decode_image, preprocess};
 use fe_clip::geometry::{Extent, to_image};
 use fe_clip::overlay::overlay;
-use fe_clip::{Judge, Judgement, Label, Out, Prediction, Region, RegionRule, Thresholds};
+use fe_clip::{Judgement, Label, Out, Prediction, Region, Thresholds};
 use ndarray::Array3;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -91,13 +91,7 @@ pub(super) async fn answer(
     let prediction =
         receiver.await.map_err(|_| Problem::internal())?.map_err(|NotKept| not_kept())?;
     let thresholds = server.levels.of(options.threshold, remembered.is_some());
-    let judge = Judge {
-        scale: loaded.scales[usize::from(remembered.is_some())],
-        thresholds,
-        rule: RegionRule::default(),
-        preprocess: loaded.preprocess.clone(),
-        zones: None,
-    };
+    let judge = loaded.judge(thresholds, remembered.is_some());
     server
         .compute(move |server| {
             let judgement = judge

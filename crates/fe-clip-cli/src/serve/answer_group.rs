@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use fe_clip::Judge;
 use fe_clip::group::SMALLEST_GROUP;
-use fe_clip::{Judge, RegionRule};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -65,13 +65,7 @@ pub(super) async fn answer_group(
         .map_err(|_| Problem::internal())?
         .map_err(|error| Problem::parameter(error.to_string()))?;
     let thresholds = server.levels.of(options.threshold, true);
-    let judge = Judge {
-        scale: loaded.scales[1],
-        thresholds,
-        rule: RegionRule::default(),
-        preprocess: loaded.preprocess.clone(),
-        zones: None,
-    };
+    let judge = loaded.judge(thresholds, true);
     server
         .compute(move |_| judged_group(&loaded, &judge, files, sizes, grouped, options.map))
         .await?

@@ -21,6 +21,11 @@ pub(super) struct Meters {
     pub(super) connections: IntGauge,
     /// Requests between their first byte of body and their answer.
     pub(super) waiting: IntGauge,
+    /// Frames of the camera that were scored, and that were not because newer ones came.
+    pub(super) camera_frames: IntCounter,
+    pub(super) camera_dropped: IntCounter,
+    /// 1 while frames come from the camera.
+    pub(super) camera_up: IntGauge,
     /// 1 when the model is loaded.
     pub(super) ready: IntGauge,
 }
@@ -47,14 +52,20 @@ impl Meters {
             HistogramOpts::from(opts("batch_seconds", "Time of a forward pass."))
                 .buckets(vec![0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0]),
         );
-        let failures = opts("model_failures_total", "Forward passes that failed.");
+        let count = |name, help| register(&registry, IntCounter::with_opts(opts(name, help)));
         let gauge = |name, help| register(&registry, IntGauge::with_opts(opts(name, help)));
         Self {
             requests: register(&registry, requests),
             seconds: register(&registry, seconds),
             batch_images: register(&registry, batch_images),
             batch_seconds: register(&registry, batch_seconds),
-            model_failures: register(&registry, IntCounter::with_opts(failures)),
+            model_failures: count("model_failures_total", "Forward passes that failed."),
+            camera_frames: count("camera_frames_total", "Frames of the camera that were scored."),
+            camera_dropped: count(
+                "camera_dropped_total",
+                "Frames of the camera that newer ones came before.",
+            ),
+            camera_up: gauge("camera_up", "1 while frames come from the camera."),
             connections: gauge("connections", "Connections that are open."),
             waiting: gauge("waiting", "Requests accepted and not yet answered."),
             ready: gauge("ready", "1 when the model is loaded."),

@@ -8,6 +8,7 @@ mod health;
 mod limits;
 mod linger;
 mod listen;
+mod live;
 mod meters;
 mod page;
 mod problem;
@@ -31,6 +32,7 @@ use crate::thresholds::shipped;
 use banks::Banks;
 use guard::Door;
 use limits::Limits;
+use live::{Live, LiveArgs};
 use meters::Meters;
 use signals::Signals;
 use state::{Levels, Server};
@@ -41,6 +43,7 @@ use state::{Levels, Server};
     fe-clip serve\n  \
     fe-clip serve --addr 127.0.0.1:9000 --adapters runs/mvtec/adapters.safetensors\n  \
     FE_CLIP_TOKEN=secret fe-clip serve --addr 0.0.0.0:8080\n  \
+    fe-clip serve --camera rtsp://10.0.0.7/line-3\n  \
     fe-clip serve --health-check && echo ready\n  \
     curl -F image=@photo.jpg 'http://127.0.0.1:8080/v1/detect?threshold=0.5'")]
 pub(crate) struct Args {
@@ -53,6 +56,8 @@ pub(crate) struct Args {
     token: Option<String>,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    live: LiveArgs,
     /// Images with at least this score are labelled anomalous where a request says nothing else,
     /// in [0, 1]. Default: for `tiny`, and requests without normal images, the one that it was
     /// shipped with, else none.
@@ -124,9 +129,11 @@ async fn serve(args: Args, addresses: &[SocketAddr], door: Door) -> anyhow::Resu
     let (meters, banks) = (Arc::new(Meters::new()), Arc::new(Banks::default()));
     let (jobs, waiting) = mpsc::channel(limits.queue);
     let (sender, loaded) = oneshot::channel();
+    let (news, camera) = args.live.channel().unzip();
     let model = worker::start(args.model, waiting, Arc::clone(&banks), Arc::clone(&meters), sender)
         .context("starting the model's thread")?;
-    let server = Arc::new(Server::new(limits, levels, door, Arc::clone(&meters), banks, jobs));
+    let server =
+        Arc::new(Server::new(limits, levels, door, camera, Arc::clone(&meters), banks, jobs));
     let router = routes::router(Arc::clone(&server));
     let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -134,15 +141,24 @@ async fn serve(args: Args, addresses: &[SocketAddr], door: Door) -> anyhow::Resu
     let serving = tokio::spawn(listen::serve(listener, router, meters, stopped, grace));
     talk::note(format_args!("listening on http://{address}"));
 
+    let mut live = None;
     tokio::select! {
         loaded = loaded => {
-            server.ready(loaded.context("the model's thread failed")??);
+            let loaded = loaded.context("the model's thread failed")??;
+            if let Some(news) = news {
+                if let Some(words) = &loaded.alone {
+                    bail!("--camera: {words}");
+                }
+                live = args.live.start(Arc::clone(&server), news)?;
+            }
+            server.ready(loaded);
             talk::note(format_args!("ready"));
             signals.next().await;
         }
         () = signals.next() => {}
     }
     talk::note(format_args!("finishing what is in flight; once more to stop at once"));
+    live.iter().for_each(Live::stop);
     drop((stop, server));
     let finished = tokio::select! {
         finished = serving => finished.context("the server failed")?,
@@ -152,7 +168,11 @@ async fn serve(args: Args, addresses: &[SocketAddr], door: Door) -> anyhow::Resu
         talk::note(format_args!("stopped with requests in flight"));
         return Ok(false);
     }
-    // All senders of jobs are gone now, so the thread ends.
-    tokio::task::spawn_blocking(move || model.join()).await.ok();
+    // All senders of jobs are gone when the camera is, so the thread ends.
+    let end = move || {
+        drop(live);
+        model.join()
+    };
+    tokio::task::spawn_blocking(end).await.ok();
     Ok(true)
 }

@@ -13,7 +13,7 @@ pub(super) struct Page {
     pub(super) policy: HeaderValue,
 }
 
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("page/regions.js"),
     include_str!("page/places.js"),
     include_str!("page/server.js"),
@@ -21,6 +21,7 @@ const SCRIPTS: [&str; 7] = [
     include_str!("page/results.js"),
     include_str!("page/page.js"),
     include_str!("page/drawing.js"),
+    include_str!("page/live.js"),
 ];
 
 impl Page {

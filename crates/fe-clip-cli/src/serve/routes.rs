@@ -16,6 +16,7 @@ use super::answer::answer;
 use super::answer_group::answer_group;
 use super::guard::{guard, harden};
 use super::linger::Lingering;
+use super::live::watch;
 use super::meters::Meters;
 use super::problem::Problem;
 use super::request::{Form, GroupOptions, Options, check_head, receive};
@@ -29,6 +30,7 @@ pub(super) fn router(server: Arc<Server>) -> axum::Router {
         .route("/v1/detect", post(detect))
         .route("/v1/group", post(group))
         .route("/v1/models", get(models))
+        .route("/v1/camera", get(watch))
         .route("/healthz", get(|| async { Json(json!({ "status": "alive" })) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -102,7 +104,8 @@ async fn in_time(
 async fn models(State(server): State<Arc<Server>>) -> Result<Json<Value>, Problem> {
     let loaded = server.loaded()?;
     let model = &loaded.run.model;
-    Ok(Json(json!({ "models": [{
+    let camera = server.camera.as_ref().map(|camera| &camera.name);
+    Ok(Json(json!({ "camera": camera, "models": [{
         "id": model.backbone,
         "image_size": loaded.preprocess.width,
         "threshold": server.levels.default().map(|level| level.image),

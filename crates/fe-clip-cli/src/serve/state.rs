@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::banks::Banks;
 use super::guard::Door;
 use super::limits::{FULL_BODIES, Limits};
+use super::live::Watched;
 use super::meters::Meters;
 use super::page::Page;
 use super::problem::Problem;
@@ -42,6 +43,8 @@ pub(super) struct Server {
     pub(super) levels: Levels,
     pub(super) door: Door,
     pub(super) page: Page,
+    /// What is told of the camera, if there is one.
+    pub(super) camera: Option<Watched>,
     pub(super) openapi: String,
     pub(super) meters: Arc<Meters>,
     pub(super) banks: Arc<Banks>,
@@ -60,6 +63,7 @@ impl Server {
         limits: Limits,
         levels: Levels,
         door: Door,
+        camera: Option<Watched>,
         meters: Arc<Meters>,
         banks: Arc<Banks>,
         work: mpsc::Sender<Work>,
@@ -75,6 +79,7 @@ impl Server {
             limits,
             levels,
             door,
+            camera,
             meters,
             banks,
             work,

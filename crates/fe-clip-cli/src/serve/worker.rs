@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use data::Preprocess;
 use fe_clip::group::GroupLimits;
-use fe_clip::{Detector, Memory, Prediction, RunConfig, ScoreScale};
+use fe_clip::{Detector, Judge, Memory, Prediction, RegionRule, RunConfig, ScoreScale, Thresholds};
 use ndarray::{Array2, Array3};
 use tokio::sync::{mpsc, oneshot};
 
@@ -75,6 +75,20 @@ pub(super) struct Loaded {
     pub(super) compared: Option<String>,
     /// Why it does not compare images with each other, if it does not.
     pub(super) grouped: Option<String>,
+}
+
+impl Loaded {
+    /// What turns predictions into answers, of images that are compared with normal ones or with
+    /// each other, or of others.
+    pub(super) fn judge(&self, thresholds: Option<Thresholds>, compared: bool) -> Judge {
+        Judge {
+            scale: self.scales[usize::from(compared)],
+            thresholds,
+            rule: RegionRule::default(),
+            preprocess: self.preprocess.clone(),
+            zones: None,
+        }
+    }
 }
 
 /// Starts the thread. It loads the model, says so, and works until all senders of jobs are gone.

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -40,7 +41,8 @@ async function serve(flags) {
       if (address && said.includes("ready")) found(address[1]);
     });
   });
-  return { url, stop: () => new Promise((done) => server.on("exit", done) && server.kill("SIGTERM")) };
+  const ended = new Promise((done) => server.on("exit", done));
+  return { url, stop: () => server.kill("SIGTERM") && ended };
 }
 
 // Drops or pastes files, as the browser would report it.
@@ -159,6 +161,133 @@ async function drawn(page, whole) {
   await same([]);
   assert.equal(await pixels(page), before);
   console.log("drawn: a rectangle by mouse, a polygon by keys");
+}
+
+const freePort = () => new Promise((found) => {
+  const socket = createServer().listen(0, "127.0.0.1", () => {
+    const { port } = socket.address();
+    socket.close(() => found(port));
+  });
+});
+
+// The camera: a stream of the damaged and the good part, which goes and comes back.
+async function watched(browser) {
+  try {
+    execFileSync("ffmpeg", ["-version"], { stdio: "ignore" });
+  } catch {
+    return console.log("the camera: SKIPPED, no ffmpeg: apt-get install ffmpeg");
+  }
+  const clip = join(folder, "clip.ts");
+  const still = (path) => ["-loop", "1", "-framerate", "25", "-t", "2", "-i", path];
+  const moving = "crop=iw*0.9:ih*0.7:iw*0.05*(1+sin(3*t)):ih*0.15*(1+cos(2*t)),scale=640:480";
+  execFileSync("ffmpeg", ["-loglevel", "error", ...still(damaged), ...still(good), "-filter_complex",
+    `[0][1]concat,${moving},format=yuv420p`, "-c:v", "mpeg2video", "-b:v", "6M", "-g", "5", clip]);
+  const port = await freePort();
+  let child = null;
+  const stream = {
+    start: () => (child = spawn("ffmpeg", ["-loglevel", "error", "-re", "-stream_loop", "-1", "-i", clip, "-c", "copy",
+      "-f", "mpegts", "-listen", "1", `http://127.0.0.1:${port}`], { stdio: "ignore" })),
+    end: () => child?.kill("SIGKILL"),
+  };
+  const server = await serve(["--camera", `http://me:secret@127.0.0.1:${port}/line`]);
+  try {
+    await live(browser, { port, stream, server });
+  } finally {
+    stream.end();
+    await server.stop();
+  }
+  console.log("the camera: live, held, gone, back");
+}
+
+async function live(browser, { port, stream, server }) {
+  const says = (page, words) => page.waitForFunction(
+    (words) => document.getElementById("live-note").textContent.includes(words), words, { timeout: 60000, polling: 100 });
+  const changes = async (page, tenths = 300) => {
+    const before = await pixels(page);
+    for (let i = 0; i < tenths; i++) {
+      await page.waitForTimeout(100);
+      if ((await pixels(page)) !== before) return true;
+    }
+    return false;
+  };
+
+  const context = await browser.newContext({ viewport: { width: 1200, height: 1000 }, colorScheme: "light" });
+  const page = await context.newPage();
+  const trouble = [];
+  page.on("console", (message) => message.type() === "error" && trouble.push(message.text()));
+  page.on("pageerror", (error) => trouble.push(String(error)));
+  await page.goto(server.url);
+  // It is not there yet.
+  await says(page, "gone and looked for");
+  assert.equal(await text(page, "live-name"), `http://127.0.0.1:${port}/line`);
+  assert.equal(await page.isVisible("#shown"), false);
+  stream.start();
+  await says(page, "Live.");
+  assert.equal(await page.isVisible("#shown"), true);
+  assert.ok(await changes(page), "the picture is live");
+  assert.equal(await page.isVisible("#places"), false);
+  // The verdict is that of the slider, and of the server where that stands at its threshold.
+  const verdict = await page.evaluate(() => ({
+    shown: [byId("score").textContent, byId("label").textContent, byId("live-number").textContent],
+    told: [view.result.score.toFixed(3), view.result.label, view.result.score.toFixed(3)],
+  }));
+  assert.deepEqual(verdict.shown, verdict.told);
+  await slide(page, "threshold", 0);
+  await page.waitForFunction(() => byId("label").textContent === "anomalous");
+  await slide(page, "threshold", 1);
+  await page.waitForFunction(() => byId("label").textContent === "normal");
+
+  // Held, it stays as it is; a second page goes on.
+  const second = await context.newPage();
+  await second.goto(server.url);
+  await says(second, "Live.");
+  await page.click("#hold");
+  assert.equal(await page.getAttribute("#hold", "aria-pressed"), "true");
+  await page.waitForTimeout(300);
+  assert.equal(await changes(page, 20), false, "held");
+  assert.ok(await changes(second), "live for the other one");
+  await accessible(page, "a live picture that is held");
+  await page.click("#hold");
+  assert.ok(await changes(page), "no longer held");
+
+  // A picture for the manual: a frame with a defect.
+  await slide(second, "threshold", await second.evaluate(() => THRESHOLD));
+  await second.bringToFront();
+  await second.waitForFunction(() => view.result.label === "anomalous" && shownRegions.length > 0, null, { timeout: 60000, polling: 100 });
+  await second.click("#hold");
+  await second.screenshot({ path: join(out, "camera.png"), fullPage: true });
+  await second.close();
+  await page.bringToFront();
+
+  // An image of one's own in between.
+  await give(page, "#images-drop", "drop", [good]);
+  await idle(page);
+  assert.match(await text(page, "result-title"), /^Result for/);
+  assert.equal(await page.isVisible("#hold"), false);
+  await page.click("#live");
+  assert.match(await text(page, "result-title"), /^Live from/);
+  assert.ok(await changes(page), "live again");
+
+  // It goes away, which is seen, and comes back.
+  stream.end();
+  await says(page, "gone and looked for");
+  assert.equal(await text(page, "label"), "no picture");
+  assert.equal(await page.locator("#picture.gone").count(), 1);
+  await accessible(page, "a camera that is gone");
+  await page.screenshot({ path: join(out, "camera-gone.png"), fullPage: true });
+  stream.start();
+  await says(page, "Live.");
+  assert.equal(await page.locator("#picture.gone").count(), 0);
+  assert.ok(await changes(page), "back");
+  assert.deepEqual(trouble, []);
+
+  // So may the server.
+  await page.setViewportSize({ width: 360, height: 740 });
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  assert.ok(width <= 360, `${width} pixels wide`);
+  await server.stop();
+  await says(page, "cannot be reached");
+  await context.close();
 }
 
 const server = await serve([]);
@@ -318,6 +447,7 @@ try {
   await idle(key);
   assert.equal(await key.isVisible("#shown"), true);
   await locked.stop();
+  await watched(browser);
   console.log("all is well");
 } finally {
   await browser.close();

@@ -111,7 +111,7 @@ fn what_is_no_video_is_named_with_the_reason() {
     fs::write(at.join("broken.mp4"), b"no video").unwrap();
     let mut cases = vec![
         (vec!["--camera", "missing.mp4"], "missing.mp4"),
-        (vec!["--camera", "/dev/video63"], "/dev/video63"),
+        (vec!["--camera", "63"], "--camera /dev/video63: No such file"),
         (vec!["--camera", "concat://a"], "rtsp"),
         (vec!["--camera", "."], "a folder"),
         (vec!["--camera", "broken.mp4", "--rate", "0"], "--rate"),
@@ -125,6 +125,8 @@ fn what_is_no_video_is_named_with_the_reason() {
         let (code, lines, said) = detect(at, &flags);
         assert_eq!((code, lines.len()), (Some(2), 0), "{flags:?}: {said}");
         assert!(said.contains(reason), "{flags:?}: {said}");
+        let errors = said.lines().filter(|line| line.starts_with("error")).count();
+        assert_eq!(errors, 1, "{flags:?}: {said}");
     }
     // Without ffmpeg there is a clear word, too.
     let output = assert_cmd::Command::cargo_bin("fe-clip")

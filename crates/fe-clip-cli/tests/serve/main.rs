@@ -7,6 +7,7 @@ mod client;
 mod groups;
 mod images;
 mod limits;
+mod live;
 mod load;
 mod places;
 mod process;

@@ -14,8 +14,11 @@ pub struct EvalConfig {
     pub shots: usize,
     /// Seed that chooses them.
     pub shot_seed: u64,
-    /// What is not looked at: a mask or polygons, or a folder with such a file a category, named
+    /// What alone is looked at: a mask or polygons, or a folder with such a file a category, named
     /// like it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roi: Option<PathBuf>,
+    /// What is not looked at, in the same forms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore: Option<PathBuf>,
     /// Whether the images of a category are scored against each other.

@@ -5,7 +5,7 @@ const KINDS = ["roi", "ignore"];
 // Everything about the places but the picture itself.
 function showPlaces() {
   const any = places.shapes.length > 0;
-  byId("places").hidden = grouping(); // a group is compared as a whole
+  byId("places").hidden = grouping() || Boolean(current?.live); // looked at as a whole
   byId("picture").classList.toggle("drawing", Boolean(drawing));
   byId("close-shape").hidden = !(drawing?.shape === "polygon" && drawing.corners.length > 2);
   byId("remove-last").hidden = byId("remove-places").hidden = !any;

@@ -15,7 +15,7 @@ const say = (words) => (byId("status").textContent = words);
 const threshold = () => Number(byId("threshold").value);
 const using = () => normals.length > 0 && byId("use-normals").checked;
 const grouping = () => items.length >= SMALLEST_GROUP && byId("use-group").checked;
-const resultOf = (item) => (grouping() ? item.grouped : using() ? item.compared : item.plain);
+const resultOf = (item) => (item.live ? item.plain : grouping() ? item.grouped : using() ? item.compared : item.plain);
 
 // Judging: two images at a time, every image without the examples first.
 const waiting = [];
@@ -158,6 +158,7 @@ function select(item) {
   current = item;
   region = null;
   drawing = null;
+  if (held) hold(false);
   item.button.setAttribute("aria-current", "true");
   show();
 }
@@ -166,22 +167,24 @@ async function show() {
   const item = current;
   const result = resultOf(item);
   byId("shown").hidden = !result;
-  byId("result-title").textContent = `Result for ${item.file.name}`;
+  byId("result-title").textContent = `${item.live ? "Live from" : "Result for"} ${item.file.name}`;
+  showLive();
   if (item.error) say(item.error);
   if (!result) return;
   if (view?.result !== result) {
-    const bitmap = view?.item === item ? view.bitmap : await createImageBitmap(item.file).catch(() => null);
+    const kept = item.live ? item.bitmap : view?.item === item ? view.bitmap : null;
+    const bitmap = kept ?? (await createImageBitmap(item.file).catch(() => null));
     if (current !== item || resultOf(item) !== result) return; // another choice came in between
-    if (view && view.bitmap !== bitmap) view.bitmap?.close();
+    if (view && view.bitmap !== bitmap && !view.item.live) view.bitmap?.close();
     view = { item, result, bitmap, heat: heatLayer(result.map) };
     region = null;
   }
   byId("picture-note").hidden = Boolean(view.bitmap);
   byId("picture-note").textContent = "This browser cannot show the image; the heat map is drawn on grey.";
   showPlaces();
-  const other = grouping() || using() ? item.plain : null;
+  const other = !item.live && (grouping() || using()) ? item.plain : null;
   const without = grouping() ? "alone" : "without the normal examples";
-  byId("change").textContent = other ? `${without} ${other.score.toFixed(3)}` : "";
+  byId("change").textContent = item.live ? momentOf(result) : other ? `${without} ${other.score.toFixed(3)}` : "";
   update();
 }
 
@@ -192,8 +195,9 @@ function update() {
   const level = threshold();
   const anomalous = result.score >= level;
   byId("score").textContent = result.score.toFixed(3);
-  byId("label").textContent = anomalous ? "anomalous" : "normal";
-  byId("label").className = `label ${anomalous ? "anomalous" : "normal"}`;
+  const label = view.item.live && gone ? "no picture" : anomalous ? "anomalous" : "normal";
+  byId("label").textContent = label;
+  byId("label").className = `label ${label === "no picture" ? "failed" : label}`;
   byId("threshold-value").textContent = level.toFixed(2);
   byId("opacity-value").textContent = `${byId("opacity").value} %`;
   const found = findRegions(result.map, level, result.width, result.height);
@@ -288,7 +292,7 @@ byId("save-png").addEventListener("click", () => {
   draw(canvas, { ...view, threshold: threshold(), opacity: byId("opacity").value / 100, region }, Math.max(view.result.width, view.result.height));
   canvas.toBlob((blob) => offer(`${view.item.file.name}_overlay.png`, blob), "image/png");
 });
-const records = () => items.map((item) => record(item, resultOf(item), threshold()));
+const records = () => [...items, ...(current?.live ? [current] : [])].map((item) => record(item, resultOf(item), threshold()));
 byId("save-json").addEventListener("click", () =>
   offer("results.json", new Blob([JSON.stringify(records(), null, 2)], { type: "application/json" })));
 byId("save-csv").addEventListener("click", () => offer("results.csv", new Blob([csv(records())], { type: "text/csv" })));
@@ -309,8 +313,9 @@ COLOURS.forEach(([r, g, b], x) => {
 // Which model it is, and whether a token is asked for.
 async function greet() {
   try {
-    const [model] = (await ask("v1/models")).models;
+    const { models: [model], camera: name } = await ask("v1/models");
     byId("model").textContent = `Model ${model.id}, ${model.image_size} × ${model.image_size} pixels`;
+    if (name) addCamera(name);
   } catch (error) {
     if (error.status === 401) byId("token-form").hidden = false;
     else say(error.message);

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 1024;
 /// let query = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, -1.0]], &device);
 /// let bank = Tensor::<2>::from_floats([[0.6, 0.8], [0.8, 0.6]], &device);
 /// let highest = clip_vit::highest_products(query, bank).into_data();
-/// assert_eq!(highest.to_vec::<f32>().unwrap(), [0.8, -0.6]);
+/// assert_eq!(highest.try_to_vec::<f32>().unwrap(), [0.8, -0.6]);
 /// ```
 ///
 /// # Shapes

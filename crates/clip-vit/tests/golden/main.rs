@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod arithmetic;
 mod hub;
 mod models;
 mod positions;

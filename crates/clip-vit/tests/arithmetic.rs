@@ -1,6 +1,10 @@
 //! Image towers with products in other numbers, beside float32: random weights with channels that stand out, as they do
 //! in trained models.
 
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Mutex;
+
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
@@ -8,6 +12,10 @@ use clip_vit::{
     Activation, Arithmetic, Clip, ClipConfig, Precision, TextConfig, VisionConfig, load, load_in,
     save_hf,
 };
+
+/// Burn's random numbers come from one generator a process: tests that draw at the same time would change what the
+/// others find.
+static RANDOM: Mutex<()> = Mutex::new(());
 
 const WIDTH: usize = 256;
 const CHANNELS: [usize; 4] = [3, 70, 131, 250];
@@ -110,6 +118,7 @@ fn smallest_cosine(a: &[f32], b: &[f32]) -> f64 {
 
 #[test]
 fn embeddings_stay_near_those_of_float32_with_outliers() {
+    let _random = RANDOM.lock();
     for outliers in [Outliers::None, Outliers::Residual, Outliers::Norms] {
         let folder = tempfile::tempdir().unwrap();
         saved(outliers, folder.path());
@@ -128,6 +137,7 @@ fn embeddings_stay_near_those_of_float32_with_outliers() {
 
 #[test]
 fn what_cannot_be_computed_in_other_numbers_is_refused() {
+    let _random = RANDOM.lock();
     let folder = tempfile::tempdir().unwrap();
     let config = config(40, Activation::Gelu);
     let device = Device::flex();

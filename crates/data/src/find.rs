@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::layouts::{entries, is_image};
+use crate::layouts::{entries, is_image, is_litter};
 
 /// Lists the image files below a folder, sorted by path; a file stands for itself, whatever its name.
 ///
@@ -30,6 +30,12 @@ pub fn find_images(path: &Path) -> Result<Vec<Result<PathBuf, Error>>, Error> {
     }
     found.sort_by(|a, b| key(a).cmp(key(b)));
     Ok(found)
+}
+
+/// Whether [`find_images`] takes a file at this path below the folder that it looks in, by the names
+/// in the path alone: for folders that are none of this machine's.
+pub fn is_image_below(path: &Path) -> bool {
+    is_image(path) && !path.iter().any(|name| is_litter(&name.to_string_lossy()))
 }
 
 fn walk(folder: &Path, visited: &mut HashSet<PathBuf>, found: &mut Vec<Result<PathBuf, Error>>) {

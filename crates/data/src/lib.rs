@@ -51,7 +51,7 @@ pub use catalogue::{Dataset, Fetch, Images, datasets};
 pub use crops::{Collection, Corpus, Crops, Shows, Source};
 pub use cutout::read_cutout;
 pub use error::Error;
-pub use find::find_images;
+pub use find::{find_images, is_image_below};
 pub use inspect::inspect;
 pub use layouts::{Counts, Layout, Scan, UnknownLayout, scan};
 pub use mask::{decode_mask, read_mask, read_mask_of};

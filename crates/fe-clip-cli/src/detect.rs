@@ -23,7 +23,7 @@ use crate::shard::{self, Shard};
 use crate::talk::Progress;
 use crate::thresholds::{calibrated_inspector, shipped};
 use crate::watch::Watch;
-use crate::{group, interrupt, names, talk, threads};
+use crate::{group, interrupt, names, remote, talk, threads};
 
 /// Score images and draw where they are anomalous.
 #[derive(clap::Args)]
@@ -35,12 +35,14 @@ use crate::{group, interrupt, names, talk, threads};
     fe-clip detect parts/ --normals good-parts/ --out results --save overlay,map\n  \
     fe-clip detect --group parts/ --out results\n  \
     fe-clip detect --list paths.parquet --shard 3/16 --out results\n  \
+    fe-clip detect s3://bucket/parts/ --out s3://bucket/results\n  \
     fe-clip detect --watch /mnt/camera --out results --threshold 0.5 >> results.jsonl\n  \
     fe-clip detect --camera rtsp://10.0.0.7/line-3 --rate 5 --threshold 0.5\n  \
     fe-clip detect --watch /mnt/camera --calibration calibration.json --monitor\n  \
     fe-clip detect --watch /mnt/camera --publish mqtt://broker/line-3/results")]
 pub(crate) struct Args {
-    /// Images, folders (searched recursively), or `-` for a list of paths on standard input.
+    /// Images, folders (searched recursively), addresses (s3://, gs://, az://, http://, https://;
+    /// with / at the end a folder), or `-` for a list of paths on standard input.
     #[arg(required_unless_present_any = ["watch", "list", "source"], value_name = "PATHS")]
     paths: Vec<PathBuf>,
     /// Also the images and folders that a file names: a path a line, or the column `path` of .csv,
@@ -67,7 +69,7 @@ pub(crate) struct Args {
     /// Thresholds from `fe-clip calibrate`: one labels images, one makes the masks.
     #[arg(long, value_name = "FILE", conflicts_with = "threshold")]
     calibration: Option<PathBuf>,
-    /// Folder for pictures and maps.
+    /// Folder for pictures and maps, or an address (s3://, gs://, az://).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What to write to --out. Default: overlay, and mask with --calibration.
@@ -151,10 +153,17 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
     };
     let (inspector, run, identity) = load(&args, thresholds)?;
     let rule = args.regions.rule(inspector.judge().thresholds)?;
-    let inspector = inspector.regions(rule).features(save.contains(&Save::Features));
+    let mut inspector = inspector.regions(rule).features(save.contains(&Save::Features));
+    if inputs.iter().any(|input| remote::is_address(&input.path)) {
+        inspector = inspector.threads(threads::count().max(remote::READERS));
+    }
     let part = part(&args, &inputs, &inspector, identity)?;
     if let (Some(shard), Some(part)) = (args.shard, &part) {
-        if part.exists() {
+        let is_there = match remote::is_address(part) {
+            true => remote::exists(part)?,
+            false => part.exists(),
+        };
+        if is_there {
             talk::note(format_args!("{}: finished before", part.display()));
             return Ok(true);
         }
@@ -179,15 +188,15 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
         return Ok(job.publishers.finish() & (job.failed == 0));
     }
     let readable = inputs.iter().filter(|input| input.error.is_none());
-    let paths: Vec<&PathBuf> = readable.map(|input| &input.path).collect();
+    let found: Vec<_> = readable.map(|input| remote::input(&input.path)).collect();
     let mut verdicts: Box<dyn Iterator<Item = _>> = if args.group {
-        let Some(group) = group::compare(&inspector, &paths)? else { return finish(job, images) };
+        let Some(group) = group::compare(&inspector, found)? else { return finish(job, images) };
         if job.out.is_some() {
             job.progress = Progress::new(images, "results");
         }
         Box::new(inspector.group_verdicts(group))
     } else {
-        Box::new(inspector.inspect(paths))
+        Box::new(inspector.inspect(found))
     };
     for input in inputs {
         if interrupt::asked() {
@@ -221,6 +230,12 @@ fn wanted(
     let name = |wanted: Wanted| wanted.to_possible_value().map(|value| value.get_name().to_owned());
     let has_threshold = thresholds.is_some() || args.calibration.is_some();
     let (mut of_images, mut of_run) = (Vec::new(), Vec::new());
+    let remote_out = args.out.as_deref().is_some_and(remote::is_address);
+    for (asked, flag) in [(args.report, "--report"), (args.watch.is_some(), "--watch")] {
+        if asked && remote_out {
+            bail!("{flag} needs an --out that is a folder of this machine");
+        }
+    }
     for &wanted in &args.save {
         let named = || format!("--save {}", name(wanted).unwrap_or_default());
         if wanted.needs_threshold() && !has_threshold {
@@ -235,6 +250,9 @@ fn wanted(
             }
             Wanted::Run(_) if args.shard.is_some() => {
                 bail!("{}: it is written of the whole run, and --shard scores a part", named())
+            }
+            Wanted::Run(_) if remote_out => {
+                bail!("{}: it is written to a folder of this machine", named())
             }
             Wanted::Run(file) => of_run.push(file),
             Wanted::Image(save) => of_images.push(save),

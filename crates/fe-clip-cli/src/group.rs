@@ -1,9 +1,8 @@
 //! `fe-clip detect --group`: images scored against each other.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
-use fe_clip::{GroupProgress, Inspector, JudgedGroup};
+use fe_clip::{GroupProgress, Input, Inspector, JudgedGroup};
 
 use crate::interrupt;
 use crate::talk::{self, Progress};
@@ -15,10 +14,10 @@ use crate::talk::{self, Progress};
 /// If the method scores each image by itself, or there are too few images.
 pub(crate) fn compare(
     inspector: &Inspector,
-    paths: &[&PathBuf],
+    images: Vec<Input>,
 ) -> anyhow::Result<Option<JudgedGroup>> {
-    let mut progress = Some(Progress::new(paths.len(), "images"));
-    let group = inspector.inspect_group(paths.iter().copied(), |now| {
+    let mut progress = Some(Progress::new(images.len(), "images"));
+    let group = inspector.inspect_group(images, |now| {
         match now {
             GroupProgress::Seen => progress.iter().for_each(Progress::advance),
             GroupProgress::Comparing(images, cost) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::{list, own, talk};
+use crate::{list, own, remote, talk};
 
 /// An image to work on, or why a path is none.
 pub(crate) struct Input {
@@ -26,11 +26,13 @@ impl Input {
     }
 }
 
-/// Lists files, folders (recursively), `-`, a list of paths on standard input, and the paths of
-/// the file `listed`, but for what lies in the folder of outputs. No image is opened.
+/// Lists files, folders (recursively), addresses of both, `-`, a list of paths on standard input,
+/// and the paths of the file `listed`, but for what lies in the folder of outputs. No image is
+/// opened.
 ///
 /// # Errors
-/// If standard input or the file cannot be read, or the folder of outputs is one that is searched.
+/// If standard input or the file cannot be read, a folder of a store cannot be listed, or the
+/// folder of outputs is one that is searched.
 pub(crate) fn list(
     paths: &[PathBuf],
     listed: Option<&Path>,
@@ -50,9 +52,14 @@ pub(crate) fn list(
     if let Some(file) = listed {
         given.extend(list::paths(file)?);
     }
+    let remote_out = out.filter(|out| remote::is_address(out));
     let out = out.and_then(|out| out.canonicalize().ok());
     let mut found = Vec::new();
     for path in given {
+        if remote::is_address(&path) {
+            find_remote(&path, remote_out, &mut found)?;
+            continue;
+        }
         if out.is_some() && path.is_dir() && path.canonicalize().ok() == out {
             bail!(
                 "--out and {} are one folder: the pictures would be taken for inputs",
@@ -145,6 +152,33 @@ fn find(given: &Path, out: Option<&Path>, list: &mut Vec<Input>) {
     }
 }
 
+/// The same of an address.
+fn find_remote(given: &Path, out: Option<&Path>, list: &mut Vec<Input>) -> anyhow::Result<()> {
+    let is_folder = given.to_str().is_some_and(|address| address.ends_with('/'));
+    if !is_folder {
+        list.push(Input::new(given, given.to_owned(), None));
+        return Ok(());
+    }
+    if out.is_some_and(|out| out == given) {
+        bail!(
+            "--out and {} are one folder: the pictures would be taken for inputs",
+            given.display()
+        );
+    }
+    let out = out.filter(|out| out.starts_with(given));
+    let before = list.len();
+    for path in remote::images(given)? {
+        if !out.is_some_and(|out| path.starts_with(out)) {
+            list.push(Input::new(given, path, None));
+        }
+    }
+    if list.len() == before {
+        let reason = format!("{}: no image below this address", given.display());
+        list.push(Input::new(given, given.to_owned(), Some(reason)));
+    }
+    Ok(())
+}
+
 fn only_own(folder: &Path) -> Input {
     let reason = format!("{}: no image but pictures of fe-clip's own", folder.display());
     Input::new(folder, folder.to_owned(), Some(reason))
@@ -155,11 +189,15 @@ pub(crate) fn is_below(path: &Path, folder: &Path) -> bool {
     path.canonicalize().is_ok_and(|path| path.starts_with(folder))
 }
 
-/// The images below a folder, but for pictures of this program.
+/// The images below a folder of this machine, but for pictures of this program.
 ///
 /// # Errors
 /// If the folder cannot be read or holds no image.
 pub(crate) fn images(folder: &Path) -> Result<Vec<Result<PathBuf, data::Error>>, data::Error> {
+    if remote::is_address(folder) {
+        let source = std::io::Error::other("expected a folder of this machine; copy it here");
+        return Err(data::Error::Io { path: folder.to_owned(), source });
+    }
     let own = |image: &Result<PathBuf, _>| image.as_ref().is_ok_and(|path| own::is_own(path));
     Ok(data::find_images(folder)?.into_iter().filter(|image| !own(image)).collect())
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use data::path_text::{from_bytes, from_text};
 
+use crate::remote;
+
 /// Name of the column, or of the key, that holds the paths.
 const COLUMN: &str = "path";
 
@@ -18,7 +20,10 @@ const COLUMN: &str = "path";
 /// # Errors
 /// If it cannot be read, or a row has no path.
 pub(crate) fn paths(file: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let content = std::fs::read(file).with_context(|| format!("--list {}", file.display()))?;
+    let content = match remote::is_address(file) {
+        true => remote::read(file).context("--list")?,
+        false => std::fs::read(file).with_context(|| format!("--list {}", file.display()))?,
+    };
     let ending = file.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
     let paths = match ending.as_deref() {
         _ if content.starts_with(parquet::MAGIC) => parquet::column(&content, COLUMN)

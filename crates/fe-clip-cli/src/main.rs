@@ -34,6 +34,7 @@ mod panels;
 mod protect;
 mod publish;
 mod regions;
+mod remote;
 mod report;
 mod scan;
 mod scope;

@@ -13,16 +13,20 @@ use data::path_text::{from_bytes, to_text};
 use fe_clip::files::sha256_of_lines;
 
 use crate::own::Mark;
+use crate::remote;
 
 /// Longest name of a file in bytes, and the longest that is put behind a name.
 const LONGEST: usize = 255;
 const LONGEST_ENDING: usize = "_features.png".len();
 
-/// Makes the folder of outputs, if it is not there.
+/// Makes the folder of outputs, if it is not there; a store has none to make.
 ///
 /// # Errors
 /// If it cannot be written to.
 pub(crate) fn prepare(out: &Path) -> anyhow::Result<()> {
+    if remote::is_address(out) {
+        return remote::check_out(out);
+    }
     let made = std::fs::create_dir_all(out)
         .and_then(|()| tempfile::Builder::new().prefix(".fe-clip-").tempfile_in(out));
     made.map(drop).with_context(|| format!("--out {}", out.display()))
@@ -44,13 +48,17 @@ pub(crate) fn with_mark(name: &Path, mark: Mark) -> PathBuf {
     shortened(PathBuf::from(marked))
 }
 
-/// The absolute path of a file by its spelling: `..` goes up, links are not followed.
+/// The absolute path of a file by its spelling: `..` goes up, links are not followed. An address
+/// is absolute as it is.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     Path::new("/").join(parts(path).iter().collect::<PathBuf>())
 }
 
 fn parts(path: &Path) -> Vec<OsString> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let absolute = match remote::is_address(path) {
+        true => path.to_owned(),
+        false => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    };
     let mut parts: Vec<OsString> = Vec::new();
     for component in absolute.components() {
         match component {
@@ -102,8 +110,9 @@ struct Place {
 
 impl Place {
     fn new(given: &Path, path: &Path) -> Self {
-        let parts = parts(path);
-        let below = path.strip_prefix(given).map_or(0, |inner| inner.components().count());
+        let (given, path) = (remote::named(given), remote::named(path));
+        let parts = parts(&path);
+        let below = path.strip_prefix(&given).map_or(0, |inner| inner.components().count());
         let below = below.clamp(1, parts.len().max(1));
         Self { parts, below }
     }

@@ -16,7 +16,7 @@ use tiff::tags::Tag;
 
 use crate::features::features;
 use crate::own::{self, Mark, Occupant};
-use crate::{boxes, names, npy, talk};
+use crate::{boxes, names, npy, remote, talk};
 
 /// Files that can be written for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -113,7 +113,7 @@ impl Save {
 
     /// Writes the file and makes the folders that its name asks for; not over another image's.
     fn write(self, path: &Path, bytes: &[u8], mark: Mark) -> anyhow::Result<bool> {
-        if let Some(folder) = path.parent() {
+        if let Some(folder) = path.parent().filter(|folder| !remote::is_address(folder)) {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("making {}", folder.display()))?;
         }

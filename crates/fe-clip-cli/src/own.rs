@@ -3,14 +3,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::bail;
 use data::path_text::to_text;
 use fe_clip::files::{sha256_of_lines, write_atomic, write_new};
 
-use crate::{boxes, names, npy};
+use crate::{boxes, names, npy, remote};
 
 /// Value of PNG's keyword `Software` and of TIFF's tag of that name.
 pub(crate) const SOFTWARE: &str = "fe-clip";
@@ -26,6 +26,9 @@ pub(crate) const TIFF_MARK: u16 = 269;
 const TIFF_ASCII: u16 = 2;
 /// Bytes from a file's start on that hold every mark but TIFF's.
 const START: u64 = 1024;
+
+/// Why a file is not replaced.
+pub(crate) const NOT_OURS: &str = "there is a file of this name that fe-clip did not make; it stays as it is, choose another --out";
 
 /// Which input a picture or map was made of: a hash of its absolute path, so that a picture that
 /// is passed on does not tell how its maker's folders are called.
@@ -92,6 +95,11 @@ pub(crate) fn occupant(path: &Path) -> Occupant {
     File::open(path).and_then(read_marks).unwrap_or(Occupant::Foreign)
 }
 
+/// Who made a file, by its content.
+pub(crate) fn maker(content: &[u8]) -> Occupant {
+    read_marks(Cursor::new(content)).unwrap_or(Occupant::Foreign)
+}
+
 /// Whether a file is a picture with the mark; not if it cannot be read.
 pub(crate) fn is_own(path: &Path) -> bool {
     matches!(occupant(path), Occupant::Ours(_))
@@ -119,6 +127,9 @@ fn text_chunk(keyword: &str, text: &str) -> Vec<u8> {
 /// # Errors
 /// If there is a file that this program did not make, or the file cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8], mark: Mark) -> anyhow::Result<bool> {
+    if remote::is_address(path) {
+        return remote::write(path, bytes, mark);
+    }
     loop {
         match occupant(path) {
             // Another run may be quicker; then the next look finds its file.
@@ -128,17 +139,13 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mark: Mark) -> anyhow::Result<boo
             Occupant::Ours(_) | Occupant::NotAFile => {
                 return Ok(write_atomic(path, bytes).map(|()| true)?);
             }
-            Occupant::Foreign => bail!(
-                "{}: there is a file of this name that fe-clip did not make; it stays as it is, \
-                 choose another --out",
-                path.display()
-            ),
+            Occupant::Foreign => bail!("{}: {NOT_OURS}", path.display()),
         }
     }
 }
 
 /// Reads the marks in a file.
-fn read_marks(mut file: File) -> std::io::Result<Occupant> {
+fn read_marks(mut file: impl Read + Seek) -> std::io::Result<Occupant> {
     let mut start = Vec::new();
     file.by_ref().take(START).read_to_end(&mut start)?;
     let mark = match start[..] {
@@ -161,7 +168,7 @@ fn png_mark(chunks: &[u8]) -> Option<Mark> {
 
 /// Looks for the tags in the first directory of a little-endian TIFF, as this program writes it;
 /// `None` where it is not this program's.
-fn tiff_mark(file: &mut File, start: &[u8]) -> std::io::Result<Option<Option<Mark>>> {
+fn tiff_mark(file: &mut (impl Read + Seek), start: &[u8]) -> std::io::Result<Option<Option<Mark>>> {
     let short = |bytes: &[u8]| u16::from_le_bytes([bytes[0], bytes[1]]);
     let long = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     let Some(directory) = start.get(4..8) else { return Ok(None) };

@@ -1,11 +1,12 @@
 //! What can be judged.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use data::{Limits, decode_image, read_image};
 use image::RgbImage;
 
-/// An image to judge: a file, a file's bytes, or pixels.
+/// An image to judge: a file, a file's bytes, what gets them, or pixels.
 pub struct Input {
     pub(crate) path: PathBuf,
     content: Content,
@@ -14,13 +15,25 @@ pub struct Input {
 enum Content {
     File,
     Bytes(Vec<u8>),
+    Fetched(Fetch),
     Pixels(RgbImage),
 }
+
+type Fetch = Box<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>;
 
 impl Input {
     /// A file's content, in any of the formats that are read; results and errors call it `name`.
     pub fn bytes(name: impl Into<PathBuf>, bytes: Vec<u8>) -> Self {
         Self { path: name.into(), content: Content::Bytes(bytes) }
+    }
+
+    /// A file's content that is fetched when its turn comes, by one of the threads that read ahead;
+    /// results and errors call it `name`. It may be fetched more than once.
+    pub fn fetched(
+        name: impl Into<PathBuf>,
+        fetch: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { path: name.into(), content: Content::Fetched(Box::new(fetch)) }
     }
 
     /// Pixels in memory; results call them `name`.
@@ -30,9 +43,14 @@ impl Input {
 
     pub(crate) fn read(&self) -> Result<RgbImage, data::Error> {
         let limits = Limits::default();
+        let decode = |bytes: &[u8]| decode_image(bytes, &self.path.to_string_lossy(), &limits);
         match &self.content {
             Content::File => read_image(&self.path, &limits),
-            Content::Bytes(bytes) => decode_image(bytes, &self.path.to_string_lossy(), &limits),
+            Content::Bytes(bytes) => decode(bytes),
+            Content::Fetched(fetch) => {
+                let named = |source| data::Error::Io { path: self.path.clone(), source };
+                decode(&fetch().map_err(named)?)
+            }
             Content::Pixels(image) => Ok(image.clone()),
         }
     }

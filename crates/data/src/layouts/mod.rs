@@ -20,6 +20,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::{Error, Problem, Sample, Split};
+pub(crate) use names::is_litter;
 use tree::{Tree, subfolders};
 pub(crate) use tree::{entries, is_image};
 

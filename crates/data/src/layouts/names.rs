@@ -39,7 +39,7 @@ const LITTER: [&str; 25] = [
 ];
 
 /// Whether a file or folder of this name is no part of the data: hidden, or put there by a system.
-pub(super) fn is_litter(name: &str) -> bool {
+pub(crate) fn is_litter(name: &str) -> bool {
     name.starts_with('.') || LITTER.contains(&name.to_lowercase().as_str())
 }
 

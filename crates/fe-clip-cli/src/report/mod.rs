@@ -19,6 +19,7 @@ pub(crate) use picture::Picture;
 
 use crate::protect::Protected;
 use crate::regions::Summary;
+use crate::remote;
 
 /// Images that the page shows with pictures; further ones have rows alone, to bound the file's size.
 pub(crate) const MOST_PICTURES: usize = 5000;
@@ -81,12 +82,16 @@ impl Report {
         self.rows.len() < self.pictures
     }
 
-    /// Writes the rows alone, as one Parquet file.
+    /// Writes the rows alone, as one Parquet file, to a path or an address.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn write_rows(&self, path: &Path) -> Result<(), fe_clip::Error> {
-        write_atomic(path, &table::parquet(&self.rows))
+    pub(crate) fn write_rows(&self, path: &Path) -> anyhow::Result<()> {
+        let rows = table::parquet(&self.rows);
+        if remote::is_address(path) {
+            return remote::put(path, &rows);
+        }
+        Ok(write_atomic(path, &rows)?)
     }
 
     /// Refuses a folder where one of the files would replace one that the run reads or writes.

@@ -110,3 +110,24 @@ fn words_are_learnt_on_an_image_tower_that_stays_as_it_is() {
         Err(Error::Settings(_))
     ));
 }
+
+#[test]
+fn a_short_run_learns_words_for_what_tiny_sees() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let config = PretrainConfig {
+        start: Some("tiny".into()),
+        locked: true,
+        steps: 20,
+        batch_size: 16,
+        learning_rate: 3e-3,
+        save_every: 20,
+        ..config()
+    };
+    let mut losses = Vec::new();
+    pretrain(&config, None, folder.path(), false, &Device::flex(), |s| losses.push(s.terms.total))
+        .unwrap();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let (first, last) = (mean(&losses[..5]), mean(&losses[15..]));
+    assert!(last < 0.95 * first, "the loss went from {first} to {last}");
+}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use fe_clip::{Input, Inspector};
 use image::RgbImage;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use self::ffmpeg::Process;
@@ -21,10 +22,9 @@ pub(crate) use self::source::Source;
 use crate::job::Job;
 use crate::{interrupt, talk};
 
-/// Frames that wait to be scored.
-const WAITING_OF_FILE: usize = 4;
-/// Of a live source, where further ones take the place of the oldest: what is seen is new.
-const WAITING_OF_LIVE: usize = 2;
+/// Frames that wait to be scored, together; of a live source further ones take the place of the
+/// oldest: what is seen is new.
+const WAITING: usize = 4;
 /// A live source from which nothing comes so long is lost.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Between the attempts to find a live source again; the last one stays.
@@ -121,7 +121,7 @@ impl Camera {
         };
         let process = start().with_context(|| format!("--camera {source}"))?;
         let drops = source.is_live() || pace == Pace::Watched;
-        let queue = Queue::new(if drops { WAITING_OF_LIVE } else { WAITING_OF_FILE }, drops);
+        let queue = Queue::new(WAITING, drops);
         let shared = Arc::new(Shared {
             queue,
             running: Mutex::default(),
@@ -176,10 +176,12 @@ impl Camera {
                 Taken::End => break,
             };
             let moments: Vec<Moment> = frames.iter().map(|frame| frame.moment).collect();
-            let inputs = frames.into_iter().map(|Frame { image, moment }| {
-                Input::pixels(self.source.frame_path(&moment), image)
+            // A pass a frame, not one for all: beside an ffmpeg that wants a core of its own, work
+            // in many pieces leaves no thread without.
+            let scored = frames.into_par_iter().map(|Frame { image, moment }| {
+                inspector.inspect_one(Input::pixels(self.source.frame_path(&moment), image))
             });
-            for (moment, found) in moments.into_iter().zip(inspector.inspect_together(inputs)) {
+            for (moment, found) in moments.into_iter().zip(scored.collect::<Vec<_>>()) {
                 job.moment = Some(moment);
                 job.handle(&self.source.frame_stem(&moment), found)?;
             }

@@ -106,8 +106,8 @@ pub(crate) fn check_out(out: &Path) -> anyhow::Result<()> {
     if scheme(out).is_some_and(|scheme| WEB.contains(&scheme)) {
         bail!("--out {}: from web servers one can read, not write to them", out.display());
     }
-    let probe = Object::parse(&to_text(&out.join(".fe-clip"))).and_then(|object| object.exists());
-    probe.map(drop).with_context(|| format!("--out {}", out.display()))
+    let reached = Object::parse(&to_text(out)).and_then(|folder| folder.reach());
+    reached.with_context(|| format!("--out {}", out.display()))
 }
 
 /// Whether there is an object.

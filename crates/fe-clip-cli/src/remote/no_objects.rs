@@ -23,6 +23,10 @@ impl Object {
         match self.0 {}
     }
 
+    pub(super) fn reach(&self) -> anyhow::Result<()> {
+        match self.0 {}
+    }
+
     pub(super) fn exists(&self) -> anyhow::Result<bool> {
         match self.0 {}
     }

@@ -19,8 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What waits for answers while the threads that ask for objects wait for it.
 static RUNTIME: LazyLock<Result<Runtime, String>> = LazyLock::new(|| {
-    // Another part of the program may have chosen one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).enable_all().build().map_err(|error| error.to_string())
 });
@@ -88,6 +86,15 @@ impl Object {
         })
     }
 
+    /// Asks for what lies below, which fails where there is no such store, as asking for one object
+    /// does not.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    pub(super) fn reach(&self) -> anyhow::Result<()> {
+        wait(async { Ok(self.store.list(Some(&self.key)).try_next().await.map(drop)?) })
+    }
+
     /// Whether there is one.
     ///
     /// # Errors
@@ -115,7 +122,7 @@ impl Object {
             Ok(_) => Ok(true),
             Err(Error::AlreadyExists { .. }) => Ok(false),
             Err(Error::NotImplemented { .. }) => self.put(bytes).map(|()| true),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(brief(error.into())),
         }
     }
 
@@ -130,6 +137,8 @@ impl Object {
 }
 
 fn open(scheme: &str, bucket: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    // For reqwest, which has none of its own here; it fails if there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let retry = RetryConfig { retry_timeout: PATIENCE, ..RetryConfig::default() };
     Ok(match scheme {
         "s3" => {
@@ -151,7 +160,40 @@ fn open(scheme: &str, bucket: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
 /// The outcome of work that the runtime does.
 fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     match &*RUNTIME {
-        Ok(runtime) => runtime.block_on(work),
+        Ok(runtime) => runtime.block_on(work).map_err(brief),
         Err(error) => bail!("no threads to fetch with: {error}"),
+    }
+}
+
+/// The error in one line: of the document that a store answers with, the message alone.
+fn brief(error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let Some((before, document)) = text.split_once("<?xml") else { return error };
+    let message = document.split_once("<Message>").map_or("", |(_, rest)| rest);
+    let message = message.split(['<', '\n']).next().unwrap_or_default();
+    anyhow::anyhow!("{before}{message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_told_in_a_line() {
+        let text = "404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>X</Code><Message>No such \
+                    container.\nTime:1</Message></Error>";
+        assert_eq!(brief(anyhow::anyhow!(text)).to_string(), "404 Not Found: No such container.");
+        let plain = "timed out";
+        assert_eq!(brief(anyhow::anyhow!(plain)).to_string(), plain);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for (address, words) in
+            [("s3:///key", "no bucket"), ("s3://bucket/a//b", "empty"), ("ftp://bucket/a", "ftp")]
+        {
+            let error = Object::parse(address).map(drop).unwrap_err();
+            assert!(format!("{error:#}").to_lowercase().contains(words), "{address}: {error:#}");
+        }
     }
 }

@@ -3,24 +3,16 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod installed;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use installed::installed;
 use serde_json::Value;
-
-/// Whether there is an ffmpeg; else says loudly that nothing is tested.
-fn installed(test: &str) -> bool {
-    let there = Command::new("ffmpeg").arg("-version").output().is_ok();
-    if !there {
-        // Not by eprintln!, which is silent in a test that passes.
-        let mut terminal = std::io::stderr();
-        writeln!(terminal, "\n{test}: SKIPPED, no ffmpeg: apt-get install ffmpeg\n").unwrap();
-    }
-    there
-}
 
 fn ffmpeg(arguments: &str, folder: &Path) -> Command {
     let mut command = Command::new("ffmpeg");

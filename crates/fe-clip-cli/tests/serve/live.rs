@@ -1,7 +1,7 @@
 //! `serve --camera`: frames scored as they come, told to all who watch.
 #![cfg(target_os = "linux")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,18 +11,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::client::get;
+use crate::installed::installed;
 use crate::process::{Server, refused};
-
-/// Whether there is an ffmpeg; else says loudly that nothing is tested.
-fn installed(test: &str) -> bool {
-    let there = Command::new("ffmpeg").arg("-version").output().is_ok();
-    if !there {
-        // Not by eprintln!, which is silent in a test that passes.
-        let mut terminal = std::io::stderr();
-        writeln!(terminal, "\n{test}: SKIPPED, no ffmpeg: apt-get install ffmpeg\n").unwrap();
-    }
-    there
-}
 
 fn ffmpeg(arguments: &str) -> Command {
     let mut command = Command::new("ffmpeg");

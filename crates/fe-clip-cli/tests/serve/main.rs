@@ -6,6 +6,9 @@ mod answers;
 mod client;
 mod groups;
 mod images;
+#[cfg(target_os = "linux")]
+#[path = "../camera/installed.rs"]
+mod installed;
 mod limits;
 mod live;
 mod load;

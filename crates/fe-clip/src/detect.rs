@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use clip_vit::{Arithmetic, Clip};
 use data::Preprocess;
 use ndarray::{Array2, Array3};
+use rayon::prelude::*;
 
 use crate::Error;
 use crate::backbone::check_vocabulary;
@@ -30,6 +31,9 @@ pub struct Detector {
     tiling: Option<Tiling>,
     /// What the image tower computes in.
     precision: Arithmetic,
+    /// Whether each image has a pass of its own, side by side: on this CPU threads wait less for one
+    /// another than within one pass for all, and what an image scores cannot depend on the others.
+    apart: bool,
 }
 
 impl Detector {
@@ -50,7 +54,7 @@ impl Detector {
         let Some(mut clip) = clip else {
             let preprocess = Preprocess::clip(size_alone(run)?, run.model.resize);
             let scorer = method.scorer_alone(&preprocess)?;
-            return Ok(Self::with(scorer, run, preprocess, Arithmetic::Float32));
+            return Ok(Self::with(scorer, run, preprocess, Arithmetic::Float32, true));
         };
         let precision = run.model.precision;
         let loaded = clip.vision.arithmetic();
@@ -67,7 +71,7 @@ impl Detector {
         let base = Base { clip: &clip, grid, size, prompts: &run.prompts, device };
         let scorer = method.scorer(&base, head)?;
         let preprocess = Preprocess::clip(size, run.model.resize);
-        Ok(Self::with(scorer, run, preprocess, precision))
+        Ok(Self::with(scorer, run, preprocess, precision, *device == Device::flex()))
     }
 
     fn with(
@@ -75,9 +79,10 @@ impl Detector {
         run: &RunConfig,
         preprocess: Preprocess,
         precision: Arithmetic,
+        apart: bool,
     ) -> Self {
         let tiling = run.model.tile.map(|tile| Tiling::new(tile, &preprocess));
-        Self { scorer, method: run.model.method.name(), preprocess, tiling, precision }
+        Self { scorer, method: run.model.method.name(), preprocess, tiling, precision, apart }
     }
 
     pub(crate) fn tiling(&self) -> Option<&Tiling> {
@@ -224,7 +229,14 @@ impl Detector {
         images: &[Array3<f32>],
         ignored: &[Option<Array2<bool>>],
     ) -> Vec<Prediction> {
-        if images.is_empty() { Vec::new() } else { self.scorer.detect(images, ignored) }
+        let one = |(i, image): (usize, &Array3<f32>)| {
+            self.scorer.detect(std::slice::from_ref(image), ignored.get(i..=i).unwrap_or_default())
+        };
+        match images.len() {
+            0 => Vec::new(),
+            2.. if self.apart => images.par_iter().enumerate().flat_map_iter(one).collect(),
+            _ => self.scorer.detect(images, ignored),
+        }
     }
 }
 

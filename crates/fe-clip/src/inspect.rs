@@ -20,7 +20,7 @@ use crate::scorer::Prediction;
 use crate::verdict::{Divided, Failed, Verdict};
 use crate::zones::Zones;
 
-/// Images of a forward pass, but for the first: its answer should not wait for others.
+/// Images that the model sees at a time, but for the first: its answer should not wait for others.
 pub(crate) const BATCH: usize = 4;
 /// Images that are read ahead of the model.
 const AHEAD: usize = 8;
@@ -234,8 +234,8 @@ impl Inspector {
         self.judge_all(&self.judge(), vec![read]).swap_remove(0)
     }
 
-    /// Judges some images in one forward pass, which takes memory for all of them; one result an
-    /// image, in their order.
+    /// Judges some images at a time, which takes memory for all of them; one result an image, in
+    /// their order.
     pub fn inspect_together(
         &self,
         images: impl IntoIterator<Item = impl Into<Input>>,
@@ -250,7 +250,7 @@ impl Inspector {
         Places { scope: self.scope.clone(), zones: self.zones.clone() }
     }
 
-    /// One forward pass; one result an image.
+    /// The model sees them at a time; one result an image.
     fn judge_all(&self, judge: &Judge, read: Vec<Read>) -> Vec<Result<Verdict, Failed>> {
         let (mut pixels, mut ignored) = (Vec::new(), Vec::new());
         let mut items = Vec::with_capacity(read.len());

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use fe_clip::{Input, Inspector};
 use image::RgbImage;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use self::ffmpeg::Process;
@@ -176,12 +175,10 @@ impl Camera {
                 Taken::End => break,
             };
             let moments: Vec<Moment> = frames.iter().map(|frame| frame.moment).collect();
-            // A pass a frame, not one for all: beside an ffmpeg that wants a core of its own, work
-            // in many pieces leaves no thread without.
-            let scored = frames.into_par_iter().map(|Frame { image, moment }| {
-                inspector.inspect_one(Input::pixels(self.source.frame_path(&moment), image))
+            let inputs = frames.into_iter().map(|Frame { image, moment }| {
+                Input::pixels(self.source.frame_path(&moment), image)
             });
-            for (moment, found) in moments.into_iter().zip(scored.collect::<Vec<_>>()) {
+            for (moment, found) in moments.into_iter().zip(inspector.inspect_together(inputs)) {
                 job.moment = Some(moment);
                 job.handle(&self.source.frame_stem(&moment), found)?;
             }

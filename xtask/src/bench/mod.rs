@@ -52,6 +52,8 @@ enum Section {
     Memory,
     /// Start-up beside importing the Python packages.
     Startup,
+    /// Folders of JPEG files through tiny, beside decoding them alone.
+    Folders,
 }
 
 const REQUIREMENTS: [&str; 3] = [
@@ -106,6 +108,7 @@ impl Section {
             Self::Bank => "Search of the memory bank",
             Self::Memory => "Memory of training",
             Self::Startup => "Start-up",
+            Self::Folders => "Folders of photographs with tiny",
         }
     }
 }
@@ -164,11 +167,12 @@ impl Bench {
             }
             Section::Memory if self.quick => self.training(&["memory-tiny"], &json),
             Section::Memory => self.training(&["memory-tiny", "memory-large"], &json),
-            Section::Startup => {
+            Section::Startup | Section::Folders => {
+                let what = if section == Section::Startup { "startup" } else { "folders" };
                 let images = self.procedural("images", "1024", &["--train-normal", "4"])?;
                 let mut script = self.script(PROGRAM);
                 self.rows(
-                    script.arg("startup").arg(program).arg(images).arg(rounds(5)).arg(&json),
+                    script.arg(what).arg(program).arg(images).arg(rounds(5)).arg(&json),
                     &json,
                 )
             }

@@ -105,13 +105,13 @@ fn every_layout_is_counted() {
 fn a_wrong_root_is_recognised() {
     let tree = Tree::new()
         .images(&["data/mvtec/bottle/train/good/000.png", "data/mvtec/bottle/test/good/000.png"])
-        .images(&["leer/gut/0.png", "leer/schlecht/1.png"]);
+        .images(&["own/of/some/leer/gut/0.png", "own/of/some/leer/schlecht/1.png"]);
     for (dataset, root, part) in [
         ("mvtec-ad", "data", "too high a folder"),
         ("mvtec-ad", "", "mvtec looks right"),
         ("mvtec-ad", "data/mvtec/bottle", "too deep a folder"),
         ("dagm", "data/mvtec", "it looks like the layout of mvtec-ad or visa"),
-        ("folder", "leer", "its folders are gut, schlecht"),
+        ("folder", "own/of/some/leer", "its folders are gut, schlecht"),
         ("visa", "nowhere", "nowhere"),
     ] {
         let output = fe_clip(&["scan", "--dataset", dataset], &tree.path(root));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use fe_clip::{
-    Calibration, Error, Failed, NormalImage, Scores, ZoneThresholds, Zones, images_needed,
+    Calibration, Calibrations, Error, Failed, NormalImage, Scores, ZoneThresholds, Zones,
+    images_needed,
 };
 
 use crate::model::ModelArgs;
@@ -20,6 +21,8 @@ use crate::{normals, stdout};
     fe-clip calibrate --normals good-parts/ --out calibration.json\n  \
     fe-clip detect parts/ --calibration calibration.json --out results\n  \
     fe-clip calibrate --add calibration.json --normals more/ --out calibration.json\n  \
+    fe-clip calibrate --normals good-gears/ --category gear --out line-3.json\n  \
+    fe-clip detect gears/ --calibration line-3.json --category gear\n  \
     fe-clip calibrate --normals good-parts/ --zones zones.json --out calibration.json\n  \
     fe-clip calibrate --normals good-parts/ --shots 4 --out calibration.json\n  \
     fe-clip detect parts/ --normals good-parts/ --calibration calibration.json")]
@@ -30,6 +33,10 @@ pub(crate) struct Args {
     /// The calibration to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// The kind of thing on the normal images: --out holds its thresholds under this name, beside
+    /// those of others that are in the file already.
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
     /// Share of normal images that may be called anomalous, between 0 and 1. Default: 0.05, or
     /// that of --add.
     #[arg(long, value_name = "RATE")]
@@ -58,7 +65,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
-    let earlier = args.add.as_deref().map(Calibration::read).transpose().context("--add")?;
+    let category = args.category.as_deref();
+    let earlier = args.add.as_deref().map(|file| Calibration::read_of(file, category));
+    let earlier = earlier.transpose().context("--add")?;
+    // Before the work: it may be a file that holds no categories.
+    let others = category.map(|_| Calibrations::read_or_empty(&args.out)).transpose();
+    let others = others.context("--out")?;
     let usual = earlier.as_ref().map_or(0.05, |earlier| earlier.false_alarm_rate);
     let rate = args.false_alarm_rate.unwrap_or(usual);
     if !(rate > 0.0 && rate < 1.0) {
@@ -138,7 +150,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         _ => Calibration::new(scored, rate, model),
     };
     let calibration = calibration.with_context(named)?;
-    calibration.write(&args.out)?;
+    match (category, others) {
+        (Some(category), Some(mut all)) => {
+            all.set(category, calibration.clone());
+            all.write(&args.out)?;
+        }
+        _ => calibration.write(&args.out)?,
+    }
     let scale = inspector.judge().scale;
     talk::note(format_args!(
         "from {} normal images: anomalous is a score above {:.4}, a pixel above {:.4}; each \

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use fe_clip::{Inspector, ModelIdentity, RunConfig, Thresholds, Zones};
+use fe_clip::{Calibration, Inspector, ModelIdentity, RunConfig, Thresholds, Zones};
 
 use crate::camera::CameraArgs;
 use crate::exchange::{Exchange, RunFile, Wanted};
@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// Thresholds from `fe-clip calibrate`: one labels images, one makes the masks.
     #[arg(long, value_name = "FILE", conflicts_with = "threshold")]
     calibration: Option<PathBuf>,
+    /// The kind of thing on the images, whose thresholds --calibration has among those of several.
+    #[arg(long, value_name = "NAME", requires = "calibration")]
+    category: Option<String>,
     /// Folder for pictures and maps, or an address (s3://, gs://, az://).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -172,7 +175,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<bool> {
     }
     let images = inputs.len();
     let publishers = args.publish.start(inspector.judge().thresholds.is_some())?;
-    let monitor = args.monitor.start(args.calibration.as_deref())?;
+    let monitor = args.monitor.start(args.calibration.as_deref(), args.category.as_deref())?;
     let mut job = Job {
         part,
         monitor,
@@ -280,7 +283,10 @@ fn load(
     let identity =
         args.shard.map(|_| loaded.identity(scope.as_ref(), zones.as_ref())).transpose()?;
     let inspector = match &args.calibration {
-        Some(file) => calibrated_inspector(loaded, args.normals.as_deref(), (scope, zones), file)?,
+        Some(file) => {
+            let of_file = (Calibration::read_of(file, args.category.as_deref())?, file.as_path());
+            calibrated_inspector(loaded, args.normals.as_deref(), (scope, zones), of_file)?
+        }
         None => {
             let mut inspector = Inspector::new(loaded.detector).threads(threads::count());
             match &args.normals {

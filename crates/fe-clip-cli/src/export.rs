@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// --normals those that it was shipped with, else none.
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// The kind of thing whose calibration it is, in a file that has several.
+    #[arg(long, value_name = "NAME", requires = "calibration")]
+    category: Option<String>,
     /// Store matrices in half precision; the computation stays in single precision.
     #[arg(long)]
     half: bool,
@@ -72,9 +75,10 @@ fn load(
     read: &mut Vec<PathBuf>,
 ) -> anyhow::Result<(Inspector, ModelIdentity, Option<Calibration>)> {
     if let Some(file) = &args.calibration {
-        let calibration = Calibration::read(file)?;
+        let calibration = Calibration::read_of(file, args.category.as_deref())?;
         let normals = args.normals.as_deref();
-        let inspector = calibrated_inspector(args.model.load()?, normals, (None, None), file)?;
+        let of_file = (calibration.clone(), file.as_path());
+        let inspector = calibrated_inspector(args.model.load()?, normals, (None, None), of_file)?;
         inspector.detector().check_export()?;
         if let Some(folder) = &args.normals {
             read.extend(inputs::images(folder).context("--normals")?.into_iter().flatten());

@@ -28,12 +28,17 @@ impl MonitorArgs {
     ///
     /// # Errors
     /// If the rate is none, or the file keeps no scores.
-    pub(crate) fn start(&self, calibration: Option<&Path>) -> anyhow::Result<Option<Watched>> {
+    pub(crate) fn start(
+        &self,
+        calibration: Option<&Path>,
+        category: Option<&str>,
+    ) -> anyhow::Result<Option<Watched>> {
         let (Some(rate), Some(file)) = (self.monitor, calibration) else { return Ok(None) };
         if !(rate > 0.0 && rate < 1.0) {
             bail!("--monitor: expected a rate between 0 and 1, got {rate}");
         }
-        let monitor = Monitor::new(&Calibration::read(file)?, rate, file).context("--monitor")?;
+        let calibration = Calibration::read_of(file, category)?;
+        let monitor = Monitor::new(&calibration, rate, file).context("--monitor")?;
         Ok(Some(Watched { monitor, file: file.to_owned(), began: String::new(), told: false }))
     }
 }

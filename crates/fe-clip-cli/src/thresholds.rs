@@ -24,10 +24,10 @@ pub(crate) fn calibrated_inspector(
     loaded: Assembled,
     normals: Option<&Path>,
     (scope, zones): (Option<Scope>, Option<Zones>),
-    file: &Path,
+    (calibration, file): (Calibration, &Path),
 ) -> anyhow::Result<Inspector> {
     let mut unreadable = 0;
     let list = |folder| normals::list(folder, "--normals", &mut unreadable);
     let normals = normals.map(list).transpose()?;
-    Ok(loaded.calibrated(file, normals, scope, zones)?.threads(threads::count()))
+    Ok(loaded.calibrated(calibration, file, normals, scope, zones)?.threads(threads::count()))
 }

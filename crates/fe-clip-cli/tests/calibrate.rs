@@ -208,3 +208,55 @@ fn images_that_are_added_count_as_if_they_had_been_there() {
     assert!(said.contains("c.json: made for another model"), "{said}");
     assert!(!at("d.json").exists());
 }
+
+#[test]
+fn one_file_holds_the_thresholds_of_several_categories() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_normals(&at("gears"), 12);
+    write_normals(&at("nuts"), 9);
+    let (file, alone) = (at("line-3.json"), at("alone.json"));
+    let calibrate = |normals: &str, category: Option<&str>, out: &Path| {
+        let mut command = fe_clip();
+        command.args(["calibrate", "--false-alarm-rate", "0.2", "--normals"]).arg(at(normals));
+        command.args(category.iter().flat_map(|name| ["--category", name])).arg("--out").arg(out);
+        command
+    };
+    succeed(&mut calibrate("gears", Some("gear"), &file));
+    succeed(&mut calibrate("nuts", Some("hex nut"), &file));
+    succeed(&mut calibrate("nuts", None, &alone));
+    let read = |file: &Path| -> Value { serde_json::from_slice(&fs::read(file).unwrap()).unwrap() };
+    let all = read(&file);
+    assert_eq!(all["categories"]["hex nut"], read(&alone));
+    assert_eq!(all["categories"]["gear"]["data"]["images"], 12);
+
+    let image = at("gears/00.png");
+    let detect = |file: &Path, category: Option<&str>| {
+        let mut command = fe_clip();
+        command.arg("detect").arg(&image).args(["--format", "jsonl", "--calibration"]).arg(file);
+        command.args(category.iter().flat_map(|name| ["--category", name]));
+        command
+    };
+    let of_nuts = succeed(&mut detect(&file, Some("hex nut")));
+    assert_eq!(of_nuts, succeed(&mut detect(&alone, None)));
+    let watched = succeed(detect(&file, Some("gear")).arg("--monitor"));
+    assert!(lines(&watched)[0]["monitor"].is_object());
+
+    for (mut command, words) in [
+        (detect(&file, None), "choose one of gear, hex nut"),
+        (detect(&file, Some("bolt")), "no calibration of bolt, only of gear, hex nut"),
+        (detect(&alone, Some("gear")), "belongs to no category"),
+        (calibrate("gears", Some("gear"), &alone), "expected calibrations of several categories"),
+    ] {
+        let said = fail(&mut command, 2);
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(read(&alone), all["categories"]["hex nut"], "it was not replaced");
+
+    // What is added counts to its category, and the others stay.
+    let mut add = calibrate("gears", Some("hex nut"), &file);
+    succeed(add.arg("--add").arg(&file));
+    let after = read(&file);
+    assert_eq!(after["categories"]["gear"], all["categories"]["gear"]);
+    assert_eq!(after["categories"]["hex nut"]["normals"].as_array().unwrap().len(), 12);
+}

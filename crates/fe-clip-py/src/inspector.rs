@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use fe_clip::{Failed, ImageFile, Input, ModelChoice, open_device};
+use fe_clip::{Calibration, Failed, ImageFile, Input, ModelChoice, open_device};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -59,7 +59,8 @@ impl Inspector {
                     (assembled.run.to_toml(), assembled.run.model.backbone.clone());
                 let inspector = if let Some(calibration) = &calibration {
                     let files = files.map(|files| files.into_iter().map(ImageFile::new).collect());
-                    assembled.calibrated(calibration, files.transpose()?, None, None)?
+                    let found = Calibration::read(calibration)?;
+                    assembled.calibrated(found, calibration, files.transpose()?, None, None)?
                 } else if normals.is_empty() {
                     let inspector = assembled.inspector()?;
                     inspector.detector().check_normals(0)?;

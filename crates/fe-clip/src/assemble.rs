@@ -214,7 +214,7 @@ impl Assembled {
         Ok(if self.shipped { inspector.shipped(Calibration::of_tiny()?) } else { inspector })
     }
 
-    /// The inspector that a calibration was made with, with its thresholds. Of the normal images,
+    /// The inspector that a calibration, of this file, was made with, with its thresholds. Of the normal images,
     /// where there are any, those are remembered that the calibration did not count on. It looks
     /// where the scope says, and divides images into zones.
     ///
@@ -223,12 +223,12 @@ impl Assembled {
     /// calibration.
     pub fn calibrated(
         self,
+        calibration: Calibration,
         file: &Path,
         normals: Option<Vec<ImageFile>>,
         scope: Option<Scope>,
         zones: Option<Zones>,
     ) -> Result<Inspector, Error> {
-        let calibration = Calibration::read(file)?;
         let mut identity = self.identity(scope.as_ref(), zones.as_ref())?;
         let mut inspector = Inspector::new(self.detector);
         let wanted = &calibration.model.references;

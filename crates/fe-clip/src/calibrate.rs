@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
-use crate::files::{read_to_string, sha256_of_lines, write_atomic};
+use crate::files::{sha256_of_lines, write_atomic};
 use crate::run::ModelConfig;
 use crate::scorer::Prediction;
 use crate::settings::prompts::Prompts;
@@ -253,23 +253,20 @@ impl Calibration {
         Self::parse(TINY, Path::new("tiny's calibration"))
     }
 
-    /// Reads a calibration file.
-    ///
-    /// # Errors
-    /// If it cannot be read or is none.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::parse(&read_to_string(path)?, path)
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let calibration: Self = serde_json::from_str(text).map_err(|e| Error::invalid(path, e))?;
+        calibration.check_format(path)?;
+        Ok(calibration)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let calibration: Self = serde_json::from_str(text).map_err(|e| Error::invalid(path, e))?;
-        if (calibration.format.as_str(), calibration.version) != (FORMAT, VERSION) {
-            let (format, version) = (&calibration.format, calibration.version);
-            let reason =
-                format!("expected format {FORMAT} version {VERSION}, got {format} {version}");
-            return Err(Error::invalid(path, reason));
+    /// Refuses another format, and another version; `path` is the file.
+    pub(crate) fn check_format(&self, path: &Path) -> Result<(), Error> {
+        if (self.format.as_str(), self.version) == (FORMAT, VERSION) {
+            return Ok(());
         }
-        Ok(calibration)
+        let (format, version) = (&self.format, self.version);
+        let reason = format!("expected format {FORMAT} version {VERSION}, got {format} {version}");
+        Err(Error::invalid(path, reason))
     }
 
     /// Writes it.

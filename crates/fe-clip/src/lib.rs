@@ -5,6 +5,7 @@ mod assemble;
 mod backbone;
 mod cache;
 mod calibrate;
+mod calibrations;
 mod checkpoint;
 mod coreset;
 mod counted;
@@ -67,6 +68,7 @@ pub use calibrate::{
     Calibration, DataIdentity, ModelIdentity, NormalImage, Scores, Threshold, ZoneThreshold,
     ZoneThresholds, calibration_rank, images_needed,
 };
+pub use calibrations::Calibrations;
 pub use checkpoint::{Checkpoint, Origin, save};
 pub use clip_vit::{Activation, Arithmetic, keep_freed_memory};
 pub use detect::{Detector, model_to_train};

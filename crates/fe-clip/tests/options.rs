@@ -181,7 +181,10 @@ fn the_memory_bank_compares_what_the_tokens_predict() {
     let refused = FeClip::new_head(&clip, &predicted, &device).unwrap_err().to_string();
     assert!(refused.contains("model.few_stages") && refused.contains("[]"), "{refused}");
 
+    let alone = RANDOM.lock().unwrap_or_else(PoisonError::into_inner);
     clip.vision.token_heads = vec![None, Some(TokenHead::new(16, 9, &device)), None, None];
+    clip.vision.visit(&mut Look);
+    drop(alone);
     let all = FeClipConfig { few_stages: None, ..predicted.clone() };
     let refused = FeClip::new_head(&clip, &all, &device).unwrap_err().to_string();
     assert!(refused.contains("stage 1 has no head") && refused.contains("[2]"), "{refused}");
@@ -201,6 +204,7 @@ fn the_memory_bank_compares_what_the_tokens_predict() {
 /// Its rows would not be of the words that the prompts have.
 #[test]
 fn another_vocabulary_than_clips_is_refused() {
+    let _alone = RANDOM.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex();
     let mut clip = backbone(&device);
     clip.text.token_embedding = EmbeddingConfig::new(64, 16).init(&device);

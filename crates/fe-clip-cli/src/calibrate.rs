@@ -68,9 +68,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
     let category = args.category.as_deref();
     let earlier = args.add.as_deref().map(|file| Calibration::read_of(file, category));
     let earlier = earlier.transpose().context("--add")?;
-    // Before the work: it may be a file that holds no categories.
-    let others = category.map(|_| Calibrations::read_or_empty(&args.out)).transpose();
-    let others = others.context("--out")?;
+    let others = || Calibrations::read_or_empty(&args.out).context("--out");
+    if category.is_some() {
+        others()?; // before the work: it may be a file that holds no categories
+    }
     let usual = earlier.as_ref().map_or(0.05, |earlier| earlier.false_alarm_rate);
     let rate = args.false_alarm_rate.unwrap_or(usual);
     if !(rate > 0.0 && rate < 1.0) {
@@ -150,12 +151,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<bool> {
         _ => Calibration::new(scored, rate, model),
     };
     let calibration = calibration.with_context(named)?;
-    match (category, others) {
-        (Some(category), Some(mut all)) => {
+    match category {
+        Some(category) => {
+            // Anew: another run may have put in its own meanwhile.
+            let mut all = others()?;
             all.set(category, calibration.clone());
             all.write(&args.out)?;
         }
-        _ => calibration.write(&args.out)?,
+        None => calibration.write(&args.out)?,
     }
     let scale = inspector.judge().scale;
     talk::note(format_args!(

@@ -31,8 +31,7 @@ impl Input {
 /// opened.
 ///
 /// # Errors
-/// If standard input or the file cannot be read, a folder of a store cannot be listed, or the
-/// folder of outputs is one that is searched.
+/// If standard input or the file cannot be read, or the folder of outputs is one that is searched.
 pub(crate) fn list(
     paths: &[PathBuf],
     listed: Option<&Path>,
@@ -167,13 +166,16 @@ fn find_remote(given: &Path, out: Option<&Path>, list: &mut Vec<Input>) -> anyho
     }
     let out = out.filter(|out| out.starts_with(given));
     let before = list.len();
-    for path in remote::images(given)? {
-        if !out.is_some_and(|out| path.starts_with(out)) {
-            list.push(Input::new(given, path, None));
+    let mut reason = format!("{}: no image below this address", given.display());
+    match remote::images(given) {
+        Ok(images) => {
+            let inputs =
+                images.into_iter().filter(|path| !out.is_some_and(|o| path.starts_with(o)));
+            list.extend(inputs.map(|path| Input::new(given, path, None)));
         }
+        Err(error) => reason = talk::reason(&error),
     }
     if list.len() == before {
-        let reason = format!("{}: no image below this address", given.display());
         list.push(Input::new(given, given.to_owned(), Some(reason)));
     }
     Ok(())

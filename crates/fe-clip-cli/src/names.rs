@@ -111,8 +111,8 @@ struct Place {
 impl Place {
     fn new(given: &Path, path: &Path) -> Self {
         let (given, path) = (remote::named(given), remote::named(path));
-        let parts = parts(&path);
-        let below = path.strip_prefix(&given).map_or(0, |inner| inner.components().count());
+        let parts = parts(path);
+        let below = path.strip_prefix(given).map_or(0, |inner| inner.components().count());
         let below = below.clamp(1, parts.len().max(1));
         Self { parts, below }
     }

@@ -1,24 +1,17 @@
 //! `fe-clip detect https://…`: images on web servers, and what is said of stores that are not built in.
 #![allow(clippy::unwrap_used)]
 
+mod command;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Cursor, Write};
 use std::net::TcpListener;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use assert_cmd::Command;
+use command::{errors, fe_clip};
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
-
-fn fe_clip(arguments: &[&str], list: &str) -> Output {
-    let mut command = Command::cargo_bin("fe-clip").unwrap();
-    command.args(arguments).write_stdin(list).output().unwrap()
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 fn lines(output: &Output) -> Vec<Value> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
@@ -84,12 +77,13 @@ fn images_of_a_web_server_score_as_their_files_do() {
         format!("{server}/none.png"),
         format!("{server}/busy.png"),
         format!("{server}/page.png"),
+        format!("{server}/folder/"),
     ];
     let arguments = ["detect", "-", "--format", "jsonl", "--out", out.to_str().unwrap()];
     let done = fe_clip(&arguments, &list.join("\n"));
     assert_eq!(done.status.code(), Some(1), "{}", errors(&done));
     let lines = lines(&done);
-    assert_eq!(lines.len(), 5);
+    assert_eq!(lines.len(), 6);
     for (line, address) in lines.iter().zip(&list) {
         assert_eq!(line["path"], address.as_str());
     }
@@ -100,6 +94,7 @@ fn images_of_a_web_server_score_as_their_files_do() {
     let error = |at: usize| lines[at]["error"].as_str().unwrap();
     assert!(error(2).contains("404") && error(2).contains("/none.png"), "{}", error(2));
     assert!(error(4).contains("/page.png") && error(4).contains("not an image"), "{}", error(4));
+    assert!(error(5).contains("do not list their files"), "{}", error(5));
     let overlay = lines[1]["overlay"].as_str().unwrap();
     assert!(overlay.ends_with("a_overlay.png") && !overlay.contains("Signature"), "{overlay}");
     assert!(fs::metadata(overlay).unwrap().len() > 0);

@@ -1,21 +1,13 @@
 //! `fe-clip detect --shard`: parts of a list make the whole, and none is computed twice.
 #![allow(clippy::unwrap_used)]
 
+mod command;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
-use assert_cmd::Command;
+use command::{errors, fe_clip};
 use image::{Rgb, RgbImage};
-
-fn fe_clip(arguments: &[&str], list: &str) -> Output {
-    let mut command = Command::cargo_bin("fe-clip").unwrap();
-    command.args(arguments).write_stdin(list).output().unwrap()
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// Nine images and a list of them, in another order than that of their names.
 fn images(folder: &Path) -> String {

@@ -274,9 +274,7 @@ impl Calibration {
     /// # Errors
     /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let mut text = serde_json::to_string_pretty(self).expect("finite numbers serialise");
-        text.push('\n');
-        write_atomic(path, text.as_bytes())
+        write_json(self, path)
     }
 
     /// Refuses a model other than the calibrated one; `path` is the calibration's file.
@@ -343,6 +341,16 @@ fn differences(was: &Value, is: &Value, key: &str, found: &mut Vec<String>) {
     } else if was != is {
         found.push(format!("{key} was {was}, is {is}"));
     }
+}
+
+/// Writes a calibration's file.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_json(content: &impl Serialize, path: &Path) -> Result<(), Error> {
+    let mut text = serde_json::to_string_pretty(content).expect("finite numbers serialise");
+    text.push('\n');
+    write_atomic(path, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::calibrate::Calibration;
-use crate::files::{read_to_string, write_atomic};
+use crate::calibrate::{Calibration, write_json};
+use crate::files::read_to_string;
 
 const FORMAT: &str = "fe-clip-calibrations";
 const VERSION: u32 = 1;
@@ -77,9 +77,7 @@ impl Calibrations {
     /// # Errors
     /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let mut text = serde_json::to_string_pretty(self).expect("finite numbers serialise");
-        text.push('\n');
-        write_atomic(path, text.as_bytes())
+        write_json(self, path)
     }
 }
 

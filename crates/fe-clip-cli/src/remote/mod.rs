@@ -11,13 +11,11 @@ mod objects;
 mod objects;
 mod web;
 
-use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use data::Limits;
-use data::path_text::{from_text, to_text};
 use fe_clip::Input;
 
 use crate::own::{self, Mark, Occupant};
@@ -30,23 +28,19 @@ const WEB: [&str; 2] = ["http", "https"];
 
 /// Whether a path is an address.
 pub(crate) fn is_address(path: &Path) -> bool {
-    scheme(path).is_some()
+    text(path, &STORES).or_else(|| text(path, &WEB)).is_some()
 }
 
-fn scheme(path: &Path) -> Option<&'static str> {
-    let (scheme, _) = path.to_str()?.split_once("://")?;
-    STORES.into_iter().chain(WEB).find(|known| *known == scheme)
+/// The text of an address of one of these kinds.
+fn text<'a>(path: &'a Path, kinds: &[&str]) -> Option<&'a str> {
+    let text = path.to_str()?;
+    text.split_once("://").is_some_and(|(kind, _)| kinds.contains(&kind)).then_some(text)
 }
 
 /// The part of an address that names: without what follows `?` on a web server, which may be a
 /// signature of a thousand letters.
-pub(crate) fn named(path: &Path) -> Cow<'_, Path> {
-    match (scheme(path), path.to_str()) {
-        (Some(scheme), Some(text)) if WEB.contains(&scheme) => {
-            Cow::Borrowed(Path::new(text.split(['?', '#']).next().unwrap_or(text)))
-        }
-        _ => Cow::Borrowed(path),
-    }
+pub(crate) fn named(path: &Path) -> &Path {
+    text(path, &WEB).and_then(|text| text.split(['?', '#']).next()).map_or(path, Path::new)
 }
 
 /// The image at a path or an address, which is fetched when its turn comes.
@@ -77,10 +71,10 @@ pub(crate) fn read(address: &Path) -> anyhow::Result<Vec<u8>> {
 
 fn content(address: &Path) -> anyhow::Result<Vec<u8>> {
     let most = Limits::default().max_bytes;
-    if scheme(address).is_some_and(|scheme| WEB.contains(&scheme)) {
-        return web::get(&to_text(address), most);
+    match text(address, &WEB) {
+        Some(text) => web::get(text, most),
+        None => object(address)?.read(most)?.context("there is no such object"),
     }
-    Object::parse(&to_text(address))?.read(most)?.context("there is no such object")
 }
 
 /// The images below an address, sorted, as of a folder: by the endings of their names.
@@ -88,14 +82,13 @@ fn content(address: &Path) -> anyhow::Result<Vec<u8>> {
 /// # Errors
 /// If they cannot be listed.
 pub(crate) fn images(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if scheme(folder).is_some_and(|scheme| WEB.contains(&scheme)) {
+    if text(folder, &WEB).is_some() {
         bail!("{}: web servers do not list their files; name them one by one", folder.display());
     }
-    let keys = Object::parse(&to_text(folder)).and_then(|object| object.list());
-    let mut keys = keys.with_context(|| folder.display().to_string())?;
+    let mut keys = of_object(folder, Object::list)?;
     keys.retain(|key| data::is_image_below(Path::new(key)));
     keys.sort_unstable();
-    Ok(keys.iter().map(|key| folder.join(from_text(key))).collect())
+    Ok(keys.iter().map(|key| folder.join(key)).collect())
 }
 
 /// Refuses a folder of outputs that cannot be written to, as far as one can tell.
@@ -103,11 +96,10 @@ pub(crate) fn images(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// # Errors
 /// If it is one.
 pub(crate) fn check_out(out: &Path) -> anyhow::Result<()> {
-    if scheme(out).is_some_and(|scheme| WEB.contains(&scheme)) {
+    if text(out, &WEB).is_some() {
         bail!("--out {}: from web servers one can read, not write to them", out.display());
     }
-    let reached = Object::parse(&to_text(out)).and_then(|folder| folder.reach());
-    reached.with_context(|| format!("--out {}", out.display()))
+    of_object(out, Object::reach).context("--out")
 }
 
 /// Whether there is an object.
@@ -115,8 +107,7 @@ pub(crate) fn check_out(out: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// If it cannot be found out.
 pub(crate) fn exists(address: &Path) -> anyhow::Result<bool> {
-    let found = Object::parse(&to_text(address)).and_then(|object| object.exists());
-    found.with_context(|| address.display().to_string())
+    of_object(address, Object::exists)
 }
 
 /// Writes an object, in place of one that is there.
@@ -124,8 +115,7 @@ pub(crate) fn exists(address: &Path) -> anyhow::Result<bool> {
 /// # Errors
 /// If it cannot be written.
 pub(crate) fn put(address: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let put = Object::parse(&to_text(address)).and_then(|object| object.put(bytes));
-    put.with_context(|| address.display().to_string())
+    of_object(address, |object| object.put(bytes))
 }
 
 /// Writes what was made of an input, by the rules of [`own::write`].
@@ -133,21 +123,33 @@ pub(crate) fn put(address: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// # Errors
 /// Those of it.
 pub(crate) fn write(address: &Path, bytes: &[u8], mark: Mark) -> anyhow::Result<bool> {
-    let place = Object::parse(&to_text(address))?;
-    let write = || loop {
-        let Some(found) = place.read(Limits::default().max_bytes)? else {
-            if place.create(bytes)? {
-                return Ok(true);
-            }
-            continue; // another run was quicker
-        };
-        return match own::maker(&found) {
-            Occupant::Ours(found) if found != Some(mark) => Ok(false),
-            Occupant::Ours(_) => place.put(bytes).map(|()| true),
-            _ => bail!(own::NOT_OURS),
-        };
-    };
-    write().with_context(|| address.display().to_string())
+    of_object(address, |object| {
+        loop {
+            let Some(found) = object.read(Limits::default().max_bytes)? else {
+                if object.create(bytes)? {
+                    return Ok(true);
+                }
+                continue; // another run was quicker
+            };
+            return match own::maker(&found) {
+                Occupant::Ours(found) if found != Some(mark) => Ok(false),
+                Occupant::Ours(_) => object.put(bytes).map(|()| true),
+                _ => bail!(own::NOT_OURS),
+            };
+        }
+    })
+}
+
+/// What comes of work on an object, whose address errors name.
+fn of_object<T>(
+    address: &Path,
+    work: impl FnOnce(&Object) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    object(address).and_then(|object| work(&object)).with_context(|| address.display().to_string())
+}
+
+fn object(address: &Path) -> anyhow::Result<Object> {
+    Object::parse(text(address, &STORES).context("no address of a store")?)
 }
 
 #[cfg(test)]
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn signatures_are_no_part_of_a_name() {
-        let name = |address| named(Path::new(address)).into_owned();
+        let name = |address| named(Path::new(address)).to_owned();
         assert_eq!(name("https://h/a.png?X-Amz-Signature=1/2.3"), Path::new("https://h/a.png"));
         assert_eq!(name("s3://b/what?.png"), Path::new("s3://b/what?.png"));
         assert_eq!(name("what?.png"), Path::new("what?.png"));

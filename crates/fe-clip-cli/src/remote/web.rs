@@ -45,11 +45,10 @@ pub(super) fn get(address: &str, most: u64) -> anyhow::Result<Vec<u8>> {
 }
 
 fn may_pass(error: &ureq::Error) -> bool {
-    use ureq::Error::{ConnectionFailed, HostNotFound, Io, StatusCode, Timeout};
+    use ureq::Error::{ConnectionFailed, Io, StatusCode, Timeout};
     match error {
         StatusCode(status) => [408, 429, 500, 502, 503, 504].contains(status),
         Io(_) | ConnectionFailed | Timeout(_) => true,
-        HostNotFound => false,
         _ => false,
     }
 }

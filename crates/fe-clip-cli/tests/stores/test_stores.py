@@ -141,12 +141,16 @@ def upload(store, folder, names):
 
 def test_a_folder_scores_as_on_this_machine(store, local):
     folder, names = local
+    if store.scheme == "s3":  # Azure takes a backslash for a slash
+        names.append("back\\x41.png")
+        (folder / "parts" / names[-1]).write_bytes(png(len(names)))
     upload(store, folder, names)
     for key in ["parts/notes.txt", "parts/.hidden/x.png", "parts/@eaDir/x.png", "elsewhere/x.png"]:
         store.put(store.bucket, key, b"no image")
     expected, _ = run("detect", folder / "parts", "--format", "jsonl", env={})
     found, _ = run("detect", f"{store.address}/parts/", "--format", "jsonl", env=store.env)
-    assert [line["path"] for line in found] == [f"{store.address}/parts/{name}" for name in sorted(names)]
+    shown = [name.replace("\\x", "\\x5cx") for name in sorted(names)]  # as docs/cli.md has it
+    assert [line["path"] for line in found] == [f"{store.address}/parts/{name}" for name in shown]
     scores = {line["path"].removeprefix(f"{folder}/"): line["score"] for line in expected}
     assert {line["path"].removeprefix(f"{store.address}/"): line["score"] for line in found} == scores
 
